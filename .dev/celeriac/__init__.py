@@ -1,0 +1,1 @@
+../../compat/door/__init__.py

@@ -1,0 +1,1 @@
+"""Celery's names and shapes; no policy. Imports worker and protocol."""
