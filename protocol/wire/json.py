@@ -1,0 +1,211 @@
+"""JSON as kombu writes and reads it: Python's json, and objects of exactly `__type__` and `__value__` for other types.
+
+Law: the text is kombu's, byte for byte; what is read is what kombu reads, or `Undecodable`.
+Nesting is bounded by Python's own limit, integers by its limit on digits; the rest takes time linear in the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID, SafeUUID
+
+from ..errors import BadCall, Undecodable, shown
+from .isoformat import read_datetime, read_time
+
+_DIGITS = 4300  # sys.int_info.default_max_str_digits, for the first releases of 3.10 that have no limit
+_SAID = 200
+_TYPED = {"__type__", "__value__"}
+# An escape that may spell a letter of "__type__": only then can a text without the word hold a typed value.
+_HIDDEN = re.compile(r"\\u00(?:5[fF]|6[5]|7[049])")
+
+
+class Unencodable(BadCall):
+    """The caller's value has no form in this serializer. `cause` is what the encoder said."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+Encoder = Callable[[Any], Any]
+Decoder = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class JsonTypes:
+    """Which Python types JSON carries beyond its own, in order: the first type that the value is an instance of wins.
+
+    A marker of None means that the encoder's result stands alone, and nothing turns it back.
+    """
+
+    encoders: Mapping[type, tuple[str | None, Encoder]]
+    decoders: Mapping[str, Decoder]
+    encode: Callable[[Any], str] = field(init=False, repr=False, compare=False)
+    decode: Callable[[str], Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encode", json.JSONEncoder(default=self.reduce).encode)
+        object.__setattr__(self, "decode", json.JSONDecoder(object_hook=self.restore, parse_int=_PARSE_INT).decode)
+
+    def with_type(
+        self, kind: type, marker: str | None, encoder: Encoder, decoder: Decoder = lambda value: value
+    ) -> JsonTypes:
+        """This table and one type more, as `kombu.utils.json.register_type` has it."""
+        decoders = dict(self.decoders)
+        if marker is not None:
+            decoders[marker] = decoder
+        return JsonTypes(MappingProxyType({**self.encoders, kind: (marker, encoder)}), MappingProxyType(decoders))
+
+    def reduce(self, value: Any) -> Any:
+        """A value that JSON does not know, in terms of values that it may know."""
+        reducer = getattr(value, "__json__", None)
+        if reducer is not None:
+            return reducer()
+        if _is_lazy_text(value):
+            return str(value)
+        for kind, (marker, encoder) in self.encoders.items():
+            if isinstance(value, kind):
+                return encoder(value) if marker is None else _typed(marker, encoder(value))
+        if isinstance(value, bytes):
+            return _bytes(value)
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+    def restore(self, found: dict[str, Any]) -> Any:
+        """An object of the text, or the typed value that it stands for."""
+        if found.keys() != _TYPED:
+            return found
+        marker, value = found["__type__"], found["__value__"]
+        decoder = self.decoders.get(marker) if isinstance(marker, str) else None
+        if decoder is None:
+            raise Undecodable("JSON", f"unsupported type {shown(marker)}", field="__type__")
+        try:
+            return decoder(value)
+        except Exception as problem:
+            raise Undecodable(
+                "JSON", f"{shown(value)} is no {marker}: {reason(problem)}", field="__value__"
+            ) from problem
+
+
+def reason(problem: Exception) -> str:
+    """What somebody else's exception says, never long: some of them quote the whole of what they were given."""
+    try:
+        return str(problem)[:_SAID] or type(problem).__name__
+    except Exception:
+        return type(problem).__name__
+
+
+def dumps(value: Any, types: JsonTypes | None = None) -> str:
+    """The text that kombu writes for this value."""
+    return _written((types or BUILTIN_TYPES).encode, value)
+
+
+def loads(data: bytes | str, what: str = "JSON", types: JsonTypes | None = None) -> Any:
+    """What kombu reads from this text, typed values restored."""
+    text = _text(data, what)
+    if "__type__" in text or ("\\u00" in text and _HIDDEN.search(text)):
+        return _read((types or BUILTIN_TYPES).decode, text, what)
+    return _read(_plain_decode, text, what)
+
+
+def plain_dumps(value: Any) -> str:
+    """JSON's own types alone."""
+    return _written(_plain_encode, value)
+
+
+def plain_loads(data: bytes | str, what: str = "JSON") -> Any:
+    """JSON's own types alone: an object of `__type__` and `__value__` stays an object."""
+    return _read(_plain_decode, _text(data, what), what)
+
+
+def _written(encode: Callable[[Any], str], value: Any) -> str:
+    try:
+        return encode(value)
+    except Exception as problem:
+        raise Unencodable(problem) from problem
+
+
+def _read(decode: Callable[[str], Any], text: str, what: str) -> Any:
+    try:
+        return decode(text)
+    except Undecodable as problem:
+        raise Undecodable(what, problem.why, field=problem.field) from problem
+    except RecursionError:
+        raise Undecodable(what, "nested too deep") from None
+    except ValueError as problem:
+        raise Undecodable(what, f"not JSON: {reason(problem)}") from None
+
+
+def _text(data: bytes | str, what: str) -> str:
+    if isinstance(data, str):
+        return data
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError as problem:
+        raise Undecodable(what, f"not UTF-8: {problem.reason} at byte {problem.start}") from None
+
+
+def _typed(marker: str, value: Any) -> dict[str, Any]:
+    return {"__type__": marker, "__value__": value}
+
+
+def _bytes(value: bytes) -> dict[str, Any]:
+    try:
+        return _typed("bytes", value.decode())
+    except UnicodeDecodeError:
+        return _typed("base64", b64encode(value).decode())
+
+
+def _is_lazy_text(value: Any) -> bool:
+    """Django's lazy strings. While nobody has imported Django's module there are none."""
+    module = sys.modules.get("django.utils.functional")
+    return module is not None and isinstance(value, module.Promise)
+
+
+def _uuid(value: Any) -> UUID:
+    found = UUID(**value)
+    if type(found.int) is not int or not isinstance(found.is_safe, SafeUUID):
+        raise TypeError("its parts are of the wrong types")
+    return found
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits exceeds the limit of {_DIGITS}")
+    return int(digits)
+
+
+_PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _bounded_int
+_plain_encode = json.JSONEncoder().encode
+_plain_decode = json.JSONDecoder(parse_int=_PARSE_INT).decode
+
+BUILTIN_TYPES = JsonTypes(
+    MappingProxyType(
+        {
+            datetime: ("datetime", datetime.isoformat),
+            date: ("date", lambda value: value.isoformat()),
+            time: ("time", lambda value: value.isoformat()),
+            Decimal: ("decimal", str),
+            UUID: ("uuid", lambda value: {"hex": value.hex}),
+        }
+    ),
+    MappingProxyType(
+        {
+            "bytes": lambda value: value.encode(),
+            "base64": lambda value: b64decode(value.encode()),
+            "datetime": read_datetime,
+            "date": lambda value: read_datetime(value).date(),
+            "time": read_time,
+            "decimal": Decimal,
+            "uuid": _uuid,
+        }
+    ),
+)
