@@ -99,7 +99,7 @@ def reason(problem: Exception) -> str:
     """What somebody else's exception says, never long: some of them quote the whole of what they were given."""
     try:
         return str(problem)[:_SAID] or type(problem).__name__
-    except Exception:
+    except Exception:  # noqa: BLE001 - the exception is a stranger's, and so is its __str__
         return type(problem).__name__
 
 
