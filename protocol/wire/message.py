@@ -1,0 +1,206 @@
+"""Task messages as values: what a transport carries, and what a task message says.
+
+Law: a `Message` is alike for Redis and AMQP, its properties are in kombu's order; a `Task` is every field of a task
+message, whichever protocol carries it; `build` writes what Celery 5.7 writes, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import BadCall, BadMessage, shown
+from .compression import compress
+from .serializers import BUILTIN, Serializers, encode
+
+Headers = dict[str, Any]
+#: The plain dict of a call that has not been made yet: task, args, kwargs, options, subtask_type, immutable.
+Signature = dict[str, Any]
+Limit = int | float | None
+
+PERSISTENT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a transport carries. `properties` leave out the content's type and encoding, and what only Redis needs."""
+
+    body: bytes
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Headers = field(default_factory=dict)
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Every field of a task message. `headers` are the sender's own: merged last, they override built-in ones.
+
+    `eta` and `expires` are the texts that travel, since a message passed on must say what it said. `chain` is the
+    rest of a chain, last step first. `timelimit` is hard, soft.
+    """
+
+    name: str
+    id: str
+    args: Sequence[Any] | None = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Signature] | None = None
+    errbacks: Sequence[Signature] | None = None
+    chain: Sequence[Signature] | None = None
+    chord: Signature | None = None
+    shadow: str | None = None
+    eta: str | None = None
+    expires: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+    retries: int = 0
+    timelimit: tuple[Limit, Limit] = (None, None)
+    root_id: str | None = None
+    parent_id: str | None = None
+    argsrepr: str | None = ""
+    kwargsrepr: str | None = ""
+    origin: str | None = ""
+    ignore_result: bool | None = None
+    replaced_task_nesting: int = 0
+    stamped_headers: Sequence[str] | None = None
+    stamps: Mapping[str, Any] = field(default_factory=dict)
+    lang: str | None = "py"
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    protocol: int = 2
+    utc: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What is said about a message besides the task: its properties and how its body is written.
+
+    `extra` properties may override the first two, as a caller's unknown options do in Celery.
+    """
+
+    reply_to: str = ""
+    delivery_mode: int = PERSISTENT
+    priority: int | None = 0
+    expiration: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    serializer: str = "json"
+    compression: str | None = None
+
+
+def build(task: Task, envelope: Envelope | None = None, table: Serializers = BUILTIN) -> Message:
+    """The message that Celery would send for this task.
+
+    >>> build(Task("add", "1", (2, 2))).body
+    b'[[2, 2], {}, {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+    """
+    shape = SHAPES.get(task.protocol)
+    if shape is None:
+        raise BadCall(f"there is no task protocol {task.protocol!r}, only 1 and 2")
+    headers, body = shape(task)
+    envelope = envelope or Envelope()
+    content_type, content_encoding, content = encode(body, envelope.serializer, table)
+    if envelope.compression:
+        content, headers["compression"] = compress(content, envelope.compression)
+    return Message(content, content_type, content_encoding, headers, properties_of(task.id, envelope))
+
+
+def shape_v2(task: Task) -> tuple[Headers, tuple[Any, ...]]:
+    """The headers and the body of protocol 2, the body not yet serialized."""
+    headers = {
+        "lang": task.lang,
+        "task": task.name,
+        "id": task.id,
+        "shadow": task.shadow,
+        "eta": task.eta,
+        "expires": task.expires,
+        "group": task.group,
+        "group_index": task.group_index,
+        "retries": task.retries,
+        "timelimit": list(task.timelimit),
+        "root_id": task.root_id or task.id,
+        "parent_id": task.parent_id,
+        "argsrepr": task.argsrepr,
+        "kwargsrepr": task.kwargsrepr,
+        "origin": task.origin,
+        "ignore_result": task.ignore_result,
+        "replaced_task_nesting": task.replaced_task_nesting,
+        "stamped_headers": task.stamped_headers,
+        "stamps": task.stamps,
+    }
+    headers.update(task.headers)
+    embed = {"callbacks": task.callbacks, "errbacks": task.errbacks, "chain": task.chain, "chord": task.chord}
+    return headers, (task.args, task.kwargs, embed)
+
+
+def shape_v1(task: Task) -> tuple[Headers, dict[str, Any]]:
+    """The headers and the body of protocol 1. What it has no field for is left out: see `message_v1.to_v1`."""
+    body = {
+        "task": task.name,
+        "id": task.id,
+        "args": task.args,
+        "kwargs": task.kwargs,
+        "group": task.group,
+        "group_index": task.group_index,
+        "retries": task.retries,
+        "eta": task.eta,
+        "expires": task.expires,
+        "utc": task.utc,
+        "callbacks": task.callbacks,
+        "errbacks": task.errbacks,
+        "timelimit": task.timelimit,
+        "taskset": task.group,
+        "chord": task.chord,
+    }
+    return dict(task.headers), body
+
+
+SHAPES = {1: shape_v1, 2: shape_v2}
+
+
+def properties_of(task_id: str, envelope: Envelope) -> dict[str, Any]:
+    """The properties in kombu's order. An absent priority is not the same as 0: RabbitMQ sorts by it."""
+    properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": envelope.reply_to}
+    if envelope.extra:
+        properties.update(envelope.extra)
+    properties["delivery_mode"] = envelope.delivery_mode
+    if envelope.expiration is not None:
+        properties["expiration"] = envelope.expiration
+    if envelope.priority is not None:
+        properties["priority"] = envelope.priority
+    return properties
+
+
+def read_signature(value: Any, what: str = "task message", field_name: str = "signature") -> Signature:
+    """A signature with all six keys, its types checked; what else it holds (4.4's chord_size) is kept."""
+    check_signature(value, what, field_name)
+    read: Signature = {
+        "task": value["task"],
+        "args": value.get("args") or [],
+        "kwargs": value.get("kwargs") or {},
+        "options": value.get("options") or {},
+        "subtask_type": value.get("subtask_type"),
+        "immutable": bool(value.get("immutable")),
+    }
+    read.update((key, item) for key, item in value.items() if key not in read)
+    return read
+
+
+def check_signature(value: Any, what: str, field_name: str) -> None:
+    """BadMessage unless this could be called; missing and null parts stand for empty ones."""
+    if not isinstance(value, dict):
+        raise BadMessage(what, f"expected a signature, got {shown(value)}", field=field_name)
+    for key, kinds, expected in _PARTS:
+        part = value.get(key)
+        if part is None and key != "task":
+            continue
+        if not isinstance(part, kinds):
+            raise BadMessage(what, f"expected {expected}, got {shown(part)}", field=f"{field_name}.{key}")
+
+
+_PARTS: tuple[tuple[str, Any, str], ...] = (
+    ("task", str, "a name"),
+    ("args", (list, tuple), "a list"),
+    ("kwargs", dict, "a mapping"),
+    ("options", dict, "a mapping"),
+    ("subtask_type", str, "a text"),
+)
