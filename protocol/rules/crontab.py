@@ -267,7 +267,7 @@ def crontab(
     )
 
 
-def from_string(text: str) -> Crontab:
+def from_string(text: object) -> Crontab:
     """A crontab from the five fields of a cron line: minute, hour, day of month, month, day of week."""
     fields = text.split() if isinstance(text, str) else []
     if len(fields) != 5:  # noqa: PLR2004 - a cron line has five fields

@@ -130,5 +130,5 @@ def publish_waits(
     wait = float(interval_start)
     for _ in count() if max_retries is None else range(max_retries):
         yield min(wait, float(interval_max))
-        if wait <= interval_max:
+        if wait + interval_step <= interval_max + interval_start:  # a step that would pass the maximum is not taken
             wait += interval_step
