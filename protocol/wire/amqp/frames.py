@@ -7,10 +7,10 @@ What came whole before the damage is given first; the damage is raised by the ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from struct import Struct
-from typing import Any, NamedTuple
+from struct import Struct, error
+from typing import Any
 
-from ...errors import BadCall, BadMessage
+from ...errors import BadCall, BadMessage, shown
 from .methods import write_method, write_short_text
 from .properties import write_content_header
 
@@ -29,10 +29,7 @@ _pack_prefix = _PREFIX.pack
 _read_prefix = _PREFIX.unpack_from
 
 
-class Frame(NamedTuple):
-    kind: int
-    channel: int
-    payload: bytes
+Frame = tuple[int, int, bytes]  # kind, channel, payload
 
 
 class FrameReader:
@@ -79,7 +76,7 @@ class FrameReader:
                 return at
             if data[end] != _END:
                 return BadMessage(_WHAT, f"a frame ends with {data[end]:#04x}, expected 0xce")
-            frames.append(Frame(kind, channel, data[at + 7 : end]))
+            frames.append((kind, channel, data[at + 7 : end]))
             at = end + 1
         self._needed = 7
         return at
@@ -138,19 +135,25 @@ def write_publish(
 
 
 _SETTLE = Struct(">BHIHHQBB")
-_pack_settle = _SETTLE.pack
+
+
+def _write_settle(channel: int, method_id: int, delivery_tag: int, bits: int) -> bytes:
+    try:
+        return _SETTLE.pack(METHOD, channel, 13, 60, method_id, delivery_tag, bits, _END)
+    except error:
+        raise BadCall(f"channel {shown(channel)}, delivery tag {shown(delivery_tag)}: not what AMQP has") from None
 
 
 def write_ack(channel: int, delivery_tag: int, *, multiple: bool = False) -> bytes:
-    return _pack_settle(METHOD, channel, 13, 60, 80, delivery_tag, multiple, _END)
+    return _write_settle(channel, 80, delivery_tag, multiple)
 
 
 def write_reject(channel: int, delivery_tag: int, *, requeue: bool) -> bytes:
-    return _pack_settle(METHOD, channel, 13, 60, 90, delivery_tag, requeue, _END)
+    return _write_settle(channel, 90, delivery_tag, requeue)
 
 
 def write_nack(channel: int, delivery_tag: int, *, multiple: bool = False, requeue: bool = True) -> bytes:
-    return _pack_settle(METHOD, channel, 13, 60, 120, delivery_tag, multiple | requeue << 1, _END)
+    return _write_settle(channel, 120, delivery_tag, multiple | requeue << 1)
 
 
 def write_get(channel: int, queue: str, *, no_ack: bool = False) -> bytes:

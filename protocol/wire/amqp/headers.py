@@ -42,7 +42,7 @@ class TableTemplate:
     def fill(self, *values: Any) -> bytes:
         """The table with these values, which come in the order of its keys."""
         if len(values) != len(self._slots):
-            raise BadCall(f"template: {len(self._slots)} values are missing, got {len(values)}")
+            raise BadCall(f"template: one value per slot, of which there are {len(self._slots)}; got {len(values)}")
         parts = self._parts.copy()
         size = self._size
         for slot, value in zip(self._slots, values, strict=True):
@@ -83,7 +83,7 @@ class _Shape:
     __slots__ = ("fresh", "steps", "tail", "template")
 
     def __init__(self) -> None:
-        self.steps: list[tuple[bytes, int, Any, Reader | None]] = []  # run, its length, key, reader (None: text)
+        self.steps: list[tuple[bytes, int, Any, Reader | None, int]] = []
         self.tail = b""
         self.template: dict[Any, Any] = {}
         self.fresh: list[tuple[Any, Any]] = []
@@ -106,13 +106,16 @@ class _Shape:
             elif letter in _CONTAINERS and not any(item is not None for item in value):
                 shape.fresh.append((key, value))  # [null, null], {} and []: a copy for each reading
             else:
-                shape.step(data[run : stop + 1], key, None if letter == _LONG_STRING else reader)
+                is_text = letter == _LONG_STRING
+                # A text's run takes in the high bytes of its length: up to 255 bytes they are the same.
+                shape.step(data[run : stop + 4 if is_text else stop + 1], key, None if is_text else reader)
                 run = at
         shape.tail = data[run:end]
         return shape
 
     def step(self, run: bytes, key: Any, reader: Reader | None) -> None:
-        self.steps.append((run, len(run), key, reader))
+        high = int.from_bytes(run[-3:], "big") << 8 if reader is None else 0
+        self.steps.append((run, len(run), key, reader, high))
 
     def match(self, data: bytes, at: int) -> tuple[dict[Any, Any], int] | None:
         """The table, if it has this layout. Whatever looks wrong is for the careful reader to judge."""
@@ -120,13 +123,13 @@ class _Shape:
         try:
             end = at + 4 + read_length(data, at)[0]
             at += 4
-            for run, width, key, reader in self.steps:
+            for run, width, key, reader, high in self.steps:
                 if not data.startswith(run, at):
                     return None
                 at += width
                 if reader is None:
-                    stop = at + 4 + read_length(data, at)[0]
-                    table[key] = data[at + 4 : stop].decode()
+                    stop = at + 1 + data[at] + high
+                    table[key] = data[at + 1 : stop].decode()
                     at = stop
                 else:
                     table[key], at = reader(data, at, 1)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct, error
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ...errors import BadMessage
-from .frames import DEFAULT_FRAME_MAX, HEADER, HEARTBEAT, METHOD, Frame, FrameReader
+from .frames import BODY, DEFAULT_FRAME_MAX, HEADER, HEARTBEAT, METHOD, FrameReader
 from .methods import read_method, read_short_text
 from .properties import read_content_header
 
@@ -86,7 +86,8 @@ Event = Delivery | Got | Returned | Confirmed | Called | Heartbeat
 _DELIVER, _GET_OK, _RETURN = b"\x00\x3c\x00\x3c", b"\x00\x3c\x00\x47", b"\x00\x3c\x00\x32"
 _ACK, _NACK = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
 _CONTENT_CALLS = frozenset({_DELIVER, _GET_OK, _RETURN})
-_CONFIRMS = {_ACK: (13, True), _NACK: (13, False)}
+_CONFIRMS = {_ACK: True, _NACK: False}
+_PLACES = 256  # exchanges and routing keys an inbox remembers
 
 _TAG_AND_BITS = Struct(">QB")
 _LONG = Struct(">I")
@@ -95,27 +96,28 @@ _read_tag_and_bits = _TAG_AND_BITS.unpack_from
 
 
 class _Content:
-    """A message of which more frames are to come."""
+    """A message whose body is still to come, or the rest of it."""
 
     __slots__ = ("call", "missing", "pieces", "properties", "size")
 
-    def __init__(self, call: bytes) -> None:
+    def __init__(self, call: bytes, properties: bytes, size: int) -> None:
         self.call = call
-        self.properties: bytes | None = None  # None: the header frame is still to come
-        self.size = 0
-        self.missing = 0
+        self.properties = properties
+        self.size = self.missing = size
         self.pieces: list[bytes] = []
 
 
 class Inbox:
     """Bytes from the broker -> events, for all channels of one connection."""
 
-    __slots__ = ("_contents", "_damage", "_frames", "body_max")
+    __slots__ = ("_calls", "_contents", "_damage", "_frames", "_places", "body_max")
 
     def __init__(self, frame_max: int = DEFAULT_FRAME_MAX, body_max: int = DEFAULT_BODY_MAX) -> None:
         self.body_max = body_max
         self._frames = FrameReader(frame_max)
+        self._calls: dict[int, bytes] = {}  # by channel: a method whose content header is still to come
         self._contents: dict[int, _Content] = {}
+        self._places: dict[bytes, tuple[str, str]] = {}
         self._damage: BadMessage | None = None
 
     @property
@@ -133,8 +135,8 @@ class Inbox:
             raise self._damage
         events: list[Event] = []
         try:
-            for frame in self._frames.feed(data):
-                event = self._take(frame)
+            for kind, channel, payload in self._frames.feed(data):
+                event = self._STEPS[kind](self, channel, payload)
                 if event is not None:
                     events.append(event)
         except BadMessage as damage:
@@ -143,67 +145,85 @@ class Inbox:
                 raise
         return events
 
-    def _take(self, frame: Frame) -> Event | None:
-        kind, channel, payload = frame
-        content = self._contents.get(channel)
-        if kind == METHOD:
-            if content is not None:
-                raise BadMessage("AMQP stream", f"channel {channel}: a method while a content was to come")
-            return self._take_call(channel, payload)
-        if kind == HEARTBEAT:
-            return Heartbeat(channel)
-        if content is None:
-            raise BadMessage("AMQP stream", f"channel {channel}: content of no message")
-        if kind == HEADER:
-            return self._take_header(channel, content, payload)
-        return self._take_body(channel, content, payload)
-
     def _take_call(self, channel: int, payload: bytes) -> Event | None:
+        if channel in self._contents or channel in self._calls:
+            raise _out_of_order(channel, "a method while a content was to come")
         signature = payload[:4]
         if signature in _CONTENT_CALLS:
-            self._contents[channel] = _Content(payload)
+            self._calls[channel] = payload
             return None
-        confirm = _CONFIRMS.get(signature)
-        if confirm is not None and len(payload) == confirm[0]:
+        accepted = _CONFIRMS.get(signature)
+        if accepted is not None and len(payload) == 13:  # noqa: PLR2004 - signature, delivery tag, bits
             tag, bits = _read_tag_and_bits(payload, 4)
-            return Confirmed(channel, tag, bool(bits & 1), confirm[1])
+            return Confirmed(channel, tag, bool(bits & 1), accepted)
         return Called(channel, *read_method(payload))
 
-    def _take_header(self, channel: int, content: _Content, payload: bytes) -> Event | None:
-        if content.properties is not None:
-            raise BadMessage("AMQP stream", f"channel {channel}: a second header for one message")
-        content.size, content.properties = read_content_header(payload)
-        content.missing = content.size
-        return None if content.missing else self._finish(channel, content)
+    def _take_header(self, channel: int, payload: bytes) -> Event | None:
+        call = self._calls.pop(channel, None)
+        if call is None:
+            raise _out_of_order(channel, "a content header without its method")
+        size, properties = read_content_header(payload)
+        if not size:
+            return self._finish(channel, call, properties, b"", 0)
+        self._contents[channel] = _Content(call, properties, size)
+        return None
 
-    def _take_body(self, channel: int, content: _Content, payload: bytes) -> Event | None:
-        if content.properties is None:
-            raise BadMessage("AMQP stream", f"channel {channel}: a body before its header")
+    def _take_body(self, channel: int, payload: bytes) -> Event | None:
+        content = self._contents.get(channel)
+        if content is None:
+            raise _out_of_order(channel, "a body without its header")
         content.missing -= len(payload)
-        if content.missing < 0:
-            raise BadMessage("AMQP stream", f"channel {channel}: a body longer than the {content.size} bytes it said")
-        if content.size <= self.body_max and payload:
-            content.pieces.append(payload)
-        return None if content.missing else self._finish(channel, content)
-
-    def _finish(self, channel: int, content: _Content) -> Event:
+        if content.missing:
+            if content.missing < 0:
+                raise _out_of_order(channel, f"a body longer than the {content.size} bytes it said")
+            if payload and content.size <= self.body_max:
+                content.pieces.append(payload)
+            return None
         del self._contents[channel]
-        pieces = content.pieces
-        body = None if content.size > self.body_max else pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        call = content.call
+        body: bytes | None = payload
+        if content.size > self.body_max:
+            body = None
+        elif content.pieces:
+            content.pieces.append(payload)
+            body = b"".join(content.pieces)
+        return self._finish(channel, content.call, content.properties, body, content.size)
+
+    def _take_heartbeat(self, channel: int, _payload: bytes) -> Event:
+        return Heartbeat(channel)
+
+    _STEPS: ClassVar[dict[int, Callable[[Inbox, int, bytes], Event | None]]] = {
+        METHOD: _take_call,
+        HEADER: _take_header,
+        BODY: _take_body,
+        HEARTBEAT: _take_heartbeat,
+    }
+
+    def _finish(self, channel: int, call: bytes, properties: bytes, body: bytes | None, size: int) -> Event:
         try:
-            return _FINISH[call[:4]](channel, call, content.properties or b"", body, content.size)
+            if call.startswith(_DELIVER):
+                tag_at = 5 + call[4]
+                tag, bits = _read_tag_and_bits(call, tag_at)
+                where = call[tag_at + 9 :]
+                exchange, routing_key = self._places.get(where) or self._place(where)
+                consumer_tag = call[5:tag_at].decode("utf-8", "backslashreplace")
+                return Delivery(
+                    channel, consumer_tag, tag, bool(bits & 1), exchange, routing_key, properties, body, size
+                )
+            if call.startswith(_GET_OK):
+                return _got(channel, call, properties, body, size)
+            return _returned(channel, call, properties, body, size)
         except (error, IndexError):
-            raise BadMessage("AMQP stream", f"channel {channel}: a content's method ends inside a field") from None
+            raise _out_of_order(channel, "a content's method ends inside a field") from None
 
-
-def _delivery(channel: int, call: bytes, properties: bytes, body: bytes | None, size: int) -> Delivery:
-    consumer_tag, at = read_short_text(call, 4)
-    tag, bits = _read_tag_and_bits(call, at)
-    exchange, at = read_short_text(call, at + 9)
-    routing_key, at = read_short_text(call, at)
-    _ends(call, at)
-    return Delivery(channel, consumer_tag, tag, bool(bits & 1), exchange, routing_key, properties, body, size)
+    def _place(self, where: bytes) -> tuple[str, str]:
+        """Exchange and routing key: nearly always the same few."""
+        exchange, at = read_short_text(where, 0)
+        routing_key, at = read_short_text(where, at)
+        _ends(where, at)
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        place = self._places[where] = (exchange, routing_key)
+        return place
 
 
 def _got(channel: int, call: bytes, properties: bytes, body: bytes | None, size: int) -> Got:
@@ -229,8 +249,5 @@ def _ends(call: bytes, at: int) -> None:
         raise BadMessage("AMQP stream", f"a content's method has {len(call)} bytes, its fields take {at}")
 
 
-_FINISH: dict[bytes, Callable[[int, bytes, bytes, bytes | None, int], Event]] = {
-    _DELIVER: _delivery,
-    _GET_OK: _got,
-    _RETURN: _returned,
-}
+def _out_of_order(channel: int, why: str) -> BadMessage:
+    return BadMessage("AMQP stream", why, field=f"channel {channel}")
