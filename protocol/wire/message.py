@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
-from .compression import compress
-from .serializers import BUILTIN, Serializers, encode
+from .compression import BUILTIN as COMPRESSIONS
+from .compression import Compressions, compress
+from .serializers import BUILTIN as SERIALIZERS
+from .serializers import Serializers, encode
 
 Headers = dict[str, Any]
 #: The plain dict of a call that has not been made yet: task, args, kwargs, options, subtask_type, immutable.
@@ -87,7 +89,18 @@ class Envelope:
     compression: str | None = None
 
 
-def build(task: Task, envelope: Envelope | None = None, table: Serializers = BUILTIN) -> Message:
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """The serializers and compressions that there are."""
+
+    serializers: Serializers = field(default_factory=lambda: SERIALIZERS)
+    compressions: Compressions = field(default_factory=lambda: COMPRESSIONS)
+
+
+CODECS = Codecs()
+
+
+def build(task: Task, envelope: Envelope | None = None, codecs: Codecs | None = None) -> Message:
     """The message that Celery would send for this task.
 
     >>> build(Task("add", "1", (2, 2))).body
@@ -98,9 +111,10 @@ def build(task: Task, envelope: Envelope | None = None, table: Serializers = BUI
         raise BadCall(f"there is no task protocol {task.protocol!r}, only 1 and 2")
     headers, body = shape(task)
     envelope = envelope or Envelope()
-    content_type, content_encoding, content = encode(body, envelope.serializer, table)
+    codecs = codecs or CODECS
+    content_type, content_encoding, content = encode(body, envelope.serializer, codecs.serializers)
     if envelope.compression:
-        content, headers["compression"] = compress(content, envelope.compression)
+        content, headers["compression"] = compress(content, envelope.compression, codecs.compressions)
     return Message(content, content_type, content_encoding, headers, properties_of(task.id, envelope))
 
 
