@@ -6,6 +6,7 @@ Law: nothing else leaves protocol/. A parser raises `BadMessage` alone, whatever
 from __future__ import annotations
 
 _SHOWN = 80
+_LONGEST = 500
 
 
 class ProtocolError(Exception):
@@ -20,6 +21,8 @@ class BadMessage(ProtocolError, ValueError):
     """
 
     def __init__(self, what: str, why: str, *, field: str = "") -> None:
+        if len(why) > _LONGEST:  # some reasons quote the sender
+            why = f"{why[:_LONGEST]}..."
         super().__init__(what, why, field)
         self.what = what
         self.why = why
