@@ -11,7 +11,6 @@ of a day and more count days of the calendar, so that "every day" is midnight al
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple, Protocol, TypeVar
@@ -99,12 +98,10 @@ def interval(run_every: object, relative: bool = False) -> Interval:
         return Interval(run_every, bool(relative))
     if not isinstance(run_every, (int, float)):
         raise BadCall(f"interval: expected a timedelta or a number of seconds, got {shown(run_every)}")
-    if not math.isfinite(run_every):
-        raise BadCall(f"interval: expected a finite number of seconds, got {run_every!r}")
     try:
         return Interval(timedelta(seconds=run_every), bool(relative))
-    except OverflowError:
-        raise BadCall(f"interval: {shown(run_every)} seconds are more than a timedelta can hold") from None
+    except (ValueError, OverflowError):  # NaN, infinity, and what no timedelta can hold
+        raise BadCall(f"interval: {shown(run_every)} seconds are no length of time") from None
 
 
 _S = TypeVar("_S")
