@@ -193,4 +193,6 @@ def decompress(body: bytes, label: object, limit: int = LIMIT, table: Compressio
     try:
         return row.decompress(body, limit)
     except Exception as problem:
-        raise Undecodable("content", f"not {row.content_type}: {reason(problem)}", field="compression") from problem
+        raise Undecodable(
+            "content", f"cannot decompress {row.content_type}: {reason(problem)}", field="compression"
+        ) from problem
