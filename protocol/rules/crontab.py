@@ -9,10 +9,10 @@ The clocks of a zone skip some wall times and show others twice. The law here:
 - A time that is shown twice happens the first time, so that a daily job runs once a day.
 - A crontab that names every hour of the day is a rhythm, not a time of day, and keeps running both times.
 
-Stock Celery reads times that are skipped in the same way. It differs, to its loss, in three cases: a crontab of
-every hour pauses for the hour that is repeated; what a skipped time owes is dropped when the last run, or the
-start of beat, falls after the gap; and a run in the second of two equal hours makes it read a skipped time months
-later with the offset from after the gap, so that the job runs early.
+Stock Celery reads skipped times in the same way and differs, to its loss, in three cases. A crontab of every hour
+pauses for the hour that is repeated. Asked within that hour's second turn, Celery looks for the next occurrence in
+the first turn, finds one in the past, and beat sends the task over and over. And what a skipped time still owes is
+forgotten when the last run, or the start of beat, falls after the gap.
 """
 
 from __future__ import annotations
