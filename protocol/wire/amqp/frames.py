@@ -35,18 +35,18 @@ Frame = tuple[int, int, bytes]  # kind, channel, payload
 class FrameReader:
     """Bytes as they come from the socket, in pieces of any size -> whole frames."""
 
-    __slots__ = ("_damage", "_kept", "_needed", "frame_max")
+    __slots__ = ("_kept", "_needed", "damage", "frame_max")
 
     def __init__(self, frame_max: int = DEFAULT_FRAME_MAX) -> None:
         self.frame_max = frame_max
         self._kept = bytearray()
         self._needed = 0
-        self._damage: BadMessage | None = None
+        self.damage: BadMessage | None = None
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete now. Raises BadMessage when the stream is not AMQP, now and ever after."""
-        if self._damage is not None:
-            raise self._damage
+        if self.damage is not None:
+            raise self.damage
         if self._kept:
             self._kept += data
             if len(self._kept) < self._needed:
@@ -56,7 +56,7 @@ class FrameReader:
         frames: list[Frame] = []
         at = self._cut(data, frames)
         if isinstance(at, BadMessage):
-            self._damage = at
+            self.damage = at
             if not frames:
                 raise at
         elif at < len(data):

@@ -139,6 +139,8 @@ class Inbox:
                 event = self._STEPS[kind](self, channel, payload)
                 if event is not None:
                     events.append(event)
+            if self._frames.damage is not None and not events:
+                raise self._frames.damage
         except BadMessage as damage:
             self._damage = damage
             if not events:

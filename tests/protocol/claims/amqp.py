@@ -81,10 +81,14 @@ def contents(vector: Vector, tally: Tally) -> None:
         assert packed[:2].hex() == content["property_flags"].removeprefix("0x")
         assert plain(properties) == renamed(content["properties"])
         assert read_properties(packed, learned.read) == properties
-        assert [*read_properties(packed, learned.read).get("application_headers", {})] == [*(content["header_types"] or {})]
+        assert [*read_properties(packed, learned.read).get("application_headers", {})] == [
+            *(content["header_types"] or {})
+        ]
         if ours:
             assert write_content_header(write_properties(properties), size) == raw
-            assert {key: typed(value) for key, value in properties["application_headers"].items()} == content["header_types"]
+            assert {key: typed(value) for key, value in properties["application_headers"].items()} == content[
+                "header_types"
+            ]
         message = frames.write_publish(
             frames.write_call(frame["chan"], frame["method"], frame["args"]), frame["chan"], packed, body
         )
@@ -111,9 +115,7 @@ def renamed(properties: dict[str, Any]) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """As the captures wrote it: in JSON, with times as seconds."""
-    return json.loads(
-        json.dumps(value, default=lambda time: int(time.replace(tzinfo=timezone.utc).timestamp()))
-    )
+    return json.loads(json.dumps(value, default=lambda time: int(time.replace(tzinfo=timezone.utc).timestamp())))
 
 
 def typed(value: Any) -> dict[str, Any]:
@@ -244,17 +246,20 @@ def handshakes(vector: Vector, tally: Tally) -> None:
         if frame["from"] == "S":
             asked[frame["conn"], name] = args
         elif frame["conn"] in stock and name in {"connection.start-ok", "connection.tune-ok", "connection.open"}:
-            answer = {
-                "connection.start-ok": lambda: start_ok(asked[frame["conn"], "connection.start"], args),
-                "connection.tune-ok": lambda: handshake.tune_ok(asked[frame["conn"], "connection.tune"], args["heartbeat"] and 120),
-                "connection.open": lambda: handshake.open_connection("wire"),
-            }[name]()
-            assert answer == args
+            assert answer(name, asked, frame) == args
             tally.saw("AMQP handshake", rebuilt=True)
         elif frame["conn"] in stock and name in {"connection.close", "channel.close"}:
             assert args == handshake.orderly_close()
             assert handshake.is_orderly(handshake.read_close(args))
             tally.saw("AMQP close", rebuilt=True)
+
+
+def answer(name: str, asked: dict[tuple[int, str], dict[str, Any]], frame: dict[str, Any]) -> dict[str, Any]:
+    if name == "connection.start-ok":
+        return start_ok(asked[frame["conn"], "connection.start"], frame["args"])
+    if name == "connection.tune-ok":
+        return dict(handshake.tune_ok(asked[frame["conn"], "connection.tune"], frame["args"]["heartbeat"] and 120))
+    return handshake.open_connection("wire")
 
 
 def start_ok(start: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
@@ -286,5 +291,3 @@ def outline(event: Any) -> tuple[int, str]:
         return event.channel, "basic.ack" if event.accepted else "basic.nack"
     assert isinstance(event, Called)
     return event.channel, event.name
-
-

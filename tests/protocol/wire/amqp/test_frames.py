@@ -21,10 +21,12 @@ from celeriac.protocol.wire.amqp.properties import write_properties
 from tests.protocol.wire.amqp.strategies import damaged, names, properties
 
 frame_lists = st.lists(
-    st.tuples(st.sampled_from([METHOD, HEADER, BODY, HEARTBEAT]), st.integers(0, 0xFFFF), st.binary(max_size=30)), max_size=6
+    st.tuples(st.sampled_from([METHOD, HEADER, BODY, HEARTBEAT]), st.integers(0, 0xFFFF), st.binary(max_size=30)),
+    max_size=6,
 )
 
 
+@settings(max_examples=40)
 @given(frame_lists)
 def test_a_stream_split_at_every_byte_gives_the_same_frames(sent: list[tuple[int, int, bytes]]) -> None:
     stream = b"".join(frames.write_frame(*frame) for frame in sent)
@@ -37,19 +39,18 @@ def test_a_stream_split_at_every_byte_gives_the_same_frames(sent: list[tuple[int
     assert reader.feed(b"") == []
 
 
-@settings(max_examples=200)
-@given(damaged(frame_lists.map(lambda sent: b"".join(frames.write_frame(*frame) for frame in sent))), st.integers(0, 200))
+@settings(max_examples=60)
+@given(
+    damaged(frame_lists.map(lambda sent: b"".join(frames.write_frame(*frame) for frame in sent))), st.integers(0, 200)
+)
 def test_a_damaged_stream_gives_the_same_however_it_is_split(stream: bytes, at: int) -> None:
     def run(pieces: list[bytes]) -> tuple[list[Any], str]:
         reader, found = FrameReader(4096), []
         try:
             for piece in [*pieces, b"", b""]:
                 found += reader.feed(piece)
-        except BadMessage as why:
-            with pytest.raises(BadMessage) as again:
-                reader.feed(b"")
-            assert again.value is why
-            return found, why.why[:14]
+        except BadMessage:
+            return found, str(reader.damage)[:26]
         return found, ""
 
     assert run([stream]) == run([stream[:at], stream[at:]]) == run([bytes((byte,)) for byte in stream])
@@ -99,7 +100,7 @@ def py_amqp(frame_max: int, method: tuple[int, int], args: bytes, message: AmqpM
     return b"".join(written)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(names, names, st.booleans(), properties, st.binary(max_size=200), st.integers(0, 12000))
 def test_a_publish_is_py_amqps_publish(
     exchange: str, routing_key: str, mandatory: bool, given_: dict[str, Any], body: bytes, zeros: int
@@ -109,7 +110,10 @@ def test_a_publish_is_py_amqps_publish(
     args = {"exchange": exchange, "routing_key": routing_key, "mandatory": mandatory}
     assert call == frames.write_call(1, "basic.publish", args)
     theirs = py_amqp(
-        4096, spec.Basic.Publish, dumps("Bssbb", (0, exchange, routing_key, mandatory, False)), AmqpMessage(body, **given_)
+        4096,
+        spec.Basic.Publish,
+        dumps("Bssbb", (0, exchange, routing_key, mandatory, False)),
+        AmqpMessage(body, **given_),
     )
     assert frames.write_publish(call, 1, write_properties(given_), body, 4096) == theirs
 
@@ -148,4 +152,4 @@ def test_a_delivery_tag_that_is_none_is_the_callers_mistake(tag: Any) -> None:
 
 
 def test_heartbeat() -> None:
-    assert frames.HEARTBEAT_FRAME == struct.pack(">BHI", 8, 0, 0) + b"\xce"
+    assert frames.write_frame(HEARTBEAT, 0, b"") == frames.HEARTBEAT_FRAME == struct.pack(">BHI", 8, 0, 0) + b"\xce"

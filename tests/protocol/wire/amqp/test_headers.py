@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall, BadMessage
@@ -15,16 +15,18 @@ from tests.protocol.wire.amqp.strategies import damaged, tables, task_headers, v
 
 
 def both(reader: HeaderReader, data: bytes) -> tuple[Any, Any]:
-    answers: list[Any] = []
-    for read in (reader.read, read_table):
-        try:
-            table, end = read(data)
-            answers.append((repr(table), end))  # repr: the order and the types count, NaN is not equal to itself
-        except BadMessage as why:
-            answers.append(str(why))
-    return answers[0], answers[1]
+    return answer(reader.read, data), answer(read_table, data)
 
 
+def answer(read: Any, data: bytes) -> Any:
+    try:
+        table, end = read(data)
+    except BadMessage as why:
+        return str(why)
+    return repr(table), end  # repr: the order and the types count, NaN is not equal to itself
+
+
+@settings(max_examples=60)
 @given(st.lists((task_headers | tables).map(write_table), max_size=6), st.data())
 def test_the_learned_reader_agrees_with_the_careful_one(written: list[bytes], data: st.DataObject) -> None:
     reader = HeaderReader()
@@ -37,7 +39,15 @@ def test_the_learned_reader_agrees_with_the_careful_one(written: list[bytes], da
         assert learned == careful
 
 
-HEADERS = {"lang": "py", "id": "1f", "eta": None, "retries": 0, "timelimit": [None, None], "stamps": {}, "ignored": True}
+HEADERS = {
+    "lang": "py",
+    "id": "1f",
+    "eta": None,
+    "retries": 0,
+    "timelimit": [None, None],
+    "stamps": {},
+    "ignored": True,
+}
 
 
 def test_the_second_table_of_a_layout_is_matched() -> None:
@@ -119,6 +129,7 @@ def test_bad_messages_are_the_careful_readers() -> None:
         assert str(learned.value) == str(careful.value)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=9), values, max_size=8), st.data())
 def test_a_template_writes_what_the_table_writes(table: dict[str, Any], data: st.DataObject) -> None:
     slots = [key for key in table if data.draw(st.booleans())]

@@ -24,7 +24,16 @@ FIELDS = {
     "longstr": names,
     "table": tables,
 }
-PY_AMQP = {"bit": "b", "octet": "o", "short": "B", "long": "l", "longlong": "L", "shortstr": "s", "longstr": "S", "table": "F"}
+PY_AMQP = {
+    "bit": "b",
+    "octet": "o",
+    "short": "B",
+    "long": "l",
+    "longlong": "L",
+    "shortstr": "s",
+    "longstr": "S",
+    "table": "F",
+}
 
 
 def filled(method: Method) -> st.SearchStrategy[dict[str, Any]]:
@@ -34,14 +43,14 @@ def filled(method: Method) -> st.SearchStrategy[dict[str, Any]]:
 calls = st.sampled_from(METHODS).flatmap(lambda method: st.tuples(st.just(method), filled(method)))
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(calls)
 def test_what_is_written_is_read(call: tuple[Method, dict[str, Any]]) -> None:
     method, args = call
     assert read_method(write_method(method.name, args)) == (method.name, args)
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(calls)
 def test_py_amqp_writes_the_same_bytes(call: tuple[Method, dict[str, Any]]) -> None:
     method, args = call
@@ -130,7 +139,7 @@ def test_a_name_that_is_not_utf8_shows_its_bytes() -> None:
     assert read_method(payload) == ("basic.cancel-ok", {"consumer_tag": "a\\xffb"})
 
 
-@settings(max_examples=250)
+@settings(max_examples=120)
 @given(damaged(calls.map(lambda call: write_method(call[0].name, call[1]))))
 def test_any_bytes_give_a_method_or_bad_message(payload: bytes) -> None:
     try:

@@ -40,9 +40,27 @@ def test_py_amqp_writes_the_same_bytes_and_reads_the_same_values(table: dict[str
     assert loads("F", written, 0) == ([table], len(written))
 
 
-@given(st.recursive(st.sampled_from("tbBsUuIiLlfdDSxTV"), lambda inner: st.lists(inner, max_size=3), max_leaves=8), st.data())
+@given(
+    st.recursive(st.sampled_from("tbBsUuIiLlfdDSxTV"), lambda inner: st.lists(inner, max_size=3), max_leaves=8),
+    st.data(),
+)
 def test_every_letter_is_read_as_py_amqp_reads_it(letters: Any, data: st.DataObject) -> None:
-    sizes = {"t": 1, "b": 1, "B": 1, "s": 2, "U": 2, "u": 2, "I": 4, "i": 4, "L": 8, "l": 8, "d": 8, "D": 5, "f": 4, "V": 0}
+    sizes = {
+        "t": 1,
+        "b": 1,
+        "B": 1,
+        "s": 2,
+        "U": 2,
+        "u": 2,
+        "I": 4,
+        "i": 4,
+        "L": 8,
+        "l": 8,
+        "d": 8,
+        "D": 5,
+        "f": 4,
+        "V": 0,
+    }
 
     def item(letter: Any) -> bytes:
         if isinstance(letter, list):

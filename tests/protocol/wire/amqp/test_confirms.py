@@ -1,0 +1,68 @@
+"""Confirms: every publish is settled once, by its number, in whatever order the broker answers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from celeriac.protocol.errors import BadMessage
+from celeriac.protocol.wire.amqp.confirms import Confirms, Settled
+from celeriac.protocol.wire.amqp.inbox import Confirmed
+
+
+def answer(tag: int, *, multiple: bool = False, accepted: bool = True) -> Confirmed:
+    return Confirmed(1, tag, multiple, accepted)
+
+
+class Window(RuleBasedStateMachine):
+    @initialize()
+    def start(self) -> None:
+        self.confirms = Confirms()
+        self.sent = 0
+        self.open: set[int] = set()
+
+    @rule()
+    def publish(self) -> None:
+        self.sent += 1
+        self.open.add(self.sent)
+        assert self.confirms.published() == self.sent
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), accepted=st.booleans())
+    def one(self, data: st.DataObject, accepted: bool) -> None:
+        tag = data.draw(st.integers(1, self.sent))
+        expected = [Settled(tag, accepted)] if tag in self.open else []
+        assert self.confirms.settle(answer(tag, accepted=accepted)) == expected
+        self.open.discard(tag)
+
+    @rule(data=st.data(), accepted=st.booleans())
+    def all_up_to(self, data: st.DataObject, accepted: bool) -> None:
+        tag = data.draw(st.integers(0, self.sent))
+        covered = {number for number in self.open if number <= (tag or self.sent)}
+        settled = self.confirms.settle(answer(tag, multiple=True, accepted=accepted))
+        assert settled == [Settled(number, accepted) for number in sorted(covered)]
+        self.open -= covered
+
+    @rule(beyond=st.integers(1, 1 << 63), multiple=st.booleans())
+    def never_published(self, beyond: int, multiple: bool) -> None:
+        with pytest.raises(BadMessage, match="were published"):
+            self.confirms.settle(answer(self.sent + beyond, multiple=multiple))
+
+    @invariant()
+    def what_waits_is_known(self) -> None:
+        if hasattr(self, "confirms"):
+            assert self.confirms.waiting == tuple(sorted(self.open))
+
+
+Window.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+TestWindow = Window.TestCase
+
+
+def test_number_zero_alone_is_nobodys() -> None:
+    confirms = Confirms()
+    confirms.published()
+    with pytest.raises(BadMessage, match="for number 0, 1 were published"):
+        confirms.settle(answer(0))
+    assert confirms.waiting == (1,)
