@@ -84,7 +84,7 @@ class Verifier:
             raise Refused("signed message", f"the certificate of {signed.signer!r} expired on {certificate.expires}")
         try:
             certificate.public_key.verify(signature, signed.body, *_scheme(self.digest))
-        except Exception as problem:  # noqa: BLE001 - whatever goes wrong here, the signature is not good
+        except Exception as problem:
             raise Refused("signed message", f"bad signature: {type(problem).__name__}") from problem
         return signed
 
@@ -96,7 +96,7 @@ def load_certificate(pem: bytes) -> Certificate:
         found = x509.load_pem_x509_certificate(pem)
         names = " ".join(str(part.value) for part in found.issuer)
         return Certificate(f"{names} {found.serial_number}", found.not_valid_after_utc, _rsa(found.public_key()))
-    except Exception as problem:  # noqa: BLE001 - whatever the library says of it, the text is no certificate
+    except Exception as problem:
         raise BadCall(f"invalid certificate: {reason(problem)}") from problem
 
 
@@ -105,7 +105,7 @@ def load_signer(key: bytes, certificate: bytes, *, password: bytes | None = None
     serialization = _cryptography("hazmat.primitives.serialization")
     try:
         found = _rsa(serialization.load_pem_private_key(key, password))
-    except Exception as problem:  # noqa: BLE001 - whatever the library says of it, the text is no key
+    except Exception as problem:
         raise BadCall(f"invalid private key: {reason(problem)}") from problem
     _scheme(digest)
     return Signer(load_certificate(certificate), found, digest)
@@ -150,14 +150,10 @@ def auth_serializer(
 
 def _parse(data: bytes) -> tuple[Signed, bytes]:
     try:
-        fields = b64decode(data).split(_SEPARATOR, _FIELDS - 1)
-        if len(fields) != _FIELDS:
-            raise ValueError(f"expected {_FIELDS} fields, found {len(fields)}")
-        signer, content_type, content_encoding = (
-            part.decode() for part in (b64decode(fields[0]), fields[2], fields[3])
-        )
-        return Signed(signer, content_type, content_encoding, fields[4]), b64decode(fields[1])
-    except ValueError as problem:  # binascii's and Unicode's too
+        name, proof, content_type, content_encoding, body = b64decode(data).split(_SEPARATOR, _FIELDS - 1)
+        signer = b64decode(name).decode()
+        return Signed(signer, content_type.decode(), content_encoding.decode(), body), b64decode(proof)
+    except ValueError as problem:  # too few fields, or not base64, or not text
         raise Refused("signed message", f"not signed: {reason(problem)}") from None
 
 
