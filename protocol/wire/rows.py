@@ -51,7 +51,7 @@ def parse(row: Mapping[str, Any], codec: Codec = JSON) -> Result:
     date, stamps = doc["date_done"], doc.pop("stamps")
     if isinstance(date, datetime) and date.tzinfo is None:
         doc["date_done"] = date.replace(tzinfo=timezone.utc)
-    if all(doc[column] is None for column in ABOUT):
+    if all(row.get(column) is None for column in ABOUT):
         for column in ABOUT:
             del doc[column]
     if isinstance(stamps, dict) and isinstance(stamps.get("stamps"), dict):
