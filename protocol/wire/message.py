@@ -74,7 +74,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class Posting:
     """What is said about a message besides the task: its properties and how its body is written.
 
     `extra` properties may override the first two, as a caller's unknown options do in Celery.
@@ -100,7 +100,7 @@ class Codecs:
 CODECS = Codecs()
 
 
-def build(task: Task, envelope: Envelope | None = None, codecs: Codecs | None = None) -> Message:
+def build(task: Task, posting: Posting | None = None, codecs: Codecs | None = None) -> Message:
     """The message that Celery would send for this task.
 
     >>> build(Task("add", "1", (2, 2))).body
@@ -110,12 +110,12 @@ def build(task: Task, envelope: Envelope | None = None, codecs: Codecs | None = 
     if shape is None:
         raise BadCall(f"there is no task protocol {task.protocol!r}, only 1 and 2")
     headers, body = shape(task)
-    envelope = envelope or Envelope()
+    posting = posting or Posting()
     codecs = codecs or CODECS
-    content_type, content_encoding, content = encode(body, envelope.serializer, codecs.serializers)
-    if envelope.compression:
-        content, headers["compression"] = compress(content, envelope.compression, codecs.compressions)
-    return Message(content, content_type, content_encoding, headers, properties_of(task.id, envelope))
+    content_type, content_encoding, content = encode(body, posting.serializer, codecs.serializers)
+    if posting.compression:
+        content, headers["compression"] = compress(content, posting.compression, codecs.compressions)
+    return Message(content, content_type, content_encoding, headers, properties_of(task.id, posting))
 
 
 def shape_v2(task: Task) -> tuple[Headers, tuple[Any, ...]]:
@@ -171,16 +171,16 @@ def shape_v1(task: Task) -> tuple[Headers, dict[str, Any]]:
 SHAPES = {1: shape_v1, 2: shape_v2}
 
 
-def properties_of(task_id: str, envelope: Envelope) -> dict[str, Any]:
+def properties_of(task_id: str, posting: Posting) -> dict[str, Any]:
     """The properties in kombu's order. An absent priority is not the same as 0: RabbitMQ sorts by it."""
-    properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": envelope.reply_to}
-    if envelope.extra:
-        properties.update(envelope.extra)
-    properties["delivery_mode"] = envelope.delivery_mode
-    if envelope.expiration is not None:
-        properties["expiration"] = envelope.expiration
-    if envelope.priority is not None:
-        properties["priority"] = envelope.priority
+    properties: dict[str, Any] = {"correlation_id": task_id, "reply_to": posting.reply_to}
+    if posting.extra:
+        properties.update(posting.extra)
+    properties["delivery_mode"] = posting.delivery_mode
+    if posting.expiration is not None:
+        properties["expiration"] = posting.expiration
+    if posting.priority is not None:
+        properties["priority"] = posting.priority
     return properties
 
 

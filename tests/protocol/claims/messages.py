@@ -9,7 +9,7 @@ from typing import Any
 
 from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire.compression import decompress
-from celeriac.protocol.wire.message import Envelope, Message, Task, build
+from celeriac.protocol.wire.message import Posting, Message, Task, build
 from celeriac.protocol.wire.message_reading import BUILT_IN, Reader, read_task
 from celeriac.protocol.wire.serializers import accepted, decode
 from tests.protocol.vectors import Tally, Vector, claim
@@ -126,10 +126,10 @@ def is_57(message: Message) -> bool:
     return list(plain(message)) == V1
 
 
-def envelope_of(message: Message) -> Envelope:
+def posting_of(message: Message) -> Posting:
     properties = dict(message.properties)
     properties.pop("correlation_id")
-    return Envelope(
+    return Posting(
         reply_to=properties.pop("reply_to"),
         delivery_mode=properties.pop("delivery_mode"),
         priority=properties.pop("priority", None),
@@ -149,7 +149,7 @@ def check(vector: Vector, tally: Tally, message: Message, kind: str) -> Message 
     if not is_57(message):
         tally.saw(kind)
         return None
-    again = build(task, envelope_of(message))
+    again = build(task, posting_of(message))
     assert (again.body, again.content_type, again.content_encoding) == (
         message.body,
         message.content_type,

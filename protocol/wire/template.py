@@ -1,0 +1,165 @@
+"""A task message of which almost all is known: what stays the same is written once, what changes is filled in.
+
+Law: the same bytes as `message.build` makes of the same task. The constant part is taken from that builder with
+placeholders in it, so whatever overrides a field there overrides it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, NamedTuple
+
+from ..errors import BadCall
+from .compression import compress
+from .json import dumps
+from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2
+from .serializers import BUILTIN, encode
+
+
+class Particulars(NamedTuple):
+    """What differs from one message of a template to the next."""
+
+    id: str
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = {}
+    argsrepr: str = "()"
+    kwargsrepr: str = "{}"
+    root_id: str | None = None
+    parent_id: str | None = None
+    eta: str | None = None
+    group: str | None = None
+    group_index: int | None = None
+
+
+class Pieces(NamedTuple):
+    """A message for an envelope: the properties lack the priority, which the envelope places itself."""
+
+    body: bytes
+    headers: str
+    properties: str
+
+
+class _Slot(str):
+    """Holds the place of a field that is filled in later."""
+
+    __slots__ = ()
+
+
+_SLOTS: dict[str, Any] = {name: _Slot(name) for name in Particulars._fields if name not in ("args", "kwargs")}
+
+
+def fill(task: Task, given: Particulars) -> Task:
+    """The task that a message filled with these carries; for the builder that makes everything anew."""
+    return replace(task, **given._asdict())
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Compiled once for a task and its options; protocol 2 only."""
+
+    task: Task
+    posting: Posting
+    content_type: str
+    content_encoding: str
+    _codecs: Codecs
+    _headers: Headers
+    _header_slots: tuple[tuple[str, str], ...]
+    _headers_text: str
+    _properties: dict[str, Any]
+    _property_slots: tuple[tuple[str, str], ...]
+    _properties_text: str
+    _body: Callable[[Any, Any], bytes]
+
+    @classmethod
+    def of(cls, task: Task, posting: Posting | None = None, codecs: Codecs | None = None) -> Template:
+        if task.protocol != 2:  # noqa: PLR2004 - protocol 2
+            raise BadCall(f"a template is of protocol 2, not {task.protocol!r}")
+        posting, codecs = posting or Posting(), codecs or CODECS
+        blank = replace(task, **_SLOTS)
+        headers, (_, _, embed) = shape_v2(blank)
+        content_type, content_encoding, _ = encode(((), {}, embed), posting.serializer, codecs.serializers)
+        if posting.compression:
+            headers["compression"] = compress(b"", posting.compression, codecs.compressions)[1]
+        properties = properties_of(_SLOTS["id"], posting)
+        unplaced = {name: value for name, value in properties.items() if name != "priority"}
+        return cls(
+            task,
+            posting,
+            content_type,
+            content_encoding,
+            codecs,
+            headers,
+            _slots_in(headers),
+            _text_of(headers),
+            properties,
+            _slots_in(properties),
+            _text_of(unplaced),
+            _body_writer(embed, posting, codecs),
+        )
+
+    def message(self, given: Particulars) -> Message:
+        """As a value, for transports that carry headers as a table."""
+        values = _values(given)
+        headers, properties = self._headers.copy(), self._properties.copy()
+        for name, slot in self._header_slots:
+            headers[name] = values[slot]
+        for name, slot in self._property_slots:
+            properties[name] = values[slot]
+        body = self._body(given.args, given.kwargs)
+        return Message(body, self.content_type, self.content_encoding, headers, properties)
+
+    def pieces(self, given: Particulars) -> Pieces:
+        """As JSON, for `envelope.Frame`."""
+        texts = {name: _json(value) for name, value in _values(given).items()}
+        body = self._body(given.args, given.kwargs)
+        return Pieces(body, self._headers_text % texts, self._properties_text % texts)
+
+
+def _values(given: Particulars) -> dict[str, Any]:
+    values = given._asdict()
+    values["root_id"] = given.root_id or given.id
+    del values["args"], values["kwargs"]
+    return values
+
+
+def _json(value: Any) -> str:
+    if value is None:
+        return "null"
+    return quoted(value) if type(value) is str else dumps(value)
+
+
+def _slots_in(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in fields.items() if type(value) is _Slot)
+
+
+def _text_of(fields: Mapping[str, Any]) -> str:
+    """A JSON object with `%(name)s` where a field is to be filled in."""
+    members = (
+        (quoted(name).replace("%", "%%"), f"%({value})s" if type(value) is _Slot else dumps(value).replace("%", "%%"))
+        for name, value in fields.items()
+    )
+    return "{" + ", ".join(f"{name}: {value}" for name, value in members) + "}"
+
+
+def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> Callable[[Any, Any], bytes]:
+    def whole(args: Any, kwargs: Any) -> bytes:
+        return encode((args, kwargs, embed), posting.serializer, codecs.serializers).body
+
+    def packed(args: Any, kwargs: Any) -> bytes:
+        return compress(write(args, kwargs), posting.compression or "", codecs.compressions)[0]
+
+    write: Callable[[Any, Any], bytes] = whole
+    if posting.serializer == "json" and codecs.serializers.get("json") is BUILTIN["json"]:
+        write = _json_writer(dumps(embed))
+    return packed if posting.compression else write
+
+
+def _json_writer(embed: str) -> Callable[[Any, Any], bytes]:
+    """The last part of the body stays the same, so only the first two are written again."""
+
+    def written(args: Any, kwargs: Any) -> bytes:
+        return f"{dumps((args, kwargs))[:-1]}, {embed}]".encode()
+
+    return written
