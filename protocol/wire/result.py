@@ -19,6 +19,7 @@ from .stored import JSON, Codec
 
 _WHAT = "result"
 ABOUT = ("name", "args", "kwargs", "worker", "retries", "queue")
+_ABOUT = frozenset(ABOUT)
 _KNOWN = frozenset(
     ("status", "result", "traceback", "children", "date_done", "group_id", "parent_id", "task_id")
 ).union(ABOUT, ("stamped_headers",))
@@ -145,7 +146,7 @@ def read(doc: Mapping[str, Any], task_id: str | None = None) -> Result:
         _text(doc.get("group_id")),
         _text(doc.get("parent_id")),
         about,
-        {key: item for key, item in doc.items() if key not in _KNOWN and key not in stamps},
+        {} if _KNOWN.issuperset(doc) else {key: doc[key] for key in doc if key not in _KNOWN and key not in stamps},
     )
 
 
@@ -158,7 +159,7 @@ def _value(status: str, value: Any) -> Any:
 
 
 def _read_about(doc: Mapping[str, Any]) -> tuple[About | None, Mapping[str, Any]]:
-    if not any(key in doc for key in ABOUT):
+    if _ABOUT.isdisjoint(doc):
         return None, {}
     names = doc.get("stamped_headers")
     stamped = tuple(name for name in names if isinstance(name, str)) if isinstance(names, (list, tuple)) else ()
