@@ -1,0 +1,27 @@
+"""Brokers by the scheme of their URL. A row is the module that serves it; nothing is imported before it is asked for.
+
+Law of this folder: a broker knows protocol/ and its own library, and nothing of the worker around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from ...protocol.errors import BadCall
+from .base import Broker
+
+TABLE: Mapping[str, str] = {
+    "memory": ".memory",
+}
+
+
+def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> Broker:
+    """A connected broker for this URL. `options` are `broker_transport_options`, `timeout` is for connecting."""
+    scheme = url.partition("://")[0] if "://" in url else url
+    module = TABLE.get(scheme.partition("+")[0])
+    if module is None:
+        raise BadCall(f"no broker for {scheme!r}; there are {', '.join(sorted(TABLE))}")
+    broker: Broker = import_module(module, __name__).connect(url, dict(options or {}), timeout)
+    return broker
