@@ -1,3 +1,5 @@
+"""Trees of results, both forms, and nesting without end."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A chord's keys and scripts; on a real Redis beside the scripts of stock Celery, as the peer has them installed."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The table of commands, complaints in Python's words, and the texts of replies."""
+
 from __future__ import annotations
 
 import inspect

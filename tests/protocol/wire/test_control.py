@@ -1,3 +1,5 @@
+"""Requests, replies and mingle: their form, their checks, and who is meant."""
+
 from __future__ import annotations
 
 from contextlib import suppress

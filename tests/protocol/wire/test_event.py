@@ -1,3 +1,5 @@
+"""Events: their form, their checks, batches and elections."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Exceptions taken apart and put together again, and what must never be called on the way."""
+
 from __future__ import annotations
 
 import builtins

@@ -1,3 +1,5 @@
+"""Patterns for node names agree with Python's own matchers, or are refused for what they might cost."""
+
 from __future__ import annotations
 
 import re

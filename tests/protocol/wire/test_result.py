@@ -1,3 +1,5 @@
+"""Result documents in every store: ours again byte for byte, other people's as well as can be."""
+
 from __future__ import annotations
 
 import json

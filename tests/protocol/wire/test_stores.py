@@ -1,3 +1,5 @@
+"""Key names and commands; on a real Redis, that nothing is written over a SUCCESS."""
+
 from __future__ import annotations
 
 import hashlib
