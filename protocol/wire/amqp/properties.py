@@ -98,28 +98,27 @@ def write_properties(properties: Mapping[str, Any]) -> bytes:
     """Flags and values of what is known and not None."""
     flags = 0
     parts = [b""]
-    bit = 0x8000
-    for name, kind in _FIELDS:
-        value = properties.get(name)
-        if value is not None:
-            flags |= bit
-            try:
-                parts.append(_WRITE[kind](value))
-            except BadCall as why:
-                raise BadCall(f"property {name}: {why}") from None
-        bit >>= 1
+    name = ""
+    try:
+        for flag, name, write in _WRITERS:
+            value = properties.get(name)
+            if value is not None:
+                flags |= flag
+                parts.append(write(value))
+    except BadCall as why:
+        raise BadCall(f"property {name}: {why}") from None
     parts[0] = _FLAGS.pack(flags)
     return b"".join(parts)
 
 
 def _write_short(value: object) -> bytes:
-    if isinstance(value, str):
-        value = value.encode("utf-8", "surrogatepass")
-    if not isinstance(value, bytes):
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if not isinstance(raw, bytes):
         raise BadCall(f"expected text, got {shown(value)}")
-    if len(value) > 255:  # noqa: PLR2004 - the length is one byte
-        raise BadCall(f"{shown(value)} takes {len(value)} bytes, 255 are possible")
-    return bytes((len(value),)) + value
+    size = len(raw)
+    if size > 255:  # noqa: PLR2004 - the length is one byte
+        raise BadCall(f"{shown(value)} takes {size} bytes, 255 are possible")
+    return b"%c%b" % (size, raw)
 
 
 def _write_headers(value: object) -> bytes:
@@ -140,7 +139,10 @@ def _write_timestamp(value: object) -> bytes:
     return _TIMESTAMP.pack(value)
 
 
-_WRITE: tuple[Callable[[Any], bytes], ...] = (_write_short, _write_headers, _write_octet, _write_timestamp)
+_WRITERS = tuple(
+    (0x8000 >> place, name, (_write_short, _write_headers, _write_octet, _write_timestamp)[kind])
+    for place, (name, kind) in enumerate(_FIELDS)
+)
 
 
 # -- the header frame's payload --
