@@ -1,7 +1,7 @@
 """The dates of task messages: what `eta` and `expires` may look like, and how they are written.
 
 Law: every text that dateutil's `isoparse` reads as a date is read alike, since that is what a stock worker reads with;
-all else is BadMessage. Not taken over: that dateutil reads blanks and signs where digits belong.
+all else is BadMessage. Not taken over from older versions of it: blanks, signs and missing digits within numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ UTC = timezone.utc
 _LONGEST = 100  # dateutil reads fractions of any length; nobody writes them
 
 # What isoformat() writes, and what `fromisoformat` reads alike on every Python.
-_USUAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?(?:[+-][0-9]{2}:[0-9]{2})?\Z")
+_USUAL = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?!24)[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{6})?(?:[+-][0-9]{2}:[0-5][0-9])?\Z"
+)
 
 # The branches exclude each other, as dateutil commits to a kind of date before it reads the time.
 _DATE = r"""
@@ -26,20 +28,16 @@ _DATE = r"""
       | -(?P<ordinal>[0-9]{3})                 | (?P<ordinal2>[0-9]{3})(?![0-9])
       | (?: -(?P<month3>[0-9]{2}) | -?W(?P<week3>[0-9]{2}) )?\Z )
 """
-# A last number may lack a digit; and a zone may stand alone, at midnight.
+# A zone may stand alone, at midnight.
 _TIME = r"""
     (?: (?P<hour>[0-9]{2})
-        (?: : (?P<minute>[0-9]{2})
-              (?: : (?P<second>[0-9]{2}) (?:[.,](?P<part>[0-9]+))? | :(?P<second1>[0-9])\Z )?
-          | :(?P<minute1>[0-9])\Z
-          | (?P<minute2>[0-9]{2})
-              (?: (?P<second2>[0-9]{2}) (?:[.,](?P<part2>[0-9]+))? | (?P<second3>[0-9])\Z )?
-          | (?P<minute3>[0-9])\Z )?
+        (?: : (?P<minute>[0-9]{2}) (?: : (?P<second>[0-9]{2}) (?:[.,](?P<part>[0-9]+))? )?
+          | (?P<minute2>[0-9]{2}) (?: (?P<second2>[0-9]{2}) (?:[.,](?P<part2>[0-9]+))? )? )?
         (?P<zone>[Zz]|[+-].+)?
       | (?P<zone2>[+-].+) )
 """
 _MOMENT = re.compile(rf"{_DATE}(?:.{_TIME})?\Z", re.VERBOSE | re.DOTALL)
-_ZONE = re.compile(r"([+-])([0-9]{2})(?::([0-9]{1,2})|([0-9]{2,3}))?\Z")
+_ZONE = re.compile(r"([+-])([0-9]{2})(?::?([0-9]{2}))?\Z")
 
 
 def parse_iso(text: object, naive: tzinfo = UTC, *, what: str = "task message", field: str = "") -> datetime:
@@ -83,7 +81,7 @@ def _parse(text: str) -> datetime:
 
 def _number(parts: dict[str, str | None], name: str, missing: int) -> int:
     """The number that stands in one of the places where the pattern takes it."""
-    for place in (name, f"{name}1", f"{name}2", f"{name}3"):
+    for place in (name, f"{name}2", f"{name}3"):
         digits = parts.get(place)
         if digits is not None:
             return int(digits)
@@ -118,7 +116,7 @@ def _zone(text: str | None) -> timezone | None:
     found = _ZONE.match(text)
     if found is None:
         raise ValueError(f"no zone {text!r}")
-    sign, hours, minutes = found[1], int(found[2]), int(found[3] or found[4] or 0)
+    sign, hours, minutes = found[1], int(found[2]), int(found[3] or 0)
     if hours > 23 or minutes > 59:  # noqa: PLR2004 - a zone is less than a day away
         raise ValueError(f"no zone {text!r}")
     away = timedelta(hours=hours, minutes=minutes)
