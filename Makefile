@@ -1,0 +1,72 @@
+# Every door of the house. `make help` lists them; a line `target: ## words` is all it takes to be listed.
+
+PYTHON ?= python3
+VENV := .venv
+STOCK := .peers/celery-5.7.0
+STOCK_CELERY := celery[redis,msgpack,yaml,auth]==5.7.0
+PIP := -m pip install --quiet --disable-pip-version-check
+PY := $(VENV)/bin/python
+PYTHONS ?= $(shell for v in 3.10 3.11 3.12 3.13 3.14; do command -v python$$v >/dev/null 2>&1 && echo python$$v; done)
+
+export PATH := $(PATH):/usr/sbin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop chaos bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+ready: $(VENV)/.ready ## install what is missing: system packages (root, apt), .venv
+
+$(VENV)/.ready: pyproject.toml scripts/prepare
+	@scripts/prepare $(PYTHON)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) $(PIP) --upgrade pip
+	@$(PY) $(PIP) --editable '.[dev]'
+	@touch $@
+
+stock: $(STOCK)/.ready ## stock Celery 5.7.0 in its own environment, the peer we are measured by
+
+$(STOCK)/.ready: | $(VENV)/.ready
+	@test -x $(STOCK)/bin/python || $(PYTHON) -m venv $(STOCK)
+	@$(STOCK)/bin/python $(PIP) '$(STOCK_CELERY)'
+	@touch $@
+
+check: ready ## the fast proofs: format, lint, types, the laws of the house
+	@$(VENV)/bin/ruff format --check --quiet . || { echo 'ruff format: run `make format`'; exit 1; }
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/mypy
+	@$(PY) -m pytest -q --no-header tests/test_house.py
+
+format: ready ## let ruff format the tree and fix what it can
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+test: check stock ## everything: check, then all tests with protocol/ covered whole
+	@$(PY) -m pytest --cov=celeriac.protocol --cov-branch --cov-report=term --cov-fail-under=100
+
+coverage: ready ## protocol/ covered by its own tests, line and branch, 100 % or it fails
+	@$(PY) -m pytest -q tests/protocol --cov=celeriac.protocol --cov-branch --cov-report=term-missing --cov-fail-under=100
+
+fuzz: ready ## 100,000 mutations of the golden messages through every parser
+	@$(PY) -m pytest -m fuzz --mutations=100000 tests/protocol
+
+test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS="..."
+	@scripts/test-pythons $(PYTHONS)
+
+demo: ready ## one task message built, shown and read back; says what is still missing
+	@$(PY) examples/first_message.py
+
+interop: ## the real peers, in every direction
+	@echo 'make interop comes with part 7: interop/ holds no peer yet (interop/README.md says what will stand there).' >&2; exit 2
+
+chaos: ## kills, cuts and stalls against the worker and its brokers
+	@echo 'make chaos comes with part 2 (brokers) and part 4 (worker): there is nothing to kill yet.' >&2; exit 2
+
+bench: ## CPU per task, side by side with stock Celery
+	@echo 'make bench comes with part 2 (brokers) and part 4 (worker): there is nothing to measure yet.' >&2; exit 2
+
+clean: ## remove what was built, the environments included
+	@rm -rf $(VENV) .peers build dist celeriac.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find protocol worker compat tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
