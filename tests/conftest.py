@@ -1,0 +1,91 @@
+"""Fixtures for every room: real servers, stock Celery, a clean environment for child processes; the house's report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests import servers
+
+ROOT = Path(__file__).resolve().parents[1]
+STOCK = ROOT / ".peers" / "celery-5.7.0"
+
+_REPORT: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--mutations",
+        type=int,
+        default=5_000,
+        help="how many mutated messages a test marked fuzz sends through the parsers",
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _REPORT:
+        terminalreporter.section("file sizes")
+        for line in _REPORT:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def house_report() -> list[str]:
+    """Lines that are printed when the run ends."""
+    return _REPORT
+
+
+@pytest.fixture(scope="session")
+def mutations(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--mutations"))
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.RedisServer]:
+    """One private Redis for the whole run. A test that minds what others left behind calls FLUSHALL."""
+    with servers.redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[servers.RabbitServer]:
+    """One private RabbitMQ for the whole run; it takes some seconds to come up."""
+    with servers.rabbitmq_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stock_python() -> Path:
+    """The interpreter of stock Celery 5.7.0; its environment is built when it is missing."""
+    python = STOCK / "bin" / "python"
+    if not (STOCK / ".ready").exists():
+        subprocess.run(["make", "--silent", "stock"], cwd=ROOT, check=True)
+    return python
+
+
+@dataclass(frozen=True)
+class Environment:
+    """How a test starts celeriac, or any child process, untouched by what this shell has set."""
+
+    python: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *args: str, timeout: float = 60, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs this interpreter with these arguments and returns what it did; raises nothing but a timeout."""
+        command = [str(self.python), *args]
+        return subprocess.run(
+            command, env=self.variables, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="session")
+def celeriac_env() -> Environment:
+    unwanted = ("PYTHON", "CELERY", "CELERIAC", "COV_", "COVERAGE")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    return Environment(Path(sys.executable), kept)
