@@ -1,0 +1,270 @@
+"""Real servers for the tests: a private Redis and a private RabbitMQ, on free loopback ports, in folders of their own.
+
+Law: a server that stands here was started here, is stopped here and leaves nothing behind; the machine's own
+Redis, RabbitMQ and epmd are neither used nor touched. A server that does not come up says why, from its own log.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+_TRIES = 3  # a free port may be taken by somebody else between our look and the server's
+_TAIL = 3000
+
+
+class ServerFailed(RuntimeError):
+    """A server did not come up; the message ends with what it wrote."""
+
+
+class RedisRefused(Exception):
+    """Redis answered a command with an error."""
+
+
+class RespClient:
+    """One connection that sends commands and returns replies as they came: bytes, int, list or None."""
+
+    def __init__(self, port: int, timeout: float = 10) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self._reader = hiredis.Reader(replyError=RedisRefused, protocolError=RedisRefused)
+
+    def call(self, *args: str | bytes | float) -> Any:
+        self._socket.sendall(hiredis.pack_command(args))
+        return self.read()
+
+    def read(self) -> Any:
+        """The next reply; also what a subscriber is sent."""
+        while (reply := self._reader.gets()) is False:
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("Redis closed the connection")
+            self._reader.feed(data)
+        if isinstance(reply, RedisRefused):
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    port: int
+    pid: int
+    client: RespClient
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def call(self, *args: str | bytes | float) -> Any:
+        return self.client.call(*args)
+
+    def connect(self) -> RespClient:
+        """A further connection, for what blocks or subscribes; the caller closes it."""
+        return RespClient(self.port)
+
+
+@dataclass(frozen=True)
+class RabbitServer:
+    port: int
+    pid: int
+    epmd_pid: int
+    node: str
+    home: Path
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def redis_server(*options: str) -> Iterator[RedisServer]:
+    """A Redis that keeps nothing on disk. Options are redis-server's own: `"--maxmemory", "64mb"`."""
+    program = _program("redis-server")
+    with _folder("redis") as home:
+        log = home / "output"
+
+        def start() -> tuple[subprocess.Popen[bytes], int]:
+            port = free_port()
+            where = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(home)]
+            quiet = ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+            return _spawn([program, *where, *quiet, *options], home), port
+
+        process, port = _started("redis-server", start, _redis_answers, log, seconds=20)
+        try:
+            client = RespClient(port)
+            try:
+                yield RedisServer(port, process.pid, client)
+            finally:
+                client.close()
+        finally:
+            _stop(process)
+
+
+@contextmanager
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """A RabbitMQ node with its own epmd, cookie, configuration and data."""
+    # Debian's outer script changes user and session, so that its child could no longer be found; the inner one does not.
+    inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    program = str(inner) if inner.exists() else _program("rabbitmq-server")
+    with _folder("rabbitmq") as home:
+        log = home / "output"
+        epmd_port = free_port()
+        local = {"ERL_EPMD_PORT": str(epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1", "HOME": str(home)}
+        epmd = _spawn([_program("epmd"), "-port", str(epmd_port)], home, local)
+        try:
+            _wait_for(lambda: _listens(epmd_port), epmd, "epmd", log, seconds=20)
+            node = f"celeriac-{os.getpid()}-{epmd_port}@localhost"
+
+            def start() -> tuple[subprocess.Popen[bytes], int]:
+                port = free_port()
+                return _spawn([program], home, local | _rabbit_settings(home, node, port)), port
+
+            process, port = _started("rabbitmq-server", start, _rabbit_answers, log, seconds=120)
+            try:
+                yield RabbitServer(port, process.pid, epmd.pid, node, home)
+            finally:
+                _stop(process)
+        finally:
+            _stop(epmd)
+
+
+def _rabbit_settings(home: Path, node: str, port: int) -> dict[str, str]:
+    (home / "plugins").write_text("[].\n")
+    (home / "rabbitmq.conf").write_text("")
+    return {
+        "RABBITMQ_NODENAME": node,
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(home),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
+        "RABBITMQ_PID_FILE": str(home / "pid"),
+    }
+
+
+def _redis_answers(port: int) -> bool:
+    client = RespClient(port, timeout=2)
+    try:
+        return bool(client.call("PING") == b"PONG")
+    finally:
+        client.close()
+
+
+def _rabbit_answers(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"AMQP\x00\x00\x09\x01")
+        return connection.recv(1) == b"\x01"  # a method frame: connection.start
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=2):
+        return True
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if found is None:
+        raise ServerFailed(f"{name} is not installed; `make ready` installs it or says how")
+    return found
+
+
+@contextmanager
+def _folder(name: str) -> Iterator[Path]:
+    home = Path(tempfile.mkdtemp(prefix=f"celeriac-{name}-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _spawn(command: Sequence[str], home: Path, extra: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    # A session of its own: ^C in the terminal is for pytest, and the group can be stopped as a whole.
+    with (home / "output").open("ab") as output:
+        return subprocess.Popen(
+            command,
+            cwd=home,
+            env=os.environ | (extra or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _started(
+    name: str,
+    start: Callable[[], tuple[subprocess.Popen[bytes], int]],
+    answers: Callable[[int], bool],
+    log: Path,
+    seconds: float,
+) -> tuple[subprocess.Popen[bytes], int]:
+    for attempt in range(_TRIES):
+        process, port = start()
+        try:
+            _wait_for(partial(answers, port), process, name, log, seconds)
+        except BaseException as error:
+            _stop(process)
+            if not isinstance(error, ServerFailed) or attempt == _TRIES - 1:
+                raise
+        else:
+            return process, port
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _wait_for(
+    ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log: Path, seconds: float
+) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        if process.poll() is not None:
+            raise ServerFailed(f"{name} ended with code {process.returncode} before it was ready:\n{_tail(log)}")
+        with suppress(OSError, RedisRefused):
+            if ready():
+                return
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"{name} was not ready after {seconds:.0f} s:\n{_tail(log)}")
+        time.sleep(0.05)
+
+
+def _tail(log: Path) -> str:
+    with suppress(OSError):
+        return log.read_text(errors="replace")[-_TAIL:]
+    return "(it wrote nothing)"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends the process and its whole group, politely for ten seconds."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+            break
+    with suppress(ProcessLookupError):  # what outlived its parent, in the same group
+        os.killpg(process.pid, signal.SIGKILL)
