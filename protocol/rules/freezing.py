@@ -51,17 +51,17 @@ class Node:
     parent: Node | None = None
     children: list[Node] | None = None
 
-    def as_tuple(self) -> list[Any]:
+    def as_tuple(self) -> tuple[Any, Any]:
         """The form that children trees, saved groups and chord_unlock's arguments have."""
         line: list[Node] = []
         node: Node | None = self
         while node is not None:
             line.append(node)
             node = node.parent
-        form: list[Any] | None = None
+        form: tuple[Any, Any] | None = None
         for node in reversed(line):
             inner = None if node.children is None else [child.as_tuple() for child in node.children]
-            form = [[node.id, form], inner]
+            form = ((node.id, form), inner)
         assert form is not None  # noqa: S101 - the line holds at least this node
         return form
 
@@ -285,8 +285,6 @@ class Freezer:
                     before_node.parent = node
             for errback in listed(errbacks):
                 link_error(task, errback, on_header=self.errback_on_header)
-                if task["subtask_type"] == CHORD:
-                    link_error(body_of(task), errback, on_header=self.errback_on_header)
             done.append(task)
             nodes.append(node)
             before, before_node = task, node

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import BadCall
-from .calling import Call
+from .calling import Call, Parent
 from .canvas import group as group_of
 from .chord import leaves
 from .freezing import Freezer, Ids, Node, is_empty_chain, strip_header_chords
@@ -47,21 +47,12 @@ class SaveGroup:
     """The store keeps the shape of a group, as its results alone would not tell it."""
 
     group_id: str
-    tree: list[Any]
+    tree: tuple[Any, Any]
 
 
 Step = Call | SetChordSize | SaveGroup
 # What sending yields, and the promise it returns; an empty chain sends nothing and promises nothing.
 Steps = Generator[Step, None, "Node | None"]
-
-
-@dataclass(frozen=True, slots=True)
-class Parent:
-    """The task that is running while something is published."""
-
-    id: str
-    root_id: str | None = None
-    priority: int | None = None
 
 
 def _default_unlock(body: Signature) -> dict[str, Any]:
@@ -110,8 +101,8 @@ class _Publisher:
     def send(
         self, sig: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None, options: dict[str, Any]
     ) -> Steps:
-        door = _SEND.get(sig["subtask_type"], _Publisher.send_task)
-        return door(self, sig, args, kwargs, options)
+        steps: Steps = _SEND.get(sig["subtask_type"], _SEND[None])(self, sig, args, kwargs, options)
+        return steps
 
     # --- one task -------------------------------------------------------------------------------------------
 
@@ -253,7 +244,9 @@ class _Publisher:
         for key in ("countdown", "eta"):
             if key not in delay and own.get(key) is not None:
                 delay[key] = own[key]
+        # Said in a call these are for the poller alone; of the chord itself they go on to its body too, in stock.
         unlock = {key: everything.pop(key, None) for key in ("interval", "max_retries")}
+        everything = {**own, **everything}
         for key in ("countdown", "eta", "task_id"):
             everything.pop(key, None)
         group_id = head["options"].get("task_id") or self.ids()
@@ -389,6 +382,7 @@ def _link_error_to_members(sig: Signature, errback: Signature, *, whole: bool = 
 
 
 _SEND: dict[Any, Callable[..., Steps]] = {
+    None: _Publisher.send_task,
     CHAIN: _Publisher.send_chain,
     GROUP: _Publisher.send_group,
     CHORD: _Publisher.send_chord,
