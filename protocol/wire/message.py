@@ -168,6 +168,7 @@ def shape_v1(task: Task) -> tuple[Headers, dict[str, Any]]:
     return dict(task.headers), body
 
 
+BUILT_IN_ORDER = tuple(shape_v2(Task("", ""))[0])
 SHAPES = {1: shape_v1, 2: shape_v2}
 
 
