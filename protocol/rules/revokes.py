@@ -1,7 +1,8 @@
 """What has been revoked, by task id and by stamp: bounded, expiring, and mergeable with what other nodes know.
 
 Law: `now` is given, and is the same kind of time for the life of one object (wall time where it is kept in a file).
-However much a peer sends, no more than `limit` entries of each kind are held; the oldest make room.
+However much a peer sends, no more than `limit` entries of each kind are held; the oldest make room. What is past its
+time is forgotten only once half of the room is taken: a task that waits for its ETA longer than that stays revoked.
 """
 
 from __future__ import annotations
@@ -34,17 +35,18 @@ class Expiring:
         self._since.pop(thing, None)
 
     def holds(self, thing: Any, now: float) -> bool:
-        since = self._since.get(thing)
-        return since is not None and now - since < self.expires
+        self._trim(now)
+        return thing in self._since
 
     def items(self, now: float) -> Iterator[tuple[Any, float]]:
-        return ((thing, since) for thing, since in self._since.items() if now - since < self.expires)
+        self._trim(now)
+        return iter(self._since.items())
 
     def __len__(self) -> int:
         return len(self._since)
 
     def _trim(self, now: float) -> None:
-        while self._since:
+        while len(self._since) > self.limit // 2:
             oldest = next(iter(self._since))
             if len(self._since) <= self.limit and now - self._since[oldest] < self.expires:
                 return

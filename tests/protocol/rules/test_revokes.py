@@ -15,7 +15,7 @@ IDS = st.sampled_from([f"id{i}" for i in range(9)])
 
 
 class RevokesMachine(RuleBasedStateMachine):
-    """Every operation beside a list of (id, since) that is trimmed by its definition."""
+    """Every operation beside a list of (id, since) that is trimmed by its definition: 5 at most, 2 however old."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,11 +24,15 @@ class RevokesMachine(RuleBasedStateMachine):
         self.now = 1000.0
 
     def remember(self, task_id: str) -> None:
-        self.model = [entry for entry in self.model if entry[0] != task_id] + [(task_id, self.now)]
-        self.model = self.alive()[-5:]
+        self.model = [entry for entry in self.alive() if entry[0] != task_id] + [(task_id, self.now)]
+        self.model = self.alive()
 
     def alive(self) -> list[tuple[str, float]]:
-        return [entry for entry in self.model if self.now - entry[1] < 10.0]
+        kept = self.model[-5:]
+        while len(kept) > 2 and self.now - kept[0][1] >= 10.0:
+            kept = kept[1:]
+        self.model = kept
+        return kept
 
     @rule(seconds=st.floats(0, 6))
     def wait(self, seconds: float) -> None:
@@ -94,11 +98,12 @@ def test_stamps(revoked: dict[str, Any], carried: dict[str, Any], found: Any) ->
     assert kept.revoking_stamp(carried, 2.0) == found
 
 
-def test_stamps_expire() -> None:
-    revokes = Revokes(expires=5.0)
-    revokes.revoke_stamps({"x": "a"}, 0.0)
+def test_what_is_past_its_time_makes_room_first() -> None:
+    revokes = Revokes(limit=4, expires=5.0)
+    revokes.revoke_stamps({"x": ["a", "b", "c"]}, 0.0)
     assert revokes.revoking_stamp({"x": "a"}, 4.9) == ("x", "a")
     assert revokes.revoking_stamp({"x": "a"}, 5.0) is None
+    assert revokes.revoking_stamp({"x": "b"}, 1e9) == ("x", "b"), "half of the room is for what is old"
 
 
 def test_a_stamp_too_deep_to_compare_revokes_nothing() -> None:
