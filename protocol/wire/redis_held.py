@@ -93,8 +93,8 @@ def marked(envelope: bytes) -> bytes:
 
 def owner_of(tag: str) -> str | None:
     """Whose hands a tag is in; None for kombu's, which do not say."""
-    owner, colon, serial = tag.rpartition(":")
-    return owner if colon and serial.isdigit() else None
+    owner, _, serial = tag.rpartition(":")
+    return owner if owner and serial.isdigit() else None
 
 
 def take(layout: Layout, queues: Sequence[str], count: int, owner: str, serial: int, now: float) -> Command:

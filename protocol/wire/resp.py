@@ -181,16 +181,15 @@ class Parser:
         """Puts a value into the aggregates that wait for it; the outermost one, if that completes it."""
         stack = self._stack
         while stack:
-            frame = stack[-1]
-            if value is not _NOTHING:
-                frame.items.append(value)
-                frame.left -= 1
-                if frame.left:
-                    return _UNFINISHED
-                stack.pop()
-                value = frame.finish(frame.items)
-            else:
+            if value is _NOTHING:
                 return _UNFINISHED
+            frame = stack[-1]
+            frame.items.append(value)
+            frame.left -= 1
+            if frame.left:
+                return _UNFINISHED
+            stack.pop()
+            value = frame.finish(frame.items)
         return value
 
 
