@@ -28,6 +28,9 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
     ("protocol_imports_what_computes", "protocol/wire/compression.py", "importlib.import_module"): (
         "the optional libraries stand as names in a table, and each is loaded by the call that needs it"
     ),
+    ("protocol_imports_what_computes", "protocol/wire/signing.py", "importlib.import_module"): (
+        "the parts of cryptography are loaded by name, so that its absence is told in one place"
+    ),
     ("protocol_calls_what_computes", "protocol/wire/json.py", "sys.modules"): (
         "a lazy text of Django is known by its class, which is there only if the program itself loaded Django"
     ),
@@ -130,6 +133,11 @@ NEEDS_ARGUMENT = {
 
 FORBIDDEN_WORDS = frozenset(["util", "utils", "common", "helper", "helpers", "manager", "managers", "mixin", "mixins"])
 WANTS_TO_BE_TWO = 400
+
+SILENCER = re.compile(r"#\s*(noqa\b|type:\s*ignore\b|pragma:\s*no\b)")
+SILENCER_WITH_REASON = re.compile(
+    r"#\s*(noqa:[A-Z0-9, ]+[A-Z0-9]|type:\s*ignore\[[a-z, -]+\]|pragma:\s*no (cover|branch))\s*[#(:;,–-]+\s*\w+"
+)
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,15 @@ def first_lines_say_what_for(root: Path) -> Iterator[Fault]:
         parsed = tree(root, path)
         if parsed.body and not ast.get_docstring(parsed):
             yield Fault("first_lines_say_what_for", path, 1, "the first lines of a file say what it is for")
+
+
+@rule
+def silenced_checks_say_why(root: Path) -> Iterator[Fault]:
+    """`noqa`, `type: ignore` and `pragma: no cover` name one check each and go on to say why it does not apply."""
+    for path in modules(root, *ROOMS):
+        for number, line in enumerate((root / path).read_text().splitlines(), 1):
+            if SILENCER.search(line) and not SILENCER_WITH_REASON.search(line):
+                yield Fault("silenced_checks_say_why", path, number, "a check is silenced without a reason on the line")
 
 
 @rule

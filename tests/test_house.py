@@ -91,7 +91,11 @@ def test_a_good_house_has_no_fault(small_house: Path, name: str) -> None:
     )
     (small_house / "compat/good.py").write_text('"""Good."""\nfrom ..worker import x\nfrom .door import y\n')
     (small_house / "compat/door/good.py").write_text('"""Good."""\nfrom .compat import x\nfrom . import __main__\n')
-    (small_house / "worker/brokers/good.py").write_text('"""Good."""\nimport socket\nfrom ...protocol.wire import x\n')
+    (small_house / "worker/brokers/good.py").write_text(
+        '"""Good."""\nimport socket  # noqa: F401 - it is the point\nfrom ...protocol.wire import x\n'
+        "y = x  # type: ignore[assignment]  # redis-py has no types for this\n"
+        "z = x  # pragma: no cover - Windows alone\n"
+    )
     (small_house / "tests/good.py").write_text('"""Good."""\nfrom celeriac.protocol import x\n')
     assert list(house.RULES[name](small_house)) == []
 
@@ -145,6 +149,11 @@ BROKEN = [
     ("names_say_something", "protocol/x.py", "class AMQPMixin: ..."),
     ("names_say_something", "protocol/x.py", "def json_utils(): ..."),
     ("names_say_something", "protocol/x.py", "def common(): ..."),
+    ("silenced_checks_say_why", "protocol/x.py", "import os  # noqa"),
+    ("silenced_checks_say_why", "protocol/x.py", "import os  # noqa: F401"),
+    ("silenced_checks_say_why", "worker/x.py", "x = y  # type: ignore"),
+    ("silenced_checks_say_why", "worker/x.py", "x = y  # type: ignore[name-defined]"),
+    ("silenced_checks_say_why", "compat/x.py", "x = y  # pragma: no cover"),
     ("first_lines_say_what_for", "worker/x.py", None),
     ("first_lines_say_what_for", "tests/x.py", None),
 ]
