@@ -11,11 +11,12 @@ import re
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from celeriac.protocol.rules.calling import Call
+from celeriac.protocol.rules.calling import Call, Parent
+from celeriac.protocol.rules.continuing import chord_body, divided_errbacks, failed, succeeded
 from celeriac.protocol.rules.publishing import Facts, SaveGroup, SetChordSize
 from celeriac.protocol.wire.message import Message
 from tests.protocol.claims import messages
-from tests.protocol.shell import REPLY_TO, App, Shell
+from tests.protocol.shell import REPLY_TO, App, Shell, numbered
 from tests.protocol.vectors import Tally, Vector, claim
 
 AMQP_PROPERTIES = frozenset(
@@ -114,14 +115,18 @@ def evaluated(vector: Vector) -> tuple[Shell, dict[str, Any]]:
     return shell, conf
 
 
+def outgoing(app: App, call: Call, *, by_name: bool = False) -> Published:
+    sent = app.message(call, by_name=by_name)
+    return Published(sent.message, sent.exchange, sent.routing_key)
+
+
 def built(shell: Shell, conf: dict[str, Any]) -> list[Published]:
     app = App({**conf, **vars(shell.app_conf)})
-    sent = [
-        app.message(step, by_name=index in shell.by_name)
+    return [
+        outgoing(app, step, by_name=index in shell.by_name)
         for index, step in enumerate(shell.steps)
         if isinstance(step, Call)
     ]
-    return [Published(each.message, each.exchange, each.routing_key) for each in sent]
 
 
 def compare(ours: list[Published], theirs: list[Published], tally: Tally, kind: str) -> None:
@@ -176,3 +181,82 @@ def rabbit_calls(vector: Vector, tally: Tally) -> None:
         tally.saw("call, AMQP")
         return
     compare(ours, theirs, tally, "call, AMQP")
+
+
+# --- what workers sent --------------------------------------------------------------------------------------
+
+
+def pushed(vector: Vector) -> list[Published]:
+    """Every task message that was pushed, in the order of the trace."""
+    found = []
+    for command in vector.commands():
+        if command.name == "LPUSH" and b'"delivery_info"' in command.args[-1]:
+            each = published(json.loads(command.args[-1]))
+            if messages.is_task(each.message) and each.message.content_type == "application/json":
+                found.append(each)
+    return found
+
+
+def metas(vector: Vector) -> dict[str, dict[str, Any]]:
+    """The last result document of each task."""
+    found = {}
+    for command in vector.commands():
+        if command.name == "SETEX" and b"celery-task-meta-" in command.args[1] and command.args[3][:1] == b"{":
+            meta = json.loads(command.args[3])
+            found[meta["task_id"]] = meta
+    return found
+
+
+def continued(parent: Published, meta: dict[str, Any], facts: Facts) -> list[Any]:
+    """What follows from a task's outcome, as its message says it."""
+    _, _, embed = json.loads(parent.message.body)
+    ids = numbered()
+    if meta["status"] == "SUCCESS":
+        return list(succeeded(meta["result"], embed["callbacks"], embed["chain"], ids=ids, facts=facts))
+    _, away = divided_errbacks(embed["errbacks"], lambda errback: errback["task"] == "wire.errback_new")
+    headers = parent.message.headers
+    return list(failed(headers["id"], headers["root_id"], away, ids=ids, facts=facts))
+
+
+@claim("redis/canvas/*", "redis/chord/*")
+def worker_continuations(vector: Vector, tally: Tally) -> None:
+    conf = dict((vector.notes or {}).get("conf") or {}) if isinstance(vector.notes, dict) else {}
+    sent, stored = pushed(vector), metas(vector)
+    app = App(conf)
+    for number, parent in enumerate(sent):
+        headers = parent.message.headers
+        embed = json.loads(parent.message.body)[2]
+        tally.saw("workflow message")
+        meta = stored.get(headers["id"])
+        if meta is None or any(each.message.headers["id"] == headers["id"] for each in sent[number + 1 :]):
+            continue  # replaced: it ended without a result of its own
+        facts = Facts(
+            REPLY_TO,
+            chords="polled" if "unlock" in vector.case else "native",
+            parent=Parent(headers["id"], headers["root_id"], parent.message.properties.get("priority")),
+            inherit_priority=bool(conf.get("task_inherit_parent_priority")),
+        )
+        steps = continued(parent, meta, facts)
+        ours = [on_redis(outgoing(app, step)) for step in steps if isinstance(step, Call)]
+        if ours:
+            names = {each.message.headers["task"] for each in ours}
+            children = [each for each in sent if each.message.headers["parent_id"] == headers["id"]]
+            children = [each for each in children if each.message.headers["task"] in names]
+            compare(ours, children[: len(ours)], tally, "continuation")
+        if embed["chord"]:
+            chord_bodies(app, embed["chord"], sent, facts, tally)
+
+
+def chord_bodies(app: App, body: dict[str, Any], sent: list[Published], facts: Facts, tally: Tally) -> None:
+    """The body's message, once the header task that this one reports to was the last."""
+    assert facts.parent is not None
+    bodies = [
+        each
+        for each in sent
+        if each.message.headers["id"] == body["options"].get("task_id")
+        and each.message.headers["parent_id"] == facts.parent.id
+    ]
+    for each in bodies:
+        results = json.loads(each.message.body)[0][0]
+        steps = [step for step in chord_body(body, results, ids=numbered(), facts=facts) if isinstance(step, Call)]
+        compare([on_redis(outgoing(app, step)) for step in steps[:1]], [each], tally, "chord body")
