@@ -25,7 +25,8 @@ from .resp import Command
 
 MOST = 1000  # messages in one take: Lua passes them to HSET as arguments, of which there are 8000
 _WHAT = "unacked entry"
-_COLUMNS = 3
+_COLUMNS = 3  # of what a take answers: tag, list, message
+_ADDRESS = 2  # of an entry: exchange, routing key
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def parse_entry(data: bytes) -> Entry:
         raw = envelope.encode(errors="surrogateescape")
     except (ValueError, RecursionError) as problem:
         raise BadMessage(_WHAT, f"not [message, exchange, routing key]: {type(problem).__name__}") from None
-    if not text.startswith("[") or not isinstance(address, list) or len(address) != 2:  # noqa: PLR2004
+    if not text.startswith("[") or not isinstance(address, list) or len(address) != _ADDRESS:
         raise BadMessage(_WHAT, f"expected [message, exchange, routing key], got {shown(data)}")
     exchange, routing_key = address
     if not isinstance(exchange, str | None) or not isinstance(routing_key, str | None):

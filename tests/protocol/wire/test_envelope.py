@@ -1,3 +1,5 @@
+"""kombu's envelope: built byte for byte, read in every shape that clients write, refused with the field named."""
+
 from __future__ import annotations
 
 import base64

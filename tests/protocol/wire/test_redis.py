@@ -1,3 +1,5 @@
+"""The layout's names and command lists, for kombu's defaults and for every option that changes them."""
+
 from __future__ import annotations
 
 from typing import Any

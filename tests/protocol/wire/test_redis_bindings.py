@@ -1,3 +1,5 @@
+"""Bindings as kombu stores them, and topic keys matched as its regexes match, without running them."""
+
 from __future__ import annotations
 
 import contextlib

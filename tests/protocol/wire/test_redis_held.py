@@ -1,3 +1,5 @@
+"""What is held: entries in kombu's form, and the commands that take, keep, acknowledge and put back."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""The order in which a consumer asks its queues."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,97 +1,28 @@
-"""The scripts on a real Redis, and beside a stock worker's transport on the same Redis."""
+"""The scripts on a real Redis: each message is in one place at every moment, and comes back as it was."""
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
-import sys
-import textwrap
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from celeriac.protocol.wire import envelope, redis, redis_bindings, redis_held, redis_parked, redis_scripts, resp
-from celeriac.protocol.wire.message import Message
-from celeriac.protocol.wire.redis import Layout
+from celeriac.protocol.wire import envelope, redis, redis_held, redis_parked
 from celeriac.protocol.wire.redis_held import Taken
+from tests.protocol.wire.redis_store import LAYOUT, Store, push, written
 from tests.servers import RedisServer
-from tests.servers import redis_server as started
 
 pytestmark = pytest.mark.real
 
-LAYOUT = Layout(global_keyprefix="t:", visibility_timeout=5)
-ROOT = Path(__file__).parents[3]
 # Ugly things people leave in queues; each is taken, held and put back unchanged but for the flags.
 UGLY = [b"", b"this is not json", b"[]", b"5", b"\xff\xfe{", b'{"a": 1', b'\x00\x01"\\/', "é".encode(), b" {} "]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with started() as running:
-        for script in redis_scripts.SCRIPTS:
-            assert running.call(*script.load()).decode() == script.sha
-        yield running
-
-
-class Store:
-    """Commands as the library makes them, against the server."""
-
-    def __init__(self, server: RedisServer, layout: Layout = LAYOUT) -> None:
-        self.server = server
-        self.layout = layout
-        self.serial = 0
-        server.call("FLUSHDB")
-
-    def do(self, *commands: resp.Command) -> list[Any]:
-        return [self.server.call(*command) for command in commands]
-
-    def take(self, *queues: str, count: int = 10, now: float = 100.0, owner: str = "me") -> list[Taken]:
-        (reply,) = self.do(redis_held.take(self.layout, queues, count, owner, self.serial, now))
-        taken = redis_held.parse_taken(self.layout, reply, queues)
-        self.serial += len(taken)
-        return taken
-
-    def waiting(self, queue: str = "q", priority: int = 0) -> list[bytes]:
-        """The next one first."""
-        found: list[bytes] = self.server.call("LRANGE", self.layout.list_key(queue, priority), 0, -1)
-        return found[::-1]
-
-    def held(self) -> dict[str, bytes]:
-        flat = self.server.call("HGETALL", self.layout.unacked)
-        return {tag.decode(): value for tag, value in zip(flat[::2], flat[1::2], strict=True)}
-
-    def scores(self) -> dict[str, float]:
-        flat = self.server.call("ZRANGE", self.layout.unacked_index, 0, -1, "WITHSCORES")
-        return {tag.decode(): float(score) for tag, score in zip(flat[::2], flat[1::2], strict=True)}
-
-    def parked(self) -> list[str]:
-        return [tag.decode() for tag in self.do(redis_parked.tags(self.layout))[0]]
-
-
 @pytest.fixture
-def store(server: RedisServer) -> Store:
-    return Store(server)
-
-
-def written(name: str, **properties: Any) -> bytes:
-    """An envelope as foreign clients space it: nothing may be decoded and written anew on its way."""
-    value = {
-        "body": base64.b64encode(name.encode()).decode(),
-        "headers": {"id": name, "big": 12345678901234567890, "empty": []},
-        "properties": {"delivery_info": {"exchange": "", "routing_key": "q"}, "body_encoding": "base64", **properties},
-    }
-    return json.dumps(value, separators=(",", ":")).encode()
-
-
-def push(store: Store, *envelopes: bytes, queue: str = "q", priority: int = 0) -> None:
-    for data in envelopes:
-        store.do(*redis.push(store.layout, queue, [data], priority))
+def store(redis_server: RedisServer) -> Store:
+    return Store(redis_server)
 
 
 def test_take_moves_messages_into_our_hands_as_they_are(store: Store) -> None:
@@ -385,192 +316,10 @@ class Conservation(RuleBasedStateMachine):
         assert len(self.store.parked()) == len(parcels)
 
 
-def test_messages_are_conserved(server: RedisServer) -> None:
-    from hypothesis.stateful import run_state_machine_as_test
-
+def test_messages_are_conserved(redis_server: RedisServer) -> None:
     run_state_machine_as_test(
-        type("OnServer", (Conservation,), {"server": server}),
+        type("OnServer", (Conservation,), {"server": redis_server}),
         settings=settings(
             max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-
-
-# Beside kombu itself, the release that stock Celery 5.7 uses
-
-
-def kombu(server: RedisServer, program: str, options: dict[str, Any] | None = None) -> Any:
-    """Runs a program with a stock channel `c` on the same Redis; what it leaves in `out` comes back."""
-    head = f"""
-        import json, time
-        from kombu import Connection
-        from queue import Empty
-        options = {options or {}!r}
-        connection = Connection("redis://127.0.0.1:{server.port}/0", transport_options=options)
-        c = connection.default_channel
-        out = None
-    """
-    source = textwrap.dedent(head) + textwrap.dedent(program) + "\nprint(json.dumps(out))\n"
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-@pytest.fixture
-def shared(server: RedisServer) -> Store:
-    return Store(server, Layout(visibility_timeout=5))
-
-
-def ours(name: str, priority: int = 0) -> bytes:
-    return envelope.build(
-        Message(f'"{name}"'.encode(), "application/json", "utf-8", {"h": 1}, {"priority": priority}),
-        exchange="",
-        routing_key="q",
-        delivery_tag=f"tag-{name}",
-    )
-
-
-def test_kombu_consumes_what_we_push(server: RedisServer, shared: Store) -> None:
-    shared.do(*redis.push(shared.layout, "q", [ours("a"), ours("b")]))
-    shared.do(*redis.push(shared.layout, "q", [ours("c", 9)], 9))
-    got = kombu(
-        server,
-        """
-        from kombu import Queue
-        messages = [c.basic_get("q") for _ in range(3)]
-        out = [[m.decode(), m.headers, m.delivery_tag, m.properties["priority"]] for m in messages]
-        for m in messages[:2]:
-            m.ack()
-        """,
-    )
-    assert got == [["a", {"h": 1}, "tag-a", 0], ["b", {"h": 1}, "tag-b", 0], ["c", {"h": 1}, "tag-c", 9]]
-    # The channel put back what it had not acknowledged when it closed, or left it held for the sweep.
-    back = [*shared.waiting(priority=9), *(redis_held.parse_entry(raw).envelope for raw in shared.held().values())]
-    assert [envelope.parse(data).message.body for data in back] == [b'"c"']
-
-
-def test_we_take_what_kombu_publishes(server: RedisServer, shared: Store) -> None:
-    kombu(
-        server,
-        """
-        from kombu import Exchange, Queue
-        exchange = Exchange("tex", "topic")
-        queue = Queue("q", exchange, routing_key="task.#")
-        with connection.Producer() as producer:
-            producer.publish("plain", routing_key="q", declare=[queue], headers={"h": 1})
-            producer.publish("topic", exchange=exchange, routing_key="task.x", priority=5, declare=[queue])
-            producer.publish("lost", exchange=exchange, routing_key="task", declare=[queue])
-        """,
-    )
-    bindings = redis_bindings.parse_members(shared.do(redis.members(shared.layout, "tex"))[0], shared.layout.sep)
-    assert redis_bindings.reached("topic", bindings, "task.x") == ["q"]
-    assert redis_bindings.reached("topic", bindings, "task") == []
-    taken = shared.take("q")
-    read = [envelope.parse(each.envelope) for each in taken]
-    assert [each.message.body for each in read] == [b"plain", b"topic"]
-    assert [(each.exchange, each.routing_key, each.priority) for each in read] == [("", "q", 0), ("tex", "task.x", 5)]
-    for each, data in zip(read, taken, strict=True):
-        again = envelope.build(
-            each.message,
-            exchange=each.exchange,
-            routing_key=each.routing_key or "",
-            delivery_tag=each.delivery_tag or "",
-        )
-        assert again == data.envelope
-
-
-def test_kombu_restores_what_we_took(server: RedisServer, shared: Store) -> None:
-    foreign = written("foreign", delivery_tag="celery")
-    push(shared, ours("a"), foreign, foreign)
-    taken = shared.take("q", now=1.0)
-    assert len(taken) == 3
-    kombu(server, "c.qos.restore_visible()", {"visibility_timeout": 5})
-    assert shared.held() == shared.scores() == {}
-    back = [envelope.parse(data) for data in shared.waiting()]
-    assert sorted(each.message.body for each in back) == [b'"a"', b"foreign", b"foreign"]
-    assert all(each.redelivered and each.message.headers["redelivered"] for each in back)
-    assert {each.delivery_tag for each in back} == {"tag-a", "celery"}
-
-
-def test_kombu_leaves_what_we_renew(server: RedisServer, shared: Store) -> None:
-    push(shared, ours("a"))
-    (taken,) = shared.take("q", now=1.0)
-    shared.do(redis_held.renew(shared.layout, [taken.tag], 9e9))
-    kombu(server, "c.qos.restore_visible()", {"visibility_timeout": 5})
-    assert list(shared.held()) == [taken.tag]
-
-
-def test_we_restore_what_a_dead_kombu_took(server: RedisServer, shared: Store) -> None:
-    kombu(
-        server,
-        """
-        import os
-        with connection.Producer() as producer:
-            producer.publish("a", routing_key="q", priority=3)
-        message = c.basic_get("q")
-        print(json.dumps(message.delivery_tag), flush=True)
-        os._exit(0)
-        """,
-    )
-    (rows,) = shared.do(redis_held.overdue(shared.layout, 9e9))
-    tag = rows[0].decode()
-    assert redis_held.owner_of(tag) is None
-    (raw,) = shared.do(redis_held.entries(shared.layout, [tag]))[0]
-    found = redis_held.parse_entry(raw)
-    assert (found.exchange, found.routing_key) == ("", "q")
-    (queue,) = redis_held.destinations(found, "direct", [])
-    assert shared.do(redis_held.reclaim(shared.layout, tag, raw, queue)) == [1]
-    (back,) = shared.waiting(priority=3)
-    assert back == envelope.redelivered(found.envelope)
-    got = kombu(server, 'm = c.basic_get("q"); out = [m.decode(), m.delivery_info["redelivered"]]; m.ack()')
-    assert got == ["a", True]
-
-
-def test_kombu_sees_our_bindings_and_deadlines(server: RedisServer, shared: Store) -> None:
-    shared.do(
-        *redis.bind(shared.layout, "tex", "task.*", "q", "topic"),
-        *redis.bind(shared.layout, "old", "k", "q", expires=1),
-    )
-    got = kombu(
-        server,
-        """
-        from kombu import Exchange
-        with connection.Producer(exchange=Exchange("tex", "topic")) as producer:
-            producer.publish("a", routing_key="task.x")
-        c.client.zadd("_kombu.binding_deadlines", {"old": 1})
-        out = [c.sweep_bindings(), sorted(k.decode() for k in c.client.keys("_kombu*"))]
-        """,
-    )
-    assert got == [1, ["_kombu.binding.tex", "_kombu.binding_permanent.tex"]]
-    assert len(shared.waiting()) == 1
-
-
-def test_fanout_reaches_kombu_and_us(server: RedisServer, shared: Store) -> None:
-    listener = server.connect()
-    try:
-        listener.call(*redis.subscribe(shared.layout, [("fan", "")]))
-        program = """
-            from kombu import Exchange, Queue, Consumer
-            got = []
-            queue = Queue("mine", Exchange("fan", "fanout"), auto_delete=True)
-            with Consumer(c, [queue], no_ack=True, callbacks=[lambda body, message: got.append(body)]):
-                try:
-                    connection.drain_events(timeout=0.1)
-                except OSError:
-                    pass
-                c.client.publish("/0.fan", open(0).read())
-                with connection.Producer(exchange=Exchange("fan", "fanout")) as producer:
-                    producer.publish("theirs")
-                while len(got) < 2:
-                    connection.drain_events(timeout=5)
-            out = got
-        """
-        (command,) = redis.publish(shared.layout, "fan", "", ours("ours"))
-        program = program.replace("open(0).read()", repr(ours("ours").decode()))
-        assert command[1] == "/0.fan"
-        assert kombu(server, program) == ["ours", "theirs"]
-        arrived = [listener.read() for _ in range(2)]
-        assert {redis.exchange_of(shared.layout, each[2]) for each in arrived} == {"fan"}
-        assert [envelope.parse(each[3]).message.body for each in arrived] == [b'"ours"', b"theirs"]
-    finally:
-        listener.close()

@@ -1,3 +1,5 @@
+"""RESP: every kind of reply split at every byte, garbage, and commands there and back."""
+
 from __future__ import annotations
 
 import math
