@@ -64,9 +64,10 @@ def parse_entry(data: bytes) -> Entry:
     """The envelope comes out as it lies in there, byte for byte."""
     text = data.decode(errors="surrogateescape")
     try:
-        value, end = _DECODER.raw_decode(text, 1)
+        start = len(text) - len(text[1:].lstrip())
+        value, end = _DECODER.raw_decode(text, start)
         address = json.loads(f"[{text[end:].lstrip().removeprefix(',')}")
-        envelope = value if isinstance(value, str) else text[1:end]
+        envelope = value if isinstance(value, str) else text[start:end]
         raw = envelope.encode(errors="surrogateescape")
     except (ValueError, RecursionError) as problem:
         raise BadMessage(_WHAT, f"not [message, exchange, routing key]: {type(problem).__name__}") from None

@@ -38,6 +38,7 @@ def test_entries_round_trip_byte_for_byte(value: dict[str, Any], exchange: str, 
 def test_entries_as_kombu_writes_them() -> None:
     data = json.dumps([{"body": "x"}, "", "celery"]).encode()
     assert redis_held.parse_entry(data) == Entry(b'{"body": "x"}', "", "celery")
+    assert redis_held.parse_entry(b'[ {} ,"ex" , "k" ]') == Entry(b"{}", "ex", "k")
     assert redis_held.parse_entry(b"[{}, null, null]") == Entry(b"{}", "", None)
     assert redis_held.parse_entry('[{"a":"é"}, "", "q"]'.encode()).envelope == '{"a":"é"}'.encode()
 
