@@ -5,11 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 from celeriac.protocol.errors import BadMessage
+from celeriac.protocol.rules.calling import Call, Sender, compose, task_options
+from celeriac.protocol.rules.routing import Queue, Queues, Router, read_routes
+from celeriac.protocol.wire import envelope
 from celeriac.protocol.wire.compression import decompress
-from celeriac.protocol.wire.message import Posting, Message, Task, build
+from celeriac.protocol.wire.message import Message, Posting, Task, build
 from celeriac.protocol.wire.message_reading import BUILT_IN, Reader, read_task
 from celeriac.protocol.wire.serializers import accepted, decode
 from tests.protocol.vectors import Tally, Vector, claim
@@ -21,13 +25,12 @@ SERIALIZERS = {
     "application/x-msgpack": "msgpack",
     "application/x-python-serialize": "pickle",
 }
-NOT_AMQP_LIKE = {"delivery_info", "body_encoding", "delivery_tag"}
 V2 = list(build(Task("t", "i")).headers)
 V1 = list(json.loads(build(Task("t", "i", protocol=1)).body))
 
 
-def envelopes(vector: Vector) -> Iterator[dict[str, Any]]:
-    """Every JSON envelope that Redis held or was told to hold."""
+def envelopes(vector: Vector) -> Iterator[bytes]:
+    """Every JSON envelope that Redis held or was told to hold, as it was written."""
     seen = [blob.data for blob in vector.blobs()]
     seen += [arg for command in vector.commands() for arg in command.args]
     for data in seen:
@@ -39,25 +42,14 @@ def envelopes(vector: Vector) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(found, list) and len(found) == 3:  # an entry of `unacked`
             found = found[0]
+            data = json.dumps(found).encode()  # noqa: PLW2901 - the message within the entry
         if isinstance(found, dict) and "body" in found and isinstance(found.get("properties"), dict):
-            yield found
+            yield data
     for _, value in vector.walk():
         if isinstance(value, dict) and "dir" in value and '{"body": ' in value.get("data", ""):
-            yield json.JSONDecoder().raw_decode(value["data"], value["data"].index('{"body": '))[0]
-
-
-def message_of(envelope: dict[str, Any]) -> Message:
-    properties = dict(envelope["properties"])
-    body = envelope["body"].encode()
-    if properties.get("body_encoding") == "base64":
-        body = base64.b64decode(body)
-    return Message(
-        body,
-        envelope.get("content-type"),
-        envelope.get("content-encoding"),
-        envelope.get("headers"),  # type: ignore[arg-type]  # an envelope may lack them
-        {key: value for key, value in properties.items() if key not in NOT_AMQP_LIKE},
-    )
+            start = value["data"].index('{"body": ')
+            _, end = json.JSONDecoder().raw_decode(value["data"], start)
+            yield value["data"][start:end].encode()
 
 
 def amqp_messages(vector: Vector) -> Iterator[Message]:
@@ -77,8 +69,8 @@ def plain(message: Message) -> Any:
     if (message.headers or {}).get("compression"):
         body = decompress(body, message.headers["compression"])
     if message.content_type == "application/json":
-        latin = message.content_encoding == "latin-1"
-        text = body.decode("latin-1" if latin else "utf-8")  # celery-ts calls its text base64; kombu reads it as it is
+        known = message.content_encoding not in (None, "base64")  # celery-ts says so of its AMQP text
+        text = body.decode(message.content_encoding if known else "utf-8")
         if "__type__" not in text:
             return json.loads(text)
     return decode(body, message.content_type, message.content_encoding, ALL.accept)
@@ -162,11 +154,14 @@ def check(vector: Vector, tally: Tally, message: Message, kind: str) -> Message 
 
 @claim("redis/msg/*", "redis/seq/*", "redis/canvas/*", "redis/chord/*", "beat/*", "client/*", "control/*", "event/*")
 def redis_messages(vector: Vector, tally: Tally) -> None:
-    for envelope in envelopes(vector):
-        message = message_of(envelope)
-        again = check(vector, tally, message, "Redis")
-        if again is not None:
-            assert json.dumps(again.properties) == json.dumps(message.properties)
+    for data in envelopes(vector):
+        found = envelope.parse(data)
+        again = check(vector, tally, found.message, "Redis")
+        if again is None:
+            continue
+        tag = json.loads(data)["properties"]["delivery_tag"]
+        built = envelope.build(again, exchange=found.exchange, routing_key=found.routing_key or "", delivery_tag=tag)
+        assert (envelope.redelivered(built) if found.redelivered else built) == data
 
 
 @claim("amqp/msg/*", "amqp/seq/*", "client/*", "result/*", "control/*")
@@ -210,7 +205,7 @@ def judge(vector: Vector, tally: Tally, message: Message, kind: str) -> None:
 @claim("redis/odd/*")
 def odd_redis_messages(vector: Vector, tally: Tally) -> None:
     if vector.case not in BROKEN_ENVELOPES:
-        judge(vector, tally, message_of(json.loads(vector.capture["pushed"]["text"])), "Redis")
+        judge(vector, tally, envelope.parse(base64.b64decode(vector.capture["pushed"]["b64"])).message, "Redis")
 
 
 @claim("amqp/odd/*")
@@ -221,3 +216,27 @@ def odd_rabbit_messages(vector: Vector, tally: Tally) -> None:
     body = base64.b64decode(delivered[0]["content"]["body_b64"])
     message = Message(body, kind, encoding, properties.pop("headers", None), properties)
     judge(vector, tally, message, "AMQP")
+
+
+@claim("amqp/msg/priority-presence")
+def presence_of_the_priority(vector: Vector, tally: Tally) -> None:
+    """The calls of the capture, composed: which of them say a priority."""
+    router = Router(Queues([Queue("celery", "celery")]), rules=read_routes({"wire.noop": {"queue": "rq"}}))
+    for published in vector.capture["published"]:
+        name, options, by_name = CALLS[published["call"]]
+        expanded = router.expand(task_options({"priority": None}, options, by_name=by_name), name)
+        call = Call(name, (1, 2), {}, expanded)
+        sent = compose(call, Sender("o"), router.resolve(expanded), datetime.now(timezone.utc), new_id="1")
+        assert sent.message.properties.get("priority", "ABSENT") == published["priority"]
+        assert sent.routing_key == published["routing_key"]
+        tally.saw("call")
+
+
+CALLS: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "T.add.delay(1, 2)": ("wire.add", {}, False),
+    "T.noop.delay(1)": ("wire.noop", {}, False),
+    "app.send_task('wire.add', (1, 2), queue='rq2')": ("wire.add", {"queue": "rq2"}, True),
+    "T.mul.apply_async((1, 2), queue='rq3')": ("wire.mul", {"queue": "rq3"}, False),
+    "T.mul.s(1, 2).set(queue='rq4').delay()": ("wire.mul", {"queue": "rq4"}, False),
+    "T.mul.apply_async((1, 2), queue='rq5', priority=5)": ("wire.mul", {"queue": "rq5", "priority": 5}, False),
+}
