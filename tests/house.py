@@ -43,8 +43,11 @@ MAY_IMPORT = {
     "protocol/wire": ("protocol/wire", "protocol/errors"),
     "protocol/rules": ("protocol",),
     "worker": ("worker", "protocol"),
-    "worker/brokers": ("worker/brokers", "protocol"),
-    "worker/backends": ("worker/backends", "protocol"),
+    # One connection to Redis serves brokers and stores, which know nothing of each other; it knows protocol/ alone.
+    "worker/redis_link.py": ("worker/redis_place", "protocol"),
+    "worker/redis_place.py": ("protocol",),
+    "worker/brokers": ("worker/brokers", "worker/redis_link", "worker/redis_place", "protocol"),
+    "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),
     "compat": ("compat", "worker", "protocol"),
 }
 

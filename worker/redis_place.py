@@ -1,0 +1,302 @@
+"""Where a Redis is and how one gets in: its URL and the options beside it as one frozen value.
+
+Law: nothing is connected here. Options have the names that redis-py, kombu and Celery give them; a wrong one is a
+`BadCall` that says which. No text made here holds a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from ..protocol.errors import BadCall, shown
+
+PORT = 6379
+SENTINEL_PORT = 26379
+CONNECT_TIMEOUT = 4.0
+TIMEOUT = 30.0
+
+_SCHEMES = {
+    "redis": "tcp",
+    "valkey": "tcp",
+    "rediss": "tls",
+    "valkeys": "tls",
+    "redis+socket": "unix",
+    "socket": "unix",
+    "unix": "unix",
+    "sentinel": "sentinel",
+}
+SCHEMES = frozenset(_SCHEMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What `ssl.SSLContext` is told. `verify` is "required", "optional" or "none"."""
+
+    verify: str = "required"
+    check_hostname: bool = True
+    ca_certs: str | None = None
+    ca_path: str | None = None
+    ca_data: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ciphers: str | None = None
+    min_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """Who knows where the master is, and how one gets in there."""
+
+    addresses: tuple[tuple[str, int], ...]
+    master: str
+    others: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One Redis. `path` is a Unix socket's. Times are seconds; every operation has `timeout`, unless told otherwise."""
+
+    host: str = "localhost"
+    port: int = PORT
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credentials: Any = field(default=None, repr=False)
+    tls: Tls | None = None
+    sentinels: Sentinels | None = None
+    connect_timeout: float = CONNECT_TIMEOUT
+    timeout: float = TIMEOUT
+    keepalive: bool = True
+    keepalive_options: Mapping[int, int] = field(default_factory=dict)
+    client_name: str | None = None
+    health_check: float = 0.0
+    max_connections: int | None = None
+
+    def __str__(self) -> str:
+        if self.sentinels is not None:
+            where = ";".join(f"sentinel://{host}:{port}" for host, port in self.sentinels.addresses)
+            return f"{where}/{self.db} (master {self.sentinels.master})"
+        if self.path is not None:
+            return f"redis+socket://{self.path}?virtual_host={self.db}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
+
+
+def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -> Place:
+    """The place that a URL and the options beside it name; what the URL says wins.
+
+    `tls` is `broker_use_ssl` or `redis_backend_use_ssl`: a mapping of `ssl_...`, or true. Several URLs with `;`
+    between them are Sentinels.
+    """
+    parts = [_split(each) for each in url.split(";") if each]
+    if not parts:
+        raise BadCall("the URL of a Redis is empty")
+    kind = _kind(parts[0])
+    given = dict(options or {})
+    query = dict(parse_qsl(parts[0].query))
+    tls = tls or given.pop("ssl", None)
+    secure = kind == "tls" or bool(tls)
+    asked = {key: item for key, item in (*_pairs(tls), *given.items(), *query.items()) if key.startswith("ssl_")}
+    known = _known({**given, **query})
+    known.update(_credentials(parts[0]))
+    if kind == "unix":
+        known.update(path=_path(parts[0]), db=_db(query.get("virtual_host", query.get("db", given.get("db", 0)))))
+    else:
+        known.update(_address(parts[0], kind, given), db=_db(_database(parts[0], query, given)))
+    if kind == "sentinel":
+        known["sentinels"] = _sentinels(parts, given)
+    if secure:
+        known["tls"] = read_tls(asked)
+    elif any(key in query for key in asked):
+        raise BadCall("a redis:// URL with ssl_ options; a connection with TLS is rediss://")
+    return Place(**known)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.strip() if "://" in url else f"{url}://")
+        _ = parts.port
+    except ValueError as problem:
+        raise BadCall(f"the URL of a Redis cannot be read: {problem}") from None
+    return parts
+
+
+def _kind(parts: SplitResult) -> str:
+    kind = _SCHEMES.get(parts.scheme)
+    if kind is None:
+        raise BadCall(f"{parts.scheme}:// is no Redis; there are {', '.join(sorted(_SCHEMES))}")
+    return kind
+
+
+def _pairs(tls: Any) -> tuple[tuple[str, Any], ...]:
+    if not isinstance(tls, Mapping):
+        return ()
+    return tuple((key if key.startswith("ssl_") else f"ssl_{key}", item) for key, item in tls.items())
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    pairs = (("username", parts.username), ("password", parts.password))
+    return {name: unquote(value) for name, value in pairs if value}
+
+
+def _path(parts: SplitResult) -> str:
+    path = unquote(parts.path)
+    if path.strip("/") == "":
+        raise BadCall("the URL of a Unix socket names no path: redis+socket:///path/to/redis.sock")
+    return path
+
+
+def _address(parts: SplitResult, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    port = parts.port or (SENTINEL_PORT if kind == "sentinel" else given.get("port") or PORT)
+    return {"host": unquote(parts.hostname or "") or given.get("host") or "localhost", "port": int(port)}
+
+
+def _database(parts: SplitResult, query: Mapping[str, str], given: Mapping[str, Any]) -> Any:
+    path = unquote(parts.path).strip("/")
+    return path or query.get("virtual_host") or query.get("db") or given.get("virtual_host") or given.get("db") or 0
+
+
+def _db(value: Any) -> int:
+    text = str(value).strip("/") or "0"
+    if not text.isdecimal():
+        raise BadCall(f"the database of a Redis is a number, not {shown(value)}")
+    return int(text)
+
+
+def _sentinels(parts: list[SplitResult], given: Mapping[str, Any]) -> Sentinels:
+    master = given.get("master_name")
+    if not isinstance(master, str) or not master:
+        raise BadCall("sentinel:// needs the transport option master_name: the name that the Sentinels watch")
+    inner = dict(given.get("sentinel_kwargs") or {})
+    secure = inner.pop("ssl", False) or inner.pop("connection_class", None) is not None
+    tls = read_tls({key: inner.pop(key) for key in list(inner) if key.startswith("ssl_")})
+    return Sentinels(
+        tuple((unquote(each.hostname or "localhost"), each.port or SENTINEL_PORT) for each in parts),
+        master,
+        _number(given.get("min_other_sentinels") or 0, "min_other_sentinels"),
+        inner.get("username"),
+        inner.get("password"),
+        tls if secure else None,
+    )
+
+
+# --- options by name
+
+
+def _number(value: Any, name: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadCall(f"{name} is a number, not {shown(value)}") from None
+
+
+def _seconds(value: Any, name: str) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise BadCall(f"{name} is a number of seconds, not {shown(value)}") from None
+    if not 0 < seconds < float("inf"):
+        raise BadCall(f"{name} is a number of seconds above 0, not {shown(value)}")
+    return seconds
+
+
+def _interval(value: Any, name: str) -> float:
+    return _seconds(value, name) if value else 0.0
+
+
+def _flag(value: Any, _name: str) -> bool:
+    return value.lower() not in ("0", "f", "false", "n", "no", "") if isinstance(value, str) else bool(value)
+
+
+def _text(value: Any, name: str) -> str:
+    if isinstance(value, bytes):
+        value = value.decode(errors="replace")
+    if not isinstance(value, str):
+        raise BadCall(f"{name} is a text, not of the type {type(value).__name__}")
+    return value
+
+
+def _same(value: Any, _name: str) -> Any:
+    return value
+
+
+def _count(value: Any, name: str) -> int:
+    number = _number(value, name)
+    if number < 1:
+        raise BadCall(f"{name} is at least 1, not {number}")
+    return number
+
+
+_Reader = Callable[[Any, str], Any]
+# Option -> field of Place, and who reads it. An option that is None says nothing.
+_OPTIONS: Mapping[str, tuple[str, _Reader]] = {
+    "username": ("username", _text),
+    "password": ("password", _text),
+    "credential_provider": ("credentials", _same),
+    "socket_timeout": ("timeout", _seconds),
+    "socket_connect_timeout": ("connect_timeout", _seconds),
+    "socket_keepalive": ("keepalive", _flag),
+    "socket_keepalive_options": ("keepalive_options", _same),
+    "client_name": ("client_name", _text),
+    "health_check_interval": ("health_check", _interval),
+    "max_connections": ("max_connections", _count),
+}
+
+
+def _known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Place among the options; the others are the broker's, the store's or redis-py's own."""
+    return {
+        name: read(options[option], option)
+        for option, (name, read) in _OPTIONS.items()
+        if options.get(option) is not None
+    }
+
+
+# --- TLS
+
+_VERIFY: Mapping[Any, str] = {
+    "CERT_REQUIRED": "required",
+    "CERT_OPTIONAL": "optional",
+    "CERT_NONE": "none",
+    "required": "required",
+    "optional": "optional",
+    "none": "none",
+    0: "none",
+    1: "optional",
+    2: "required",
+    None: "none",
+}
+_TLS = frozenset(each.name for each in fields(Tls)) - {"verify"}
+
+
+def read_tls(options: Mapping[str, Any]) -> Tls:
+    """`ssl_cert_reqs` and the others by redis-py's names. Certificates are verified unless that is switched off."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        name = key.removeprefix("ssl_")
+        if name == "cert_reqs":
+            found["verify"] = _verify(value)
+        elif name in _TLS and value is not None:
+            read: _Reader = _TLS_READERS.get(name, _text)
+            found[name] = read(value, key)
+    if found.get("verify") == "none":
+        found["check_hostname"] = False
+    return Tls(**found)
+
+
+def _verify(value: Any) -> str:
+    try:
+        return _VERIFY[value]
+    except (KeyError, TypeError):
+        raise BadCall(f"ssl_cert_reqs is CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE, not {shown(value)}") from None
+
+
+_TLS_READERS: Mapping[str, _Reader] = {"check_hostname": _flag, "min_version": _number}
