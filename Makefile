@@ -6,6 +6,8 @@ STOCK := .peers/celery-5.7.0
 STOCK_CELERY := celery[redis,msgpack,yaml,auth]==5.7.0
 PIP := -m pip install --quiet --disable-pip-version-check
 PY := $(VENV)/bin/python
+# setuptools tells each editable install that a folder named celeriac/ would shadow the package; there is none.
+QUIET := ignore:Editable installation
 PYTHONS ?= $(shell for v in 3.10 3.11 3.12 3.13 3.14; do command -v python$$v >/dev/null 2>&1 && echo python$$v; done)
 
 export PATH := $(PATH):/usr/sbin
@@ -23,7 +25,7 @@ $(VENV)/.ready: pyproject.toml scripts/prepare
 	@scripts/prepare $(PYTHON)
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) $(PIP) --upgrade pip
-	@$(PY) $(PIP) --editable '.[dev]'
+	@PYTHONWARNINGS='$(QUIET)' $(PY) $(PIP) --editable '.[dev]'
 	@touch $@
 
 stock: $(STOCK)/.ready ## stock Celery 5.7.0 in its own environment, the peer we are measured by
