@@ -108,7 +108,9 @@ class Store(ABC):
         interval: float = POLL,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[str, Found]]:
-        """Each of these as it gets ready, or is found to be unreadable, until all are, or `timeout` seconds are over, or `stop` says so.
+        """Each of these as it gets ready, or is found to be unreadable.
+
+        Until all are, or `timeout` seconds are over, or `stop` says so.
 
         What was ready before counts too. Who needs to know which are missing counts what came.
         """
