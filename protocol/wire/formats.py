@@ -19,7 +19,8 @@ _DIGITS = 4300
 # Longer integers as keys can be chosen to share one hash, and a map of n of them takes n * n steps.
 _KEY_DIGITS = 20
 _MERGE = "tag:yaml.org,2002:merge"
-_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_INT = "tag:yaml.org,2002:int"
+_NUMBERS = (_INT, "tag:yaml.org,2002:float")
 _PLAIN_KEYS = (str, bytes, int, float, type(None))
 
 
@@ -136,7 +137,8 @@ def _bound_keys(keys: list[Any]) -> None:
     if sum(key.tag == _MERGE for key in keys) > 1:
         raise ValueError("more than one merge in a map")
     for key in keys:
-        _bound_number(key, _KEY_DIGITS)
+        if key.tag == _INT:
+            _bound_number(key, _KEY_DIGITS)
 
 
 def _bound_number(node: Any, limit: int) -> None:

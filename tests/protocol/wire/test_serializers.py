@@ -265,6 +265,7 @@ def test_yaml_writes_and_reads_what_occurs_twice() -> None:
     assert read_yaml("a: &a {x: 1}\nb: {<<: *a, y: 2}")["b"] == {"x": 1, "y": 2}
     assert read_yaml("---\n") is None
     assert read_yaml("# nothing") is None
+    assert read_yaml("-2.2250738585072014e-308: 1") == {-2.2250738585072014e-308: 1}
     assert read_yaml("12345678901234567890: 1") == {12345678901234567890: 1}
 
 
