@@ -68,12 +68,12 @@ class Node:
 
 def oldest(node: Node) -> Node:
     """The first result of the line that leads to this one."""
-    seen = set()
+    seen = {node.id}
     while node.parent is not None:
+        node = node.parent
         if node.id in seen:
             raise BadCall(f"result {node.id!r} is its own ancestor: the same frozen signature occurs twice")
         seen.add(node.id)
-        node = node.parent
     return node
 
 
@@ -246,7 +246,7 @@ class Freezer:
         done: list[Signature] = []
         nodes: list[Node] = []
         before: Signature | None = None
-        before_node: Node | None = None
+        before_node = Node("")
         first_frozen = True
         while steps:
             task = steps.pop()
@@ -264,13 +264,14 @@ class Freezer:
             if task["subtask_type"] == CHAIN:
                 steps.extend(members(task))
                 continue
-            if task["subtask_type"] == GROUP and before is not None and counts(before) and before_node is not None:
+            if task["subtask_type"] == GROUP and before is not None and counts(before):
                 done.pop()
                 body_node = nodes.pop()
                 task = _upgraded(task, before, before_node, root_id)
-                before = done[-1] if done else None
-                # What followed the body now follows the chord: cut it loose so that it is tied again below.
-                before_node = _cut_loose(nodes[-1] if nodes else None, body_node, before_node)
+                before = None
+                if done:
+                    # What followed the body now follows the chord: cut it loose so that it is tied again below.
+                    before, before_node = done[-1], _cut_loose(nodes[-1], body_node)
             if first_frozen:
                 node = self.freeze(
                     task, last_id, root_id=root_id, group_id=group_id, chord=chord, group_index=group_index
@@ -281,8 +282,7 @@ class Freezer:
             if before is not None and counts(before):
                 if self.linked_chains:
                     link(task, before)
-                if before_node is not None and before_node.parent is None:
-                    before_node.parent = node
+                before_node.parent = node
             for errback in listed(errbacks):
                 link_error(task, errback, on_header=self.errback_on_header)
             done.append(task)
@@ -354,11 +354,9 @@ def _upgraded(task: Signature, body: Signature, node: Node, root_id: str | None)
     return sig
 
 
-def _cut_loose(node: Node | None, body: Node, otherwise: Node) -> Node:
-    while node is not None and node.parent is not body:
+def _cut_loose(node: Node, body: Node) -> Node:
+    while node.parent is not None and node.parent is not body:
         node = node.parent
-    if node is None:
-        return otherwise
     node.parent = None
     return node
 
