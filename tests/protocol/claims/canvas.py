@@ -6,6 +6,7 @@ that are counted from now. All else must agree to the byte.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 from celeriac.protocol.rules.calling import Call, Parent
 from celeriac.protocol.rules.continuing import chord_body, divided_errbacks, failed, succeeded
 from celeriac.protocol.rules.publishing import Facts, SaveGroup, SetChordSize
+from celeriac.protocol.wire.compression import decompress
 from celeriac.protocol.wire.message import Message
-from tests.protocol.claims import messages
+from celeriac.protocol.wire.serializers import accepted, decode
 from tests.protocol.shell import REPLY_TO, App, Shell, numbered
 from tests.protocol.vectors import Tally, Vector, claim
 
@@ -25,6 +27,8 @@ AMQP_PROPERTIES = frozenset(
         *("expiration", "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
     )
 )
+ONLY_REDIS = frozenset(("delivery_info", "body_encoding", "delivery_tag"))
+READS = accepted(["json", "yaml", "msgpack", "pickle"])
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 NOW = re.compile(r"20(?!30|35)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d)?")
 STAMPED = re.compile(r'("stamped_headers": )\[([^\]]*)\]')
@@ -58,7 +62,10 @@ def alike(published: Published) -> str:
     if message.content_type == "application/json" and "compression" not in headers:
         content = NOW.sub("TIME", content) if "task" not in headers else content
     else:
-        content = repr(messages.plain(message)) if message.content_type != "application/x-python-serialize" else ""
+        body = message.body
+        if "compression" in headers:
+            body = decompress(body, headers["compression"])
+        content = repr(decode(body, message.content_type, message.content_encoding, READS))
     if "'celery.group'" in headers.get("argsrepr", ""):
         # Stock's repr of a group object loses its commas: its length is that of its tasks. It is only for display.
         headers["argsrepr"] = "GROUP"
@@ -93,14 +100,30 @@ def redis_lists(vector: Vector) -> list[list[Published]]:
         if record["type"] == "list" and not key.startswith("_kombu"):
             texts = [entry["text"] for entry in reversed(record["value_head_to_tail"])]
             held = [published(json.loads(text)) for text in texts]
-            if any(messages.is_task(each.message) for each in held):
+            if any(is_task(each.message) for each in held):
                 found.append(held)
     return found
 
 
 def published(envelope: dict[str, Any]) -> Published:
     info = envelope["properties"]["delivery_info"]
-    return Published(messages.message_of(envelope), info["exchange"], info["routing_key"])
+    body = base64.b64decode(envelope["body"])
+    properties = {key: value for key, value in envelope["properties"].items() if key not in ONLY_REDIS}
+    message = Message(body, envelope["content-type"], envelope["content-encoding"], envelope["headers"], properties)
+    return Published(message, info["exchange"], info["routing_key"])
+
+
+def on_rabbit(frame: dict[str, Any]) -> Published:
+    content = frame["content"]
+    properties = dict(content["properties"])
+    headers, kind, encoding = (properties.pop(key) for key in ("headers", "content_type", "content_encoding"))
+    message = Message(base64.b64decode(content["body_b64"]), kind, encoding, headers, properties)
+    return Published(message, frame["args"]["exchange"], frame["args"]["routing_key"])
+
+
+def is_task(message: Message) -> bool:
+    """Of protocol 2 or 1; the events that are published beside the tasks are not."""
+    return "task" in message.headers or message.body[:9] == b'{"task": ' or message.body[:1] == b"\x80"
 
 
 def facts_of(vector: Vector, conf: dict[str, Any]) -> Facts:
@@ -166,13 +189,8 @@ def redis_calls(vector: Vector, tally: Tally) -> None:
 @claim("amqp/msg/*")
 def rabbit_calls(vector: Vector, tally: Tally) -> None:
     shell, conf = evaluated(vector)
-    methods = [frame for _, frame in vector.frames() if frame.get("content")]
-    pairs = zip(methods, messages.amqp_messages(vector), strict=True)
-    theirs = [
-        Published(message, method["args"]["exchange"], method["args"]["routing_key"])
-        for method, message in pairs
-        if messages.is_task(message)
-    ]
+    frames = [on_rabbit(frame) for _, frame in vector.frames() if frame.get("content")]
+    theirs = [each for each in frames if is_task(each.message)]
     ours = list(map(on_amqp, built(shell, conf)))
     if not theirs:
         # This capture keeps of each message only where it went and whether it had a priority.
@@ -192,7 +210,7 @@ def pushed(vector: Vector) -> list[Published]:
     for command in vector.commands():
         if command.name == "LPUSH" and b'"delivery_info"' in command.args[-1]:
             each = published(json.loads(command.args[-1]))
-            if messages.is_task(each.message) and each.message.content_type == "application/json":
+            if is_task(each.message) and each.message.content_type == "application/json":
                 found.append(each)
     return found
 
