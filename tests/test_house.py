@@ -151,6 +151,7 @@ BROKEN = [
     ("names_say_something", "protocol/x.py", "def common(): ..."),
     ("silenced_checks_say_why", "protocol/x.py", "import os  # noqa"),
     ("silenced_checks_say_why", "protocol/x.py", "import os  # noqa: F401"),
+    ("silenced_checks_say_why", "protocol/x.py", "import os  # noqa: F401 -"),
     ("silenced_checks_say_why", "worker/x.py", "x = y  # type: ignore"),
     ("silenced_checks_say_why", "worker/x.py", "x = y  # type: ignore[name-defined]"),
     ("silenced_checks_say_why", "compat/x.py", "x = y  # pragma: no cover"),
