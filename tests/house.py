@@ -139,7 +139,7 @@ WANTS_TO_BE_TWO = 400
 
 SILENCER = re.compile(r"#\s*(noqa\b|type:\s*ignore\b|pragma:\s*no\b)")
 SILENCER_WITH_REASON = re.compile(
-    r"#\s*(noqa:[A-Z0-9, ]+[A-Z0-9]|type:\s*ignore\[[a-z, -]+\]|pragma:\s*no (cover|branch))\s*[#(:;,–-]+\s*[^\s#(:;,–-]"
+    r"#\s*(noqa:[A-Z0-9, ]+[A-Z0-9]|type:\s*ignore\[[a-z, -]+\]|pragma:\s*no (cover|branch))\s*[#(:;,–-]+\s*\S*\w"
 )
 
 
