@@ -117,6 +117,10 @@ class Link:
         if len(self._owed) >= WINDOW:
             self.settle(WINDOW // 2)
 
+    def tell(self, *commands: Command) -> None:
+        """Send these; the replies come out of `read`, among what arrives unasked. Not to be mixed with asking."""
+        self._send(pack(*commands), None)
+
     def settle(self, owed: int = 0, timeout: float | None = None) -> None:
         """Wait until no more than so many replies are owed."""
         end = time.monotonic() + (timeout or self.place.timeout)
