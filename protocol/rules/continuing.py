@@ -70,7 +70,7 @@ def succeeded(
 
 def _batches(callbacks: list[Signature]) -> Iterator[Signature]:
     """One callback goes as it is; of several the groups go first, and the rest as one group."""
-    if len(callbacks) < 2:  # noqa: PLR2004 - «several»
+    if len(callbacks) < 2:  # noqa: PLR2004 - several are more than one
         yield from callbacks
         return
     yield from (sig for sig in callbacks if sig["subtask_type"] == GROUP)

@@ -103,7 +103,7 @@ class Freezer:
     def _freeze_task(
         self,
         sig: Signature,
-        id: str | None,  # noqa: A002
+        id: str | None,  # noqa: A002 - the wire's word
         group_id: str | None,
         chord: Signature | None,
         root_id: str | None,
@@ -185,7 +185,7 @@ class Freezer:
     def _freeze_chain(
         self,
         sig: Signature,
-        id: str | None,  # noqa: A002
+        id: str | None,  # noqa: A002 - the wire's word
         group_id: str | None,
         chord: Signature | None,
         root_id: str | None,
@@ -202,7 +202,7 @@ class Freezer:
     def _freeze_chord(
         self,
         sig: Signature,
-        id: str | None,  # noqa: A002
+        id: str | None,  # noqa: A002 - the wire's word
         group_id: str | None,
         chord: Signature | None,
         root_id: str | None,
@@ -390,8 +390,8 @@ def _drop_chord(sig: Signature) -> None:
 
 _FREEZE: dict[str | None, Callable[..., Node]] = {
     CHAIN: Freezer._freeze_chain,  # noqa: SLF001 - its own table
-    GROUP: Freezer._freeze_group,  # noqa: SLF001
-    CHORD: Freezer._freeze_chord,  # noqa: SLF001
+    GROUP: Freezer._freeze_group,  # noqa: SLF001 - as above
+    CHORD: Freezer._freeze_chord,  # noqa: SLF001 - as above
 }
 
 

@@ -23,7 +23,7 @@ class V(StampingVisitor):
     def on_signature(self, sig, **h): return {"sig": 1}
     def on_group_start(self, sig, **h): return {"gr": 1}
     def on_chain_start(self, sig, **h): return {"ch": "x", "stamped_headers": ["ch"]}
-    def on_chord_body(self, sig, **h): return {"body": True}
+    def on_chord_body(self, sig, **h): return {"of_body": True}
     def on_callback(self, sig, **h): return {"cb": "c"}
     def on_errback(self, sig, **h): return {"eb": "e"}
 """
