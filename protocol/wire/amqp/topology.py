@@ -282,9 +282,15 @@ def qos_is_global(server_properties: Mapping[str, Any], queues: Iterable[Queue] 
 
 
 def _version(text: str) -> tuple[int, int]:
-    numbers = [*text.split("."), "0"]
-    major, minor = (int(part) if part.isascii() and part.isdigit() and len(part) < 10 else 0 for part in numbers[:2])  # noqa: PLR2004
+    major, minor = (_number(part) for part in [*text.split("."), "0"][:2])
     return major, minor
+
+
+def _number(digits: str) -> int:
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else 0
+
+
+_DIGITS = 9  # more are no version
 
 
 def qos_call(prefetch_count: int, *, is_global: bool) -> tuple[str, dict[str, Any]]:
