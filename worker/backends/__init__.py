@@ -1,5 +1,29 @@
-"""Result stores by the scheme of their URL.
+"""Result stores by the scheme of their URL. A row is the module that serves it, imported when it is asked for.
 
-A row is the module that serves it; nothing is imported before it is asked for.
 Law of this folder: a store knows protocol/ and its own library, and nothing of the worker around it.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from ...protocol.errors import BadCall
+from .base import Settings, Store
+
+TABLE: Mapping[str, str] = {
+    "disabled": ".disabled",
+    "memory": ".memory",
+}
+
+
+def connect(url: str | None, settings: Settings | None = None) -> Store:
+    """The store for this URL, or for the bare name of a kind of store; it connects when it is first used."""
+    url = url or "disabled"
+    scheme = url.partition("://")[0]
+    module = TABLE.get(scheme.partition("+")[0])
+    if module is None:
+        raise BadCall(f"no result store for {scheme!r}; there are {', '.join(sorted(TABLE))}")
+    settings = settings or Settings()
+    store: Store = import_module(module, __name__).connect(url, settings)
+    return store

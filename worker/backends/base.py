@@ -1,9 +1,10 @@
 """The contract of a result store: keep a result, give it back, forget it; the rest is inherited.
 
-Law: a `Store` is for one thread of one process at a time and connects when it is first used. What the store's own
-library raises leaves here as `OperationalError`, and what it holds as a value or `BadMessage`. A stored SUCCESS is
-never written over. Documents, keys and chords are laid out by `protocol.wire`: nothing here invents a layout.
-`tests/conformance/backends.py` holds every implementation to each sentence here.
+Law: a `Store` is for one thread at a time and connects when it is first used; in a forked child it connects anew.
+What the store's own library raises leaves here as `OperationalError` (kombu's), what it holds as a value or
+`BadMessage`, and what the caller does wrong as `BadCall`. A stored SUCCESS is never written over. Documents, keys and
+chords are laid out by `protocol.wire`: nothing here invents a layout. `tests/conformance/backends.py` holds every
+implementation to each sentence here.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...protocol.errors import BadCall, BadMessage
-from ...protocol.wire import children
-from ...protocol.wire.chord_keys import Member
+from ...protocol.wire import children, states
+from ...protocol.wire.chord_keys import Member, parse_member
+from ...protocol.wire.failure import Failure
 from ...protocol.wire.result import Result, build, build_group, parse, parse_group
 from ...protocol.wire.stored import JSON, Codec
 from ...protocol.wire.stores import Keys, lifetime, may_replace
@@ -35,7 +37,12 @@ POLL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a store must know of the configuration. Times are seconds, 0 for ever."""
+    """What a store must know of the configuration (`settings.read` makes it). Times are seconds, 0 for ever.
+
+    `chord_claim` is how long the one who completed a chord may take to send its body. `options` are the settings of
+    one kind of store by Celery's names (`redis_db`, `database_engine_options`, `result_backend_transport_options`):
+    each store reads its own.
+    """
 
     codec: Codec = JSON
     keys: Keys = field(default_factory=Keys)
@@ -43,7 +50,18 @@ class Settings:
     failure_expires: int | None = None
     chord_expires: int | None = None
     chord_ordered: bool = True
+    chord_claim: int = 6
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chord_seconds(self) -> int:
+        """How long a chord is kept that never completes."""
+        return self.expires if self.chord_expires is None else self.chord_expires
+
+    @property
+    def chord_result_seconds(self) -> int:
+        """How long its saved group is kept, which users read too: never shorter than a result."""
+        return max(self.chord_seconds, self.expires) if self.chord_seconds and self.expires else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +76,16 @@ class Address:
 class Claim:
     """All members of a chord are counted, and it is ours to send its body: once, then `chord_done`.
 
-    `members` are in the order of the header. `saved` is the header's tree where it held groups.
+    `members` are in the order of the header; one that cannot be read is a failed one. If any of them failed, errors
+    are sent instead, then `chord_failed`. `saved` is the header's tree where it held groups. `size` is the one that
+    `chord_part` was given.
     """
 
     group_id: str
     token: str
     members: Sequence[Member]
     saved: children.Node | None = None
+    size: int | None = None
 
 
 Found = Result | BadMessage
@@ -87,7 +108,7 @@ class Store(ABC):
 
     @abstractmethod
     def fetch(self, task_id: str) -> Result | None:
-        """The last state that was stored, or None."""
+        """The last state that was stored, or None. `BadMessage`: what is stored cannot be read."""
 
     @abstractmethod
     def forget(self, task_id: str) -> None:
@@ -108,11 +129,10 @@ class Store(ABC):
         interval: float = POLL,
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[str, Found]]:
-        """Each of these as it gets ready, or is found to be unreadable.
+        """Each of these once, as it gets ready or is found to be unreadable, until all are.
 
-        Until all are, or `timeout` seconds are over, or `stop` says so.
-
-        What was ready before counts too. Who needs to know which are missing counts what came.
+        It ends earlier when `timeout` seconds are over (`math.inf`: never) or `stop` says so, which is asked at least
+        every `interval` seconds. What was ready before counts too. Who needs to know what is missing counts what came.
         """
         missing = dict.fromkeys(task_ids)
         end = time.monotonic() + timeout
@@ -144,7 +164,7 @@ class Store(ABC):
     # --- chords
 
     def chord_start(self, group_id: str, size: int, saved: children.Node | None = None) -> None:
-        """Before the last message of the header is sent: how many members will report."""
+        """Before the last message of the header is sent: how many members will report. Starts a chord anew."""
         raise self._cannot("chord", group_id)
 
     def chord_grow(self, group_id: str, by: int = 1) -> None:
@@ -154,14 +174,24 @@ class Store(ABC):
     def chord_part(
         self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
     ) -> Claim | None:
-        """Count a finished member, once however often it is told. A `Claim` if that made the chord complete.
+        """Count a finished member, once however often it is told. A `Claim` if the chord is complete and unclaimed.
 
-        `token` is new for each call. `size` is the one in the body of a chord that Celery 4 sent.
+        `token` is new for each member that finished; asked again with the same one (its answer was lost), the store
+        answers the same. A claim that is not held on to lapses after `chord_claim` seconds, and the next who tells of
+        any member gets it. `size` is the one in the body of a chord that Celery 4 sent.
         """
         raise self._cannot("chord", group_id)
 
+    def chord_hold(self, claim: Claim, seconds: int) -> bool:
+        """Right before the body is sent: keep the claim for so long. False: it is another's, send nothing."""
+        raise self._cannot("chord", claim.group_id)
+
     def chord_done(self, claim: Claim) -> None:
-        """The body is sent: the chord's keys may go."""
+        """The body is sent: the chord's keys may go, and no late copy of a member brings another claim."""
+        raise self._cannot("chord", claim.group_id)
+
+    def chord_failed(self, claim: Claim) -> None:
+        """Its errors are sent: no late copy of a member brings another claim. What the members returned stays."""
         raise self._cannot("chord", claim.group_id)
 
     # --- by the clock
@@ -184,7 +214,10 @@ class Store(ABC):
 
 
 class KeyValueStore(Store):
-    """A store that keeps bytes by key. Implementations give `get`, `put` and `delete`."""
+    """A store that keeps bytes by key. Implementations give `get`, `put` and `delete`, and `get_many` if they can.
+
+    It looks before it writes; two who write the same result in the same instant are told apart by none of these stores.
+    """
 
     can = frozenset({"group", "shared"})
 
@@ -210,7 +243,7 @@ class KeyValueStore(Store):
 
     def fetch(self, task_id: str) -> Result | None:
         value = self.get(self.settings.keys.task(task_id))
-        return None if value is None else parse(value, self.settings.codec, task_id=task_id)
+        return parse(value, self.settings.codec, task_id=task_id) if value else None
 
     def fetch_many(self, task_ids: Iterable[str]) -> dict[str, Found]:
         ids = list(task_ids)
@@ -231,7 +264,7 @@ class KeyValueStore(Store):
 
     def fetch_group(self, group_id: str) -> children.Node | None:
         value = self.get(self.settings.keys.group(group_id))
-        return None if value is None else parse_group(value, self.settings.codec)
+        return parse_group(value, self.settings.codec) if value else None
 
     def forget_group(self, group_id: str) -> None:
         self.delete(self.settings.keys.group(group_id))
@@ -242,3 +275,11 @@ def _found(fetch: Callable[[str], Result | None], task_id: str) -> Found | None:
         return fetch(task_id)
     except BadMessage as bad:
         return bad
+
+
+def read_member(data: bytes, codec: Codec) -> Member:
+    """A member of a chord. One that cannot be read is one that failed: its chord must end, and say why."""
+    try:
+        return parse_member(data, codec)
+    except BadMessage as bad:
+        return Member("", states.FAILURE, Failure("DecodeError", (str(bad),), "kombu.exceptions"))

@@ -1,0 +1,198 @@
+"""Results in this process: the reference for the contract, and the store of users' tests.
+
+Law: it keeps what a real store would keep, bytes in the configured serializer, so that what would not survive there
+does not survive here. All stores of one name share one shelf.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ...protocol.errors import BadMessage
+from ...protocol.wire import children
+from ...protocol.wire.chord_keys import Member, build_member
+from ...protocol.wire.result import Result, build
+from ...protocol.wire.stores import may_replace
+from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_member
+
+
+@dataclass
+class _Chord:
+    """What is known of one chord. A member's mark is its task and its place."""
+
+    size: int | None = None
+    added: int = 0
+    members: dict[tuple[str, float], bytes] = field(default_factory=dict)
+    token: str = ""
+    claimed_until: float = 0
+    over: bool = False
+
+    def complete(self) -> bool:
+        return self.size is not None and len(self.members) == self.size + self.added
+
+
+@dataclass
+class Shelf:
+    """The values of all stores of one name; whoever changes one holds `changed` and tells."""
+
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    values: dict[str, tuple[float, bytes]] = field(default_factory=dict)
+    ends: list[tuple[float, str]] = field(default_factory=list)
+    chords: dict[str, _Chord] = field(default_factory=dict)
+
+    def get(self, key: str) -> bytes | None:
+        end, value = self.values.get(key, (math.inf, None))
+        return value if end > time.monotonic() else None
+
+    def put(self, key: str, value: bytes, expires: int) -> None:
+        now = time.monotonic()
+        end = now + expires if expires else math.inf
+        self.values[key] = (end, value)
+        if expires:
+            heapq.heappush(self.ends, (end, key))
+        while self.ends and self.ends[0][0] <= now:
+            over, name = heapq.heappop(self.ends)
+            if name in self.values and self.values[name][0] == over:
+                del self.values[name]
+
+
+_SHELVES: dict[str, Shelf] = {}
+_SHELVES_LOCK = threading.Lock()
+
+
+def shelf_named(name: str) -> Shelf:
+    with _SHELVES_LOCK:
+        return _SHELVES.setdefault(name, Shelf())
+
+
+class MemoryStore(KeyValueStore):
+    """A view of a shelf of this process."""
+
+    can = frozenset({"push", "chord", "group", "expire"})
+
+    def __init__(self, shelf: Shelf, settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._shelf = shelf
+
+    # --- values
+
+    def get(self, key: str) -> bytes | None:
+        with self._shelf.changed:
+            return self._shelf.get(key)
+
+    def put(self, key: str, value: bytes, expires: int) -> None:
+        with self._shelf.changed:
+            self._shelf.put(key, value, expires)
+            self._shelf.changed.notify_all()
+
+    def delete(self, key: str) -> None:
+        with self._shelf.changed:
+            self._shelf.values.pop(key, None)
+
+    def store(self, result: Result, address: Address | None = None) -> bool:
+        key, value = self.settings.keys.task(result.task_id), build(result, self.settings.codec)
+        with self._shelf.changed:
+            if not may_replace(self._shelf.get(key), self.settings.codec):
+                return False
+            self.put(key, value, self.lifetime(result))
+            return True
+
+    def wait(
+        self,
+        task_ids: Iterable[str],
+        timeout: float,
+        *,
+        interval: float = POLL,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[str, Found]]:
+        missing = dict.fromkeys(task_ids)
+        end = time.monotonic() + timeout
+        while missing:
+            with self._shelf.changed:
+                ready = self._ready(missing)
+                left = end - time.monotonic()
+                if not ready and left > 0 and not stop():
+                    self._shelf.changed.wait(min(interval, left))
+                    ready = self._ready(missing)
+            for task_id, found in ready:
+                del missing[task_id]
+                yield task_id, found
+            if missing and (time.monotonic() >= end or stop()):
+                return
+
+    def _ready(self, missing: Iterable[str]) -> list[tuple[str, Found]]:
+        found = self.fetch_many(missing)
+        return [(each, what) for each, what in found.items() if isinstance(what, BadMessage) or what.ready]
+
+    # --- chords
+
+    def chord_start(self, group_id: str, size: int, saved: children.Node | None = None) -> None:
+        with self._shelf.changed:
+            chord = self._chord(group_id)
+            chord.size, chord.over, chord.claimed_until = size, False, 0
+            if saved is not None:
+                self.store_group(saved)
+
+    def chord_grow(self, group_id: str, by: int = 1) -> None:
+        with self._shelf.changed:
+            self._chord(group_id).added += by
+
+    def chord_part(
+        self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
+    ) -> Claim | None:
+        value = build_member(member, self.settings.codec)
+        with self._shelf.changed:
+            chord = self._chord(group_id)
+            if chord.over:
+                return None
+            chord.members.setdefault((member.task_id, math.inf if index is None else index), value)
+            if chord.size is None:
+                chord.size = size
+            now = time.monotonic()
+            if not chord.complete() or (chord.claimed_until > now and chord.token != token):
+                return None
+            chord.token, chord.claimed_until = token, now + self.settings.chord_claim
+            return self._claim(group_id, token, chord, size)
+
+    def _claim(self, group_id: str, token: str, chord: _Chord, size: int | None) -> Claim:
+        marks = sorted(chord.members, key=lambda mark: mark[1]) if self.settings.chord_ordered else chord.members
+        members = [read_member(chord.members[mark], self.settings.codec) for mark in marks]
+        return Claim(group_id, token, members, self.fetch_group(group_id), size)
+
+    def chord_hold(self, claim: Claim, seconds: int) -> bool:
+        with self._shelf.changed:
+            chord = self._chord(claim.group_id)
+            if not self._mine(chord, claim):
+                return False
+            chord.claimed_until = time.monotonic() + seconds
+            return True
+
+    def chord_done(self, claim: Claim) -> None:
+        self._end(claim, keep=False)
+
+    def chord_failed(self, claim: Claim) -> None:
+        self._end(claim, keep=True)
+
+    def _end(self, claim: Claim, *, keep: bool) -> None:
+        with self._shelf.changed:
+            chord = self._chord(claim.group_id)
+            if self._mine(chord, claim):
+                members = chord.members if keep else {}
+                self._shelf.chords[claim.group_id] = _Chord(members=members, over=True)
+
+    def _mine(self, chord: _Chord, claim: Claim) -> bool:
+        """A claim that lapsed is still ours until another takes it."""
+        return not chord.over and chord.token == claim.token
+
+    def _chord(self, group_id: str) -> _Chord:
+        return self._shelf.chords.setdefault(group_id, _Chord())
+
+
+def connect(url: str, settings: Settings) -> MemoryStore:
+    """`memory://` and `memory://name`: a shelf of this process, shared by all who name it the same."""
+    return MemoryStore(shelf_named(url.partition("://")[2]), settings)
