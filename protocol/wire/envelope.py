@@ -103,7 +103,12 @@ def _json_text(body: bytes) -> str:
 
 def parse(data: bytes) -> Envelope:
     """Any client's envelope. Kombu's typed values in headers and properties become what they stand for."""
-    raw = _mapping(_loads(data), "")
+    return read(_loads(data))
+
+
+def read(envelope: Any) -> Envelope:
+    """The same from JSON that somebody else has decoded, as kombu's transports do."""
+    raw = _mapping(envelope, "")
     headers = _mapping(raw.get("headers") or {}, "headers")
     properties = _mapping(raw.get("properties") or {}, "properties")
     info = _mapping(properties.get("delivery_info") or {}, "delivery_info")

@@ -191,6 +191,13 @@ def test_priority_of_celery_3_1_stands_in_delivery_info() -> None:
     assert envelope.priority_of({"delivery_info": 5}) == 0
 
 
+def test_an_envelope_that_somebody_else_decoded_reads_the_same() -> None:
+    data = envelope.build(Message(b"x", "t", "e", {"a": 1}, {"b": 2}), exchange="", routing_key="q", delivery_tag="1")
+    assert envelope.read(json.loads(data)) == envelope.parse(data)
+    with pytest.raises(BadMessage, match="expected an object"):
+        envelope.read(None)
+
+
 def test_camel_case_properties_are_left_to_the_message() -> None:
     assert envelope.parse(changed(correlationId="2", replyTo="r")).message.properties["correlationId"] == "2"
 
