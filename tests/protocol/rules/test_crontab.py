@@ -260,9 +260,13 @@ def test_changes_of_sampled_zones_agree_with_brute_force() -> None:
 
 
 @pytest.mark.fuzz
-def test_changes_of_every_zone_agree_with_brute_force() -> None:
-    """Every change in sixty years of every zone; those that turn the clocks alike at the same hour are checked once."""
+def test_changes_of_every_zone_agree_with_brute_force(mutations: int) -> None:
+    """Every change in sixty years of every zone; those that turn the clocks alike at the same hour are checked once.
+
+    One kind of change in eight, unless as much is asked for as `make fuzz` does.
+    """
     chance = random.Random(6)
+    step = 1 if mutations >= 100_000 else 8
     kinds = set()
     for name in sorted(available_timezones()):
         zone = ZoneInfo(name)
@@ -273,7 +277,8 @@ def test_changes_of_every_zone_agree_with_brute_force() -> None:
             kind = ((change + before).time(), before, after)
             if kind not in kinds:
                 kinds.add(kind)
-                check_change(name, change, chance)
+                if len(kinds) % step == 0:
+                    check_change(name, change, chance)
     assert len(kinds) > 200
 
 
