@@ -6,6 +6,7 @@ import random
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
+import ephem
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,6 @@ def at(text: str) -> datetime:
 
 def by_ephem(event: str, lat: float, lon: float, start: datetime) -> datetime:
     """The next event as Celery asks ephem for it: days without the event are passed over."""
-    ephem = pytest.importorskip("ephem")
     observer, sun, when = ephem.Observer(), ephem.Sun(), ephem.Date(start)
     observer.lat, observer.lon, observer.elev, observer.pressure = str(lat), str(lon), 0, 0
     kind, _, light = event.partition("_")
