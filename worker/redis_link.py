@@ -169,7 +169,7 @@ class Link:
             return True
         try:
             return not self._receive(0.0, silence=True) or bool(self._replies)
-        except _operational_error():
+        except operational_error():
             return False
 
     def fileno(self) -> int:
@@ -266,7 +266,8 @@ def _wants(problem: OSError) -> bool:
     return type(problem).__name__ in ("SSLWantReadError", "SSLWantWriteError")
 
 
-def _operational_error() -> type[Exception]:
+def operational_error() -> type[Exception]:
+    """The class of errors that users catch. Kombu is loaded when it is needed: an `except` asks late enough."""
     from kombu.exceptions import OperationalError
 
     found: type[Exception] = OperationalError
@@ -274,8 +275,8 @@ def _operational_error() -> type[Exception]:
 
 
 def operational(text: str) -> Exception:
-    """The error that users catch; kombu is loaded when the first one is needed."""
-    return _operational_error()(text)
+    """An error of the kind that users catch."""
+    return operational_error()(text)
 
 
 # --- connecting
@@ -341,8 +342,8 @@ def _dial(place: Place, timeout: float) -> socket.socket:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if place.keepalive:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in place.keepalive_options.items():
-                connected.setsockopt(socket.IPPROTO_TCP, int(option), int(value))
+            for option, value in place.keepalive_options:
+                connected.setsockopt(socket.IPPROTO_TCP, option, value)
         return connected if place.tls is None else _secured(connected, place.tls, place.host)
     except BaseException:
         connected.close()
@@ -387,7 +388,7 @@ def _through_sentinels(place: Place, sentinels: Sentinels, timeout: float) -> Li
                 refusals.append(f"{host}:{port}: {found}")
                 continue
             return _enter_master(place, found, timeout)
-        except _operational_error() as problem:
+        except operational_error() as problem:
             refusals.append(str(problem))
     raise operational(f"no Sentinel led to the master {sentinels.master}: {'; '.join(refusals)}")
 

@@ -75,7 +75,7 @@ class Place:
     connect_timeout: float = CONNECT_TIMEOUT
     timeout: float = TIMEOUT
     keepalive: bool = True
-    keepalive_options: Mapping[int, int] = field(default_factory=dict)
+    keepalive_options: tuple[tuple[int, int], ...] = ()
     client_name: str | None = None
     health_check: float = 0.0
     max_connections: int | None = None
@@ -228,6 +228,12 @@ def _same(value: Any, _name: str) -> Any:
     return value
 
 
+def _numbers(value: Any, name: str) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, Mapping):
+        raise BadCall(f"{name} is a mapping of numbers to numbers, not {shown(value)}")
+    return tuple((_number(option, name), _number(setting, name)) for option, setting in value.items())
+
+
 def _count(value: Any, name: str) -> int:
     number = _number(value, name)
     if number < 1:
@@ -244,7 +250,7 @@ _OPTIONS: Mapping[str, tuple[str, _Reader]] = {
     "socket_timeout": ("timeout", _seconds),
     "socket_connect_timeout": ("connect_timeout", _seconds),
     "socket_keepalive": ("keepalive", _flag),
-    "socket_keepalive_options": ("keepalive_options", _same),
+    "socket_keepalive_options": ("keepalive_options", _numbers),
     "client_name": ("client_name", _text),
     "health_check_interval": ("health_check", _interval),
     "max_connections": ("max_connections", _count),

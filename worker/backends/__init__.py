@@ -14,6 +14,9 @@ from .base import Settings, Store
 TABLE: Mapping[str, str] = {
     "disabled": ".disabled",
     "memory": ".memory",
+    "redis": ".redis",
+    "rediss": ".redis",
+    "sentinel": ".redis",
 }
 
 

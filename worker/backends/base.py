@@ -278,8 +278,13 @@ def _found(fetch: Callable[[str], Result | None], task_id: str) -> Found | None:
 
 
 def read_member(data: bytes, codec: Codec) -> Member:
-    """A member of a chord. One that cannot be read is one that failed: its chord must end, and say why."""
+    """A member of a chord, be it `unreadable`."""
     try:
         return parse_member(data, codec)
     except BadMessage as bad:
-        return Member("", states.FAILURE, Failure("DecodeError", (str(bad),), "kombu.exceptions"))
+        return unreadable(bad)
+
+
+def unreadable(bad: BadMessage) -> Member:
+    """What cannot be read, as a member that failed: its chord must end, and say why."""
+    return Member("", states.FAILURE, Failure("DecodeError", (str(bad),), "kombu.exceptions"))

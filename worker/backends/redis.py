@@ -1,0 +1,353 @@
+"""Results in Redis or Valkey, by the scripts and key names of protocol.wire, on a plain connection.
+
+Law: one round trip stores, tells who waits and keeps a SUCCESS. A connection is made when it is first used; one that
+fails is made anew and the command is sent again as the retry policy says: every command here may be sent twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ...protocol.errors import BadCall, BadMessage, shown
+from ...protocol.wire import chord_keys, stores
+from ...protocol.wire.children import Node
+from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count
+from ...protocol.wire.redis_scripts import Script
+from ...protocol.wire.resp import Argument, Command, ErrorReply
+from ...protocol.wire.result import Result, build, build_group, parse_group
+from ...protocol.wire.stores import may_replace
+from .. import redis_place
+from ..redis_link import Link, operational, operational_error
+from ..redis_link import connect as dial
+from ..redis_place import Place
+from . import redis_watch
+from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_member, unreadable
+
+STORE = Script("store", stores.STORE)
+PART = Script("chord_part", chord_keys.PART.text)
+EXTEND = Script("chord_extend", chord_keys.EXTEND.text)
+CLEAN = Script("chord_clean", chord_keys.CLEAN.text)
+
+LOOK = 0.8
+"""Seconds between two looks at what is waited for: gocelery and others store and tell nobody."""
+
+_LONGEST = 512 * 1024 * 1024
+_AT_ONCE = 500  # keys in one MGET
+_TRIES = 100  # at a key that somebody else changes each time
+_IDLE = 1.0  # seconds after which a connection is looked at before it is used
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a connection fails: so many more attempts (None: for ever), after these waits."""
+
+    most: int | None = 20
+    first: float = 0.0
+    step: float = 1.0
+    longest: float = 1.0
+
+    def wait(self, retry: int) -> float:
+        """Seconds before that retry, from 0."""
+        return min(self.first + self.step * retry, self.first + self.longest)
+
+
+class RedisStore(KeyValueStore):
+    """Results in one Redis."""
+
+    can = frozenset({"push", "chord", "group", "shared", "expire"})
+
+    def __init__(self, place: Place, settings: Settings | None = None, policy: RetryPolicy | None = None) -> None:
+        super().__init__(settings)
+        self.place = place
+        self.policy = policy or RetryPolicy()
+        self._link: Link | None = None
+        self._watch: redis_watch.Watch | None = None
+
+    # --- one result
+
+    def store(self, result: Result, address: Address | None = None) -> bool:
+        key, value, expires = self._row(result)
+        seen: bytes | None = None
+        for _ in range(_TRIES):
+            reply = self._run(STORE, stores.store_arguments(key, value, expires, seen))
+            if not isinstance(reply, bytes):
+                return True
+            if reply == value:  # an attempt before got through, its answer did not
+                return True
+            if not may_replace(reply, self.settings.codec):
+                return False
+            seen = reply
+        raise operational(f"{self.place}: the result of {result.task_id} was changed by others at every attempt")
+
+    def store_command(self, result: Result, seen: bytes | None = None) -> Command:
+        """The same as one command, for a link on which something must come after it; `kept` reads the answer."""
+        return ("EVALSHA", STORE.sha, *stores.store_arguments(*self._row(result), seen))
+
+    def kept(self, reply: Any) -> bool | None:
+        """What `store` would have said to that answer of `store_command`; None: it must still be stored."""
+        if isinstance(reply, ErrorReply):
+            return None
+        if isinstance(reply, bytes):
+            return None if may_replace(reply, self.settings.codec) else False
+        return True
+
+    def _row(self, result: Result) -> tuple[str, bytes, int]:
+        value = build(result, self.settings.codec)
+        if len(value) > _LONGEST:
+            raise BadCall(f"the result of {result.task_id} has {len(value)} bytes; Redis keeps {_LONGEST} in one value")
+        return self.settings.keys.task(result.task_id), value, self.lifetime(result)
+
+    # --- keys
+
+    def get(self, key: str) -> bytes | None:
+        found: bytes | None = self._call("GET", key)
+        return found
+
+    def put(self, key: str, value: bytes, expires: int) -> None:
+        if expires:
+            self._call("SETEX", key, expires, value)
+        else:
+            self._call("SET", key, value)
+
+    def delete(self, key: str) -> None:
+        self._call("DEL", key)
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        commands = [("MGET", *keys[start : start + _AT_ONCE]) for start in range(0, len(keys), _AT_ONCE)]
+        if not commands:
+            return []
+        return [value for values in self._ask(*commands) for value in values]
+
+    # --- waiting
+
+    def wait(
+        self,
+        task_ids: Iterable[str],
+        timeout: float,
+        *,
+        interval: float = POLL,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[str, Found]]:
+        missing = dict.fromkeys(task_ids)
+        end = time.monotonic() + timeout
+        yield from self._look(missing)
+        if not missing or time.monotonic() >= end or stop():
+            return
+        watch = self._watched()
+        channels = {self.settings.keys.task(task_id): task_id for task_id in missing}
+        waiter = watch.join(list(channels))
+        try:
+            looked = time.monotonic()
+            while missing:
+                now = time.monotonic()
+                if waiter.look or now >= min(looked + LOOK, end):
+                    waiter.look, looked = False, now
+                    yield from self._look(missing)
+                if not missing or now >= end or stop():
+                    return
+                watch.hear(waiter, max(0.0, min(interval, end - now, looked + LOOK - now)))
+                while waiter.arrived:
+                    channel, payload = waiter.arrived.popleft()
+                    task_id = channels[channel]
+                    found = self._read(task_id, payload)
+                    if isinstance(found, BadMessage):
+                        waiter.look = True  # what is stored decides
+                    elif found.ready and task_id in missing:
+                        del missing[task_id]
+                        yield task_id, found
+        finally:
+            watch.leave(waiter)
+
+    def _look(self, missing: dict[str, None]) -> Iterator[tuple[str, Found]]:
+        for task_id, found in self.fetch_many(list(missing)).items():
+            if isinstance(found, BadMessage) or found.ready:
+                del missing[task_id]
+                yield task_id, found
+
+    def _watched(self) -> redis_watch.Watch:
+        if self._watch is None or self._watch.closed:  # closed: by a fork
+            self._watch = redis_watch.enter(self.place)
+        return self._watch
+
+    # --- chords
+
+    def chord_start(self, group_id: str, size: int, saved: Node | None = None) -> None:
+        keys, expires = self._chord(group_id), self.settings.chord_seconds
+        commands = list(chord_keys.start(keys, size, expires))
+        if saved is not None:
+            commands.append(chord_keys.save_group(keys, build_group(saved, self.settings.codec), expires))
+        self._ask(*commands)
+
+    def chord_grow(self, group_id: str, by: int = 1) -> None:
+        self._call("INCRBY", self._chord(group_id).added, by)
+
+    def chord_part(
+        self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
+    ) -> Claim | None:
+        keys, settings = self._chord(group_id), self.settings
+        arguments = chord_keys.part_arguments(
+            keys,
+            member.task_id,
+            build_member(member, settings.codec),
+            group_index=index,
+            expires=settings.chord_seconds,
+            saved_expires=settings.chord_result_seconds,
+            claim=settings.chord_claim,
+            token=token,
+            ordered=settings.chord_ordered,
+            size=size,
+        )
+        count = parse_count(self._run(PART, arguments), ordered=settings.chord_ordered)
+        if count.over or not count.total or count.ready != count.total:
+            return None
+        if not count.claimed and not self._extended(keys, token, settings.chord_claim):
+            return None
+        values, document = self._ask(chord_keys.members(keys, count), ("GET", keys.saved))
+        members = [read_member(value, settings.codec) for value in values]
+        saved: Node | None = None
+        if document:
+            try:
+                saved = parse_group(document, settings.codec)
+            except BadMessage as bad:  # the body would get the values in another shape: the chord fails, and says why
+                members.append(unreadable(bad))
+        return Claim(group_id, token, members, saved, size)
+
+    def chord_hold(self, claim: Claim, seconds: int) -> bool:
+        return self._extended(self._chord(claim.group_id), claim.token, seconds)
+
+    def _extended(self, keys: ChordKeys, token: str, seconds: int) -> bool:
+        return bool(self._run(EXTEND, chord_keys.extend_arguments(keys, token, seconds)))
+
+    def chord_done(self, claim: Claim) -> None:
+        keys, seconds = self._chord(claim.group_id), done_seconds(self.settings.chord_claim)
+        self._run(CLEAN, chord_keys.clean_arguments(keys, claim.token, seconds))
+
+    def chord_failed(self, claim: Claim) -> None:
+        seconds = 0 if claim.size is None else done_seconds(self.settings.chord_claim)
+        self._ask(*chord_keys.give_up(self._chord(claim.group_id), done=seconds))
+
+    def _chord(self, group_id: str) -> ChordKeys:
+        return ChordKeys.of(self.settings.keys, group_id)
+
+    # --- the connection
+
+    def close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            redis_watch.leave(self.place, watch)
+
+    def _call(self, *command: Argument) -> Any:
+        return self._do(lambda link: link.call(*command))
+
+    def _run(self, script: Script, arguments: Sequence[Argument]) -> Any:
+        return self._do(lambda link: link.run(script, *arguments))
+
+    def _ask(self, *commands: Command) -> list[Any]:
+        def ask(link: Link) -> list[Any]:
+            replies = link.ask(*commands)
+            return [link.checked(reply, command[0]) for reply, command in zip(replies, commands, strict=True)]
+
+        return self._do(ask)
+
+    def _do(self, use: Callable[[Link], T]) -> T:
+        """With a connection that works; when it fails, with the next. An error that Redis answers is final."""
+        retry = 0
+        while True:
+            try:
+                return use(self._linked())
+            except operational_error():
+                if self._link is not None and self._link.open:
+                    raise
+                if self.policy.most is not None and retry >= self.policy.most:
+                    raise
+            seconds = self.policy.wait(retry)
+            most = "Inf" if self.policy.most is None else self.policy.most
+            log.error("Connection to Redis lost: Retry (%s/%s) in %.2f seconds.", retry, most, seconds)
+            time.sleep(seconds)
+            retry += 1
+
+    def _linked(self) -> Link:
+        link = self._link
+        if link is not None and link.open:
+            idle = time.monotonic() - link.used
+            if idle < _IDLE or (link.alive() and not self._unwell(link, idle)):
+                return link
+        if link is not None:
+            link.close()
+            self._link = None
+        self._link = dial(self.place)
+        return self._link
+
+    def _unwell(self, link: Link, idle: float) -> bool:
+        """Where health checks are asked for: it does not answer a PING any more."""
+        if not self.place.health_check or idle < self.place.health_check:
+            return False
+        try:
+            link.call("PING", timeout=min(self.place.timeout, self.place.connect_timeout))
+        except operational_error():
+            return True
+        return False
+
+
+# --- from the configuration
+
+
+def connect(url: str, settings: Settings) -> RedisStore:
+    """By `redis://`, `rediss://`, `redis+socket://`, `sentinel://...;sentinel://...`, or `redis` and its settings."""
+    options = settings.options
+    transport = options.get("result_backend_transport_options") or {}
+    names = ("host", "port", "db", "username", "password", "max_connections")
+    given = {name: options.get(f"redis_{name}") for name in names} | {
+        "socket_timeout": options.get("redis_socket_timeout"),
+        "socket_connect_timeout": options.get("redis_socket_connect_timeout"),
+        "socket_keepalive": options.get("redis_socket_keepalive"),
+        "client_name": options.get("redis_client_name"),
+        "health_check_interval": options.get("redis_backend_health_check_interval"),
+        "credential_provider": _provider(options.get("redis_backend_credential_provider")),
+    }
+    given |= {name: transport.get(name) for name in ("master_name", "min_other_sentinels", "sentinel_kwargs")}
+    place = redis_place.parse(url if "://" in url else f"{url}://", given, options.get("redis_backend_use_ssl"))
+    return RedisStore(place, settings, _policy(transport.get("retry_policy")))
+
+
+def _provider(given: Any) -> Any:
+    if not isinstance(given, str):
+        return given
+    from importlib import import_module
+
+    module, _, name = given.replace(":", ".").rpartition(".")
+    try:
+        return getattr(import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise BadCall(f"redis_backend_credential_provider: cannot load {given}: {problem}") from problem
+
+
+_POLICY = {"max_retries": "most", "interval_start": "first", "interval_step": "step", "interval_max": "longest"}
+
+
+def _policy(given: Any) -> RetryPolicy:
+    if given is None:
+        return RetryPolicy()
+    if not isinstance(given, Mapping):
+        raise BadCall(f"retry_policy is a mapping, not {shown(given)}")
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in _POLICY:
+            raise BadCall(f"retry_policy knows {', '.join(_POLICY)}, not {shown(name)}")
+        if value is None and name == "max_retries":
+            found["most"] = None
+        elif isinstance(value, (int, float)) and value >= 0:
+            found[_POLICY[name]] = int(value) if name == "max_retries" else float(value)
+        else:
+            raise BadCall(f"retry_policy: {name} is a number that is not negative, not {shown(value)}")
+    return RetryPolicy(**found)
