@@ -1,0 +1,470 @@
+"""The Redis broker: kombu's layout, so that stock workers and ours share queues, and nothing in nobody's hands.
+
+Law: a message is taken, parked and put back in one step inside Redis. Three parts: this one talks (`redis_link`),
+`redis_ear` waits, `redis_lease` does what the clock asks for. Sending waits for Redis' answer; settlements are kept
+until the next `take`, `tend`, `send` or `close` and travel in the same write.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from typing import Any
+
+from ...protocol.errors import BadCall, shown
+from ...protocol.wire import redis, redis_held, redis_parked
+from ...protocol.wire.envelope import priority_of
+from ...protocol.wire.redis import Layout
+from ...protocol.wire.redis_bindings import parse_members, reached
+from ...protocol.wire.redis_held import Taken
+from ...protocol.wire.redis_order import ConsumeOrder
+from ...protocol.wire.redis_scripts import PARK, PUMP, PUT_BACK, RECLAIM, SWEEP_BINDINGS, TAKE, UNLOCK
+from ...protocol.wire.resp import Command, ErrorReply
+from ..redis_link import Link, operational
+from ..redis_link import connect as connect_link
+from ..redis_place import Place
+from ..redis_place import parse as parse_place
+from .base import Broker, Delivery, Parcel, Park, Queue, Settlement, Verdict
+from .redis_ear import Ear
+from .redis_envelopes import Envelopes, opened
+from .redis_lease import Keeper
+
+_SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, SWEEP_BINDINGS)
+_AT_ONCE = 1000  # envelopes in one write
+_BYTES_AT_ONCE = 1 << 20
+_PAUSE = 0.0025  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
+_CHECK = 10.0  # between two signs of life of the waiting connection
+
+_LOG = logging.getLogger(__name__)
+
+
+class RedisBroker:
+    """A connection to a Redis, and a second one that waits, from the first `listen` on."""
+
+    def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
+        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor"})
+        self.dropped = 0
+        """Settlements that were lost with the connection: their messages come back."""
+        self._link = link
+        self._layout = layout
+        self._options = options
+        self._closed = False
+        self._envelopes = Envelopes(options.get("body_encoding", "base64"))
+        self._expires: dict[str, int] = {}
+        self._held: dict[str, Taken] = {}
+        self._acked: list[str] = []
+        self._moved: list[tuple[Taken, Verdict | Park]] = []
+        self._owner = os.urandom(8).hex()
+        self._serial = 0
+        self._keeper: Keeper | None = None
+        self._ear: Ear | None = None
+        self._checked = time.monotonic()
+        self._listening: tuple[Queue, ...] = ()
+        self._patterns: dict[str, Queue] = {}
+        self._order = ConsumeOrder(())
+        self._credit = 0
+        self._acks = True
+        self._ready: deque[Delivery] = deque()  # nothing is owed for these
+
+    # --- queues
+
+    def declare(self, queues: Sequence[Queue]) -> None:
+        commands: list[Command] = []
+        for queue in queues:
+            if queue.expires is not None:
+                self._expires[queue.name] = int(queue.expires * 1000)
+            if queue.exchange:
+                commands += self._binding(queue)
+        if commands:
+            self._ask(*commands)
+
+    def _binding(self, queue: Queue) -> list[Command]:
+        expires = self._expires.get(queue.name)
+        return redis.bind(
+            self._layout, queue.exchange, queue.routing_key, queue.name, queue.exchange_type, expires=expires
+        )
+
+    def size(self, queue: str) -> int:
+        *_, sizes = self._ask(*redis.size(self._layout, queue))
+        return sum(sizes)
+
+    def purge(self, queue: str) -> int:
+        *_, done = self._ask(*redis.purge(self._layout, queue))
+        return redis.purged(done)
+
+    # --- sending
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        if len(parcels) == 1 and not self._expires:
+            parcel = parcels[0]
+            if not parcel.exchange:
+                priority = priority_of(parcel.message.properties)
+                key = self._layout.list_key(parcel.routing_key, priority)
+                envelope = self._envelopes.seal(parcel, priority)
+                self._ask(*self._unwritten(), ("LPUSH", key, envelope))
+                return
+        bindings = self._bindings(parcels)
+        for part in _parts(parcels):
+            commands = self._publishing(part, bindings)
+            self._ask(*self._unwritten(), *commands)
+
+    def _bindings(self, parcels: Sequence[Parcel]) -> Mapping[str, Any]:
+        """Who is bound to the named exchanges now; asked anew for each send, since any peer may bind."""
+        names = sorted({each.exchange for each in parcels if each.exchange and each.exchange_type != "fanout"})
+        if not names:
+            return {}
+        found = self._ask(*(redis.members(self._layout, name) for name in names))
+        return {name: parse_members(members, self._layout.sep) for name, members in zip(names, found, strict=True)}
+
+    def _publishing(self, parcels: Sequence[Parcel], bindings: Mapping[str, Any]) -> list[Command]:
+        lists: dict[tuple[str, int], list[bytes]] = {}
+        commands: list[Command] = []
+        for parcel in parcels:
+            priority = priority_of(parcel.message.properties)
+            envelope = self._envelopes.seal(parcel, priority)
+            if parcel.exchange_type == "fanout" and parcel.exchange:
+                commands += redis.publish(self._layout, parcel.exchange, parcel.routing_key, envelope)
+                continue
+            queues = (
+                reached(parcel.exchange_type, bindings[parcel.exchange], parcel.routing_key)
+                if parcel.exchange
+                else (parcel.routing_key,)
+            )
+            for queue in queues:
+                lists.setdefault((queue, self._layout.step(priority)), []).append(envelope)
+        for (queue, step), envelopes in lists.items():
+            commands += redis.push(self._layout, queue, envelopes, step, self._expires.get(queue))
+        return commands
+
+    # --- taking
+
+    def listen(self, queues: Sequence[Queue], *, credit: int, acks: bool = True) -> None:
+        self.declare(queues)
+        gone = [queue for queue in self._listening if queue not in queues]
+        self._leave(gone)
+        self._listening, self._credit = tuple(queues), credit
+        self._acks = acks and self._layout.ack_emulation
+        self._patterns = {}
+        for queue in queues:
+            if queue.exchange_type == "fanout" and queue.exchange:
+                _, *channels = redis.subscribe(self._layout, [(queue.exchange, queue.routing_key)])
+                self._patterns.update((str(channel), queue) for channel in channels)
+        # A fanout queue has a list as well: a stock producer that has not declared the exchange pushes there. Those
+        # that expire are the private ones, of control and events, which nobody pushes to.
+        named = (each.name for each in queues if each.exchange_type != "fanout" or each.expires is None)
+        self._order = ConsumeOrder(tuple(dict.fromkeys(named)), self._layout.queue_order_strategy)
+        if self._keeper is None:
+            self._link.load(*_SCRIPTS)
+            self._keeper = Keeper(self._layout, self._owner, self._ask, self._held, self._options)
+            self._keeper.live(time.time())
+        if self._ear is None:
+            self._ear = Ear(self._link.place, self._layout)
+        self._ear.follow(self._layout.list_keys(*self._order.queues), list(self._patterns))
+
+    def take(self, limit: int, timeout: float) -> list[Delivery]:
+        ear = self._ear
+        if ear is None:
+            raise BadCall("take: nothing is listened to yet; call `listen` first")
+        end = time.monotonic() + timeout
+        if not ear.look or self._patterns:
+            self._hear(ear, 0)
+        while True:
+            if self._ready:
+                return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+            room = min(limit, self._credit - len(self._held), redis_held.MOST) if self._acks else limit
+            if ear.look and room > 0 and self._order.queues:
+                roused = ear.roused
+                taken = self._take(room) if self._acks else self._grab(limit)
+                if taken:
+                    return taken
+                peers = self._keeper.peers if self._keeper is not None else 1
+                # Who was roused and came too late lets others go first the next time.
+                ear.look = False
+                ear.arm(random.random() * _PAUSE * peers if roused else 0)  # noqa: S311 - no secret
+            else:
+                if self._acked or self._moved:
+                    self._ask(*self._unwritten())
+                if room > 0:
+                    ear.arm()
+            left = end - time.monotonic()
+            if left <= 0:
+                return []
+            self._hear(ear, min(left, _CHECK))
+
+    def _take(self, count: int) -> list[Delivery]:
+        asked = self._order.asked
+        now = time.time()
+        command = redis_held.take(self._layout, asked, count, self._owner, self._serial, now)
+        reply = self._ask(*self._unwritten(), command)[-1]
+        taken = redis_held.parse_taken(self._layout, reply, asked)
+        self._serial += len(taken)
+        deliveries = []
+        for each in taken:
+            self._held[each.tag] = each
+            deliveries.append(opened(each.tag, each.envelope, each.queue))
+        for queue in dict.fromkeys(each.queue for each in taken):
+            self._order = self._order.served(queue)
+        if taken and self._ear is not None:
+            # Fewer than asked for: the lists were empty then, and the next step is to ask to be told.
+            self._ear.look = len(taken) == count
+        return deliveries
+
+    def _grab(self, limit: int) -> list[Delivery]:
+        """Without acknowledgements: out of the lists, and gone. What is more than the limit is kept for the next."""
+        queues = self._order.asked
+        keys = self._layout.list_keys(*queues)
+        commands: list[Command] = [("MULTI",)]
+        for key in keys:
+            commands += [("LRANGE", key, -limit, -1), ("LTRIM", key, 0, -limit - 1)]
+        *_, done = self._ask(*self._unwritten(), *commands, ("EXEC",))
+        for row, found in enumerate(done[::2]):
+            queue = queues[row % len(queues)]
+            self._ready.extend(opened(None, envelope, queue) for envelope in reversed(found))
+            if found:
+                self._order = self._order.served(queue)
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
+    def _hear(self, ear: Ear, timeout: float) -> None:
+        try:
+            ear.hear(timeout)
+            while ear.news:
+                pattern, _, envelope = ear.news.popleft()
+                queue = self._patterns.get(pattern)
+                if queue is not None:
+                    self._ready.append(opened(None, envelope, queue.name))
+        except BaseException:
+            ear.close()
+            raise
+
+    def fileno(self) -> int:
+        return -1 if self._ear is None else self._ear.fileno()
+
+    # --- settling
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        for delivery, verdict in settlements:
+            taken = self._held.pop(delivery.tag, None)
+            if taken is None:
+                continue
+            if verdict is Verdict.ACK or verdict is Verdict.DROP:
+                self._acked.append(taken.tag)
+            else:
+                self._moved.append((taken, verdict))
+
+    def _unwritten(self) -> list[Command]:
+        """The commands of what was settled since the last time."""
+        if not self._acked and not self._moved:
+            return []
+        acked, self._acked = self._acked, []
+        moved, self._moved = self._moved, []
+        commands: list[Command] = []
+        for start in range(0, len(acked), _AT_ONCE):
+            commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
+        for verdict, run in groupby(moved, key=lambda each: Park if isinstance(each[1], Park) else each[1]):
+            for part in _slices(list(run)):
+                commands.append(self._moving(verdict, part))
+        if moved and self._ear is not None:
+            self._ear.rest()
+        return commands
+
+    def _moving(self, verdict: Any, run: Sequence[tuple[Taken, Any]]) -> Command:
+        held = [taken for taken, _ in run]
+        if verdict is Park:
+            if self._keeper is not None:
+                self._keeper.parked(min(park.until for _, park in run))
+            return redis_parked.park(self._layout, [(taken, park.until) for taken, park in run])
+        if verdict is Verdict.RESTORE:
+            return redis_held.put_back(self._layout, held[::-1], front=True)
+        return redis_held.put_back(self._layout, held, front=False)
+
+    # --- the clock
+
+    def tend(self, now: float) -> float:
+        if self._acked or self._moved:
+            self._ask(*self._unwritten())
+        if self._keeper is None or self._ear is None:
+            return now + _CHECK
+        if time.monotonic() - self._checked >= _CHECK:
+            self._checked = time.monotonic()
+            self._hear(self._ear, 0)
+            self._ear.check()
+            for queue in self._listening:
+                if queue.name in self._expires and queue.exchange:
+                    self._ask(*self._binding(queue))
+        return min(self._keeper.tend(now), now + _CHECK)
+
+    # --- leaving
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._link.open:
+                self._put_all_back()
+        except (_error(), BadCall) as problem:
+            _LOG.warning("%s: what is held could not be put back: %s", self._link.place, problem)
+        finally:
+            if self._ear is not None:
+                self._ear.close()
+            self._link.close()
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's connections without a word to Redis."""
+        self._closed = True
+        if self._ear is not None:
+            self._ear.close()
+        self._link.close()
+
+    def _put_all_back(self) -> None:
+        held = list(self._held.values())
+        self._held.clear()
+        self._moved += [(taken, Verdict.RESTORE) for taken in reversed(held)]
+        commands = self._unwritten()
+        if commands:
+            self._ask(*commands)
+        self._leave(self._listening)
+        if self._keeper is not None:
+            self._keeper.leave()
+
+    def _leave(self, queues: Iterable[Queue]) -> None:
+        """Private queues go with their listener: those of one listener, and copies of a fanout."""
+        commands: list[Command] = []
+        for queue in queues:
+            if queue.exclusive or (queue.auto_delete and queue.exchange_type == "fanout"):
+                commands += redis.delete(
+                    self._layout, queue.exchange, queue.routing_key, queue.name, queue.exchange_type
+                )
+        if commands:
+            self._ask(*commands)
+
+    # --- asking
+
+    def _ask(self, *commands: Command) -> list[Any]:
+        """The replies. An error among them ends the connection, but for a script that the server has forgotten."""
+        if not commands:
+            return []
+        link = self._link
+        try:
+            replies = link.ask(*commands)
+        except BaseException:
+            self._lost()
+            raise
+        for index, reply in enumerate(replies):
+            error = _error_in(reply)
+            if error is None:
+                continue
+            if error.code == "NOSCRIPT":
+                link.load(*_SCRIPTS)
+                (again,) = link.ask(commands[index])
+                replies[index], error = again, _error_in(again)
+                if error is None:
+                    continue
+            link.close()
+            self._lost()
+            raise operational(f"{link.place} answered {commands[index][0]!s} with an error: {error.text}")
+        return replies
+
+    def _lost(self) -> None:
+        self.dropped += len(self._acked) + len(self._moved)
+        self._acked, self._moved = [], []
+
+
+def _error_in(reply: Any) -> ErrorReply | None:
+    if type(reply) is ErrorReply:
+        return reply
+    if type(reply) is list:
+        for each in reply:
+            if type(each) is ErrorReply:
+                return each
+    return None
+
+
+def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), _AT_ONCE):
+        yield items[start : start + _AT_ONCE]
+
+
+def _parts(parcels: Sequence[Parcel]) -> Iterator[Sequence[Parcel]]:
+    """Pieces of bounded count and size: memory stays flat and no write is so long that its deadline is unfair."""
+    start = size = 0
+    for end, parcel in enumerate(parcels):
+        if end > start and (end - start >= _AT_ONCE or size + len(parcel.message.body) > _BYTES_AT_ONCE):
+            yield parcels[start:end]
+            start, size = end, 0
+        size += len(parcel.message.body)
+    if start < len(parcels):
+        yield parcels[start:]
+
+
+def _error() -> type[Exception]:
+    from kombu.exceptions import OperationalError
+
+    error: type[Exception] = OperationalError
+    return error
+
+
+# --- connecting
+
+_OWN_OPTIONS = frozenset({"lease", "body_encoding", "unacked_restore_interval", "unacked_restore_throttle"})
+_PLACE_OPTIONS = frozenset(
+    {
+        "socket_timeout",
+        "socket_connect_timeout",
+        "socket_keepalive",
+        "socket_keepalive_options",
+        "health_check_interval",
+        "retry_on_timeout",
+        "max_connections",
+        "client_name",
+        "credential_provider",
+        "username",
+        "password",
+        "master_name",
+        "min_other_sentinels",
+        "sentinel_kwargs",
+        "ssl",
+        "db",
+        "deadletter_queue",
+        # The retry policy of whoever sends: not ours, but found in the same dict.
+        "max_retries",
+        "interval_start",
+        "interval_step",
+        "interval_max",
+        "errback",
+    }
+)
+OPTIONS = frozenset({*(field.name for field in fields(Layout)), *_OWN_OPTIONS, *_PLACE_OPTIONS})
+_named: set[str] = set()
+
+
+def connect(url: str, options: Mapping[str, Any], timeout: float) -> Broker:
+    """`redis://`, `rediss://`, `valkey://`, `redis+socket://`, `unix://`, `sentinel://`. See docs for the options."""
+    name_unknown(options)
+    given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **_said(options)}
+    return connect_to(parse_place(url, given), given)
+
+
+def connect_to(place: Place, options: Mapping[str, Any]) -> Broker:
+    layout = Layout.from_options(options, place.db)
+    return RedisBroker(connect_link(place), layout, options)
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def name_unknown(options: Mapping[str, Any]) -> None:
+    """Each once in a process: an option that nobody reads is a mistake, or another transport's."""
+    for name in sorted(set(map(str, options)) - OPTIONS - _named):
+        _named.add(name)
+        near = difflib.get_close_matches(name, OPTIONS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        _LOG.warning("the Redis broker knows no transport option %s%s", shown(name), hint)
