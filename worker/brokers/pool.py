@@ -1,0 +1,132 @@
+"""Brokers for many threads: each is lent to one thread at a time, and none outlives a fork.
+
+    with pool.lend() as broker:
+        broker.send(parcels)
+
+Law: a broker that raised `OperationalError`, or whose borrower was interrupted, is closed and never lent again. A
+forked child starts with an empty pool and leaves its parent's connections alone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...protocol.errors import BadCall
+from .base import Broker
+
+LIMIT = 10  # kombu's `broker_pool_limit`
+
+
+class Pool:
+    """At most `limit` brokers of one kind; None: as many as are asked for, 0: nothing is kept.
+
+    `connect` makes one. `wait` is how long a thread waits for its turn.
+    """
+
+    def __init__(self, connect: Callable[[], Broker], limit: int | None = LIMIT, wait: float = 4.0) -> None:
+        if limit is not None and limit < 0:
+            raise BadCall(f"a pool keeps 0 brokers or more, or any number (None), not {limit}")
+        self._connect = connect
+        self._limit = limit
+        self._wait = wait
+        self._parents: list[Any] = []
+        self._forked = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._turn = threading.Condition(threading.Lock())
+        self._idle: list[Broker] = []
+        self._lent = 0
+        self._closed = False
+
+    @contextmanager
+    def lend(self) -> Iterator[Broker]:
+        """A broker for this thread and as long as the block lasts."""
+        broker = self._take()
+        pid, sound = self._pid, False
+        try:
+            yield broker
+            sound = True
+        except Exception as problem:
+            sound = not _breaks(problem)
+            raise
+        finally:
+            if pid == os.getpid():
+                self._give_back(broker, sound=sound)
+
+    def _take(self) -> Broker:
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        with self._turn:
+            if self._closed:
+                raise BadCall("the pool of brokers is closed")
+            self._await_turn()
+            self._lent += 1
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return self._connect()
+        except BaseException:
+            with self._turn:
+                self._lent -= 1
+                self._turn.notify()
+            raise
+
+    def _await_turn(self) -> None:
+        if not self._limit:
+            return
+        end = time.monotonic() + self._wait
+        while self._lent >= self._limit:
+            if not self._turn.wait(end - time.monotonic()):
+                from kombu.exceptions import OperationalError
+
+                raise OperationalError(
+                    f"all {self._limit} broker connections of this process were in use for {self._wait:g} s: "
+                    "raise broker_pool_limit, or look for what holds them"
+                )
+
+    def _give_back(self, broker: Broker, *, sound: bool) -> None:
+        with self._turn:
+            self._lent -= 1
+            kept = sound and not self._closed and self._limit != 0
+            if kept:
+                self._idle.append(broker)
+            self._turn.notify()
+        if not kept:
+            broker.close()
+
+    def _leave_to_parent(self) -> None:
+        """The parent's brokers are not closed: closing says goodbye, in the parent's name. Their descriptors alone
+        are, where a broker knows how (`abandon`); what does not is kept, unused, so that nobody finalizes it."""
+        with self._forked:
+            if self._pid == os.getpid():
+                return  # another thread was quicker
+            inherited = self._idle
+            self._begin()
+        for broker in inherited:
+            abandon = getattr(broker, "abandon", None)
+            if abandon is None:
+                self._parents.append(broker)
+            else:
+                abandon()
+
+    def close(self) -> None:
+        """Close what is idle now, and what is lent when it comes back. May be called twice."""
+        if self._pid != os.getpid():
+            self._leave_to_parent()
+        with self._turn:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for broker in idle:
+            broker.close()
+
+
+def _breaks(problem: Exception) -> bool:
+    """A caller's mistake leaves the broker as it was; after anything else nobody knows how it is."""
+    return not isinstance(problem, BadCall)
