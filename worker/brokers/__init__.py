@@ -13,7 +13,18 @@ from ...protocol.errors import BadCall
 from .base import Broker
 
 TABLE: Mapping[str, str] = {
+    "amqp": ".amqp",
+    "amqps": ".amqp",
+    "pyamqp": ".amqp",
     "memory": ".memory",
+    "redis": ".redis",
+    "rediss": ".redis",
+    "valkey": ".redis",
+    "valkeys": ".redis",
+    "unix": ".redis",
+    "socket": ".redis",
+    "sentinel": ".redis",
+    "embedded": ".embedded",
 }
 
 
