@@ -53,6 +53,15 @@ class Confirms:
             yield number
 
     @property
+    def sent(self) -> int:
+        """The number of the last publish."""
+        return self._sent
+
+    def __len__(self) -> int:
+        """How many have no answer yet."""
+        return len(self._open)
+
+    @property
     def waiting(self) -> tuple[int, ...]:
         """What has no answer yet. When the connection is gone, these may or may not have arrived."""
         return tuple(self._open)

@@ -1,0 +1,46 @@
+"""A descriptor that is readable when a socket is, or when somebody rings: for brokers that keep deliveries in memory.
+
+Law: what waits in memory must wake a loop that sleeps on the descriptor, as what waits in the socket does.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+
+class Bell:
+    """Watches `descriptor`; costs a system call only when it is rung or silenced."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._rope, self._clapper = socket.socketpair()
+        self._clapper.setblocking(False)
+        self._ringing = False
+        self._poll: Any
+        if hasattr(select, "epoll"):
+            self._poll = select.epoll()
+            for each in (descriptor, self._clapper.fileno()):
+                self._poll.register(each, select.EPOLLIN)
+        else:
+            self._poll = select.kqueue()  # type: ignore[attr-defined,unused-ignore]  # where there is no epoll
+            watch = [select.kevent(each) for each in (descriptor, self._clapper.fileno())]  # type: ignore[attr-defined,unused-ignore]
+            self._poll.control(watch, 0)
+
+    def fileno(self) -> int:
+        descriptor: int = self._poll.fileno()
+        return descriptor
+
+    def ring(self, wanted: bool) -> None:
+        if wanted == self._ringing:
+            return
+        self._ringing = wanted
+        if wanted:
+            self._rope.send(b"!")
+        else:
+            self._clapper.recv(1)
+
+    def close(self) -> None:
+        self._poll.close()
+        self._rope.close()
+        self._clapper.close()
