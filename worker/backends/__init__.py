@@ -10,9 +10,12 @@ from importlib import import_module
 
 from ...protocol.errors import BadCall
 from .base import Settings, Store
+from .retrying import Retrying
 
 TABLE: Mapping[str, str] = {
+    "cache": ".cache",
     "disabled": ".disabled",
+    "file": ".filesystem",
     "memory": ".memory",
     "redis": ".redis",
     "rediss": ".redis",
@@ -29,4 +32,4 @@ def connect(url: str | None, settings: Settings | None = None) -> Store:
         raise BadCall(f"no result store for {scheme!r}; there are {', '.join(sorted(TABLE))}")
     settings = settings or Settings()
     store: Store = import_module(module, __name__).connect(url, settings)
-    return store
+    return store if settings.retry is None else Retrying(store, settings.retry)

@@ -9,6 +9,7 @@ implementation to each sentence here.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -36,6 +37,15 @@ POLL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """`result_backend_always_retry`: how often more (`math.inf`: for ever), and the waits between, in seconds."""
+
+    most: float = math.inf
+    first: float = 0.01
+    longest: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a store must know of the configuration (`settings.read` makes it). Times are seconds, 0 for ever.
 
@@ -51,6 +61,7 @@ class Settings:
     chord_expires: int | None = None
     chord_ordered: bool = True
     chord_claim: int = 6
+    retry: Retry | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property

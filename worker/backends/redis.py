@@ -1,7 +1,7 @@
 """Results in Redis or Valkey, by the scripts and key names of protocol.wire, on a plain connection.
 
 Law: one round trip stores, tells who waits and keeps a SUCCESS. A connection is made when it is first used; one that
-fails is made anew and the command is sent again as the retry policy says: every command here may be sent twice.
+fails is made anew and what was asked is asked again as the retry policy says, unless asking twice would do it twice.
 """
 
 from __future__ import annotations
@@ -186,7 +186,8 @@ class RedisStore(KeyValueStore):
         self._ask(*commands)
 
     def chord_grow(self, group_id: str, by: int = 1) -> None:
-        self._call("INCRBY", self._chord(group_id).added, by)
+        key = self._chord(group_id).added
+        self._do(lambda link: link.call("INCRBY", key, by), twice=False)
 
     def chord_part(
         self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
@@ -259,14 +260,19 @@ class RedisStore(KeyValueStore):
 
         return self._do(ask)
 
-    def _do(self, use: Callable[[Link], T]) -> T:
-        """With a connection that works; when it fails, with the next. An error that Redis answers is final."""
+    def _do(self, use: Callable[[Link], T], *, twice: bool = True) -> T:
+        """With a connection that works; when it fails, with the next. An error that Redis answers is final.
+
+        Without `twice` only connecting is tried again: of what was sent nobody knows whether it was done.
+        """
         retry = 0
         while True:
+            link = None
             try:
-                return use(self._linked())
+                link = self._linked()
+                return use(link)
             except operational_error():
-                if self._link is not None and self._link.open:
+                if link is not None and (link.open or not twice):
                     raise
                 if self.policy.most is not None and retry >= self.policy.most:
                     raise
