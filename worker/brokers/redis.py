@@ -25,7 +25,16 @@ from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members, reached
 from ...protocol.wire.redis_held import Taken
 from ...protocol.wire.redis_order import ConsumeOrder
-from ...protocol.wire.redis_scripts import PARK, PUMP, PUT_BACK, RECLAIM, SWEEP_BINDINGS, TAKE, UNLOCK
+from ...protocol.wire.redis_scripts import (
+    PARK,
+    PUMP,
+    PUT_BACK,
+    RECLAIM,
+    REFRESH_BINDING,
+    SWEEP_BINDINGS,
+    TAKE,
+    UNLOCK,
+)
 from ...protocol.wire.resp import Command, ErrorReply
 from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
@@ -36,11 +45,11 @@ from .redis_ear import Ear
 from .redis_envelopes import Envelopes, opened
 from .redis_lease import Keeper
 
-_SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, SWEEP_BINDINGS)
+_SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, REFRESH_BINDING, SWEEP_BINDINGS)
 _AT_ONCE = 1000  # envelopes in one write
 _BYTES_AT_ONCE = 1 << 20
 _PAUSE = 0.0025  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
-_CHECK = 10.0  # between two signs of life of the waiting connection
+_CHECK = 10.0  # between two signs of life of the waiting connection; `health_check_interval` may shorten it
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,11 +69,13 @@ class RedisBroker:
         self._expires: dict[str, int] = {}
         self._held: dict[str, Taken] = {}
         self._acked: list[str] = []
+        self._on_the_way = 0
         self._moved: list[tuple[Taken, Verdict | Park]] = []
         self._owner = os.urandom(8).hex()
         self._serial = 0
         self._keeper: Keeper | None = None
         self._ear: Ear | None = None
+        self._check = min(float(options.get("health_check_interval") or _CHECK), _CHECK)
         self._checked = time.monotonic()
         self._listening: tuple[Queue, ...] = ()
         self._patterns: dict[str, Queue] = {}
@@ -196,7 +207,8 @@ class RedisBroker:
             left = end - time.monotonic()
             if left <= 0:
                 return []
-            self._hear(ear, min(left, _CHECK))
+            self._hear(ear, min(left, self._check))
+            self._watch(ear)
 
     def _take(self, count: int) -> list[Delivery]:
         asked = self._order.asked
@@ -243,6 +255,14 @@ class RedisBroker:
             ear.close()
             raise
 
+    def _watch(self, ear: Ear) -> bool:
+        """Whether it was time to see that the waiting connection still lives."""
+        if time.monotonic() - self._checked < self._check:
+            return False
+        self._checked = time.monotonic()
+        ear.check()
+        return True
+
     def fileno(self) -> int:
         return -1 if self._ear is None else self._ear.fileno()
 
@@ -264,6 +284,7 @@ class RedisBroker:
             return []
         acked, self._acked = self._acked, []
         moved, self._moved = self._moved, []
+        self._on_the_way = len(acked) + len(moved)
         commands: list[Command] = []
         for start in range(0, len(acked), _AT_ONCE):
             commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
@@ -290,15 +311,13 @@ class RedisBroker:
         if self._acked or self._moved:
             self._ask(*self._unwritten())
         if self._keeper is None or self._ear is None:
-            return now + _CHECK
-        if time.monotonic() - self._checked >= _CHECK:
-            self._checked = time.monotonic()
-            self._hear(self._ear, 0)
-            self._ear.check()
+            return now + self._check
+        self._hear(self._ear, 0)
+        if self._watch(self._ear):
             for queue in self._listening:
                 if queue.name in self._expires and queue.exchange:
                     self._ask(*self._binding(queue))
-        return min(self._keeper.tend(now), now + _CHECK)
+        return min(self._keeper.tend(now), now + self._check)
 
     # --- leaving
 
@@ -309,6 +328,8 @@ class RedisBroker:
         try:
             if self._link.open:
                 self._put_all_back()
+            else:
+                self._lost()
         except (_error(), BadCall) as problem:
             _LOG.warning("%s: what is held could not be put back: %s", self._link.place, problem)
         finally:
@@ -365,16 +386,17 @@ class RedisBroker:
                 link.load(*_SCRIPTS)
                 (again,) = link.ask(commands[index])
                 replies[index], error = again, _error_in(again)
-                if error is None:
-                    continue
+            if error is None or _is_done_all_the_same(commands[index], error):
+                continue
             link.close()
             self._lost()
             raise operational(f"{link.place} answered {commands[index][0]!s} with an error: {error.text}")
+        self._on_the_way = 0
         return replies
 
     def _lost(self) -> None:
-        self.dropped += len(self._acked) + len(self._moved)
-        self._acked, self._moved = [], []
+        self.dropped += self._on_the_way + len(self._acked) + len(self._moved)
+        self._acked, self._moved, self._on_the_way = [], [], 0
 
 
 def _error_in(reply: Any) -> ErrorReply | None:
@@ -385,6 +407,11 @@ def _error_in(reply: Any) -> ErrorReply | None:
             if type(each) is ErrorReply:
                 return each
     return None
+
+
+def _is_done_all_the_same(command: Command, error: ErrorReply) -> bool:
+    """Redis before 6.2 has no deadlines for bindings; the binding itself is made before it finds that out."""
+    return command[:2] == ("EVALSHA", REFRESH_BINDING.sha) and "syntax error" in error.text
 
 
 def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
