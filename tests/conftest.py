@@ -26,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=5_000,
         help="how many mutated messages a test marked fuzz sends through the parsers",
     )
+    parser.addoption("--kills", type=int, default=60, help="how many takers tests/faults kills; the full run is 1000")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
