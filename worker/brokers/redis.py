@@ -225,7 +225,7 @@ class RedisBroker:
             self._order = self._order.served(queue)
         if taken and self._ear is not None:
             # Fewer than asked for: the lists were empty then, and the next step is to ask to be told.
-            self._ear.look = len(taken) == count
+            self._ear.served(more=len(taken) == count)
         return deliveries
 
     def _grab(self, limit: int) -> list[Delivery]:
@@ -292,7 +292,7 @@ class RedisBroker:
             for part in _slices(list(run)):
                 commands.append(self._moving(verdict, part))
         if moved and self._ear is not None:
-            self._ear.rest()
+            self._ear.served(more=True)
         return commands
 
     def _moving(self, verdict: Any, run: Sequence[tuple[Taken, Any]]) -> Command:

@@ -20,6 +20,7 @@ from ..redis_place import Place
 POLL = 0.1
 """Where Redis cannot tell (a proxy, an ACL, Redis before 6.0) the lists are looked at so often."""
 
+_LEAST, _LONGEST = 0.001, 1.0
 _POLL_WHOLE = 1  # Redis before 6.0 pauses for whole seconds
 _RESTING, _ASKED, _ARMED = "resting", "asked", "armed"
 _CACHING: Final[Command] = ("CLIENT", "CACHING", "YES")
@@ -94,9 +95,10 @@ class Ear:
         if self._state is not _RESTING or not self._keys:
             return
         commands: list[Command] = []
-        pause = max(pause, self._poll if not self.look else 0)
+        pause = self._poll if self._poll and not self.look else min(pause, _LONGEST)
         if pause:
-            commands.append(("BLPOP", self._pause_key, self._poll if self._poll == _POLL_WHOLE else round(pause, 4)))
+            # Never 0, which is for ever.
+            commands.append(("BLPOP", self._pause_key, pause if self._poll else max(round(pause, 4), _LEAST)))
         if not self._poll:
             commands.append(_CACHING)
         commands.append(("EXISTS", *self._keys))
@@ -105,9 +107,9 @@ class Ear:
         self._state, self._asked_at = _ASKED, time.monotonic() + pause
         self.look = self.roused = False
 
-    def rest(self) -> None:
-        """Something was taken: whether there is more is not known."""
-        self.look = True
+    def served(self, *, more: bool) -> None:
+        """Something was taken, or put back; whether to look again at once."""
+        self.look, self.roused = more, False
 
     def hear(self, timeout: float) -> None:
         """Read what has come; wait up to so long for it."""
