@@ -132,9 +132,8 @@ class BrokerContract:
         broker.listen([queue], credit=2)
         held = take_all(broker, 2)
         assert broker.purge(queue.name) == 3
-        broker.settle([(each, Verdict.RESTORE) for each in reversed(held)])
-        broker.tend(time.time())
-        assert bodies(take_all(broker, 2)) == [b"0", b"1"]
+        broker.settle([(each, Verdict.RESTORE) for each in held])
+        assert sorted(bodies(take_all(broker, 2))) == [b"0", b"1"]
 
     def test_no_more_is_taken_than_the_credit(self, broker: Broker, queue: Queue) -> None:
         broker.send(to(queue, numbered(10)))
@@ -191,6 +190,15 @@ class BrokerContract:
         """For a broker whose requeue cannot go behind, to say so."""
         assert bodies(order) == [b"1", b"2", b"0"]
         assert [each.redelivered for each in order] == [False, False, True]
+
+    def test_restored_last_to_first_all_stand_where_they_stood(self, broker: Broker, queue: Queue) -> None:
+        broker.send(to(queue, numbered(5)))
+        broker.listen([queue], credit=3)
+        held = take_all(broker, 3)
+        broker.settle([(each, Verdict.RESTORE) for each in reversed(held)])
+        back = take_all(broker, 3)
+        broker.settle(acked(back))
+        assert bodies(back + take_all(broker, 2)) == bodies_of(numbered(5))
 
     def test_dropped_is_gone(self, broker: Broker, queue: Queue) -> None:
         broker.send(to(queue, numbered(1)))

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ...protocol.errors import BadCall
 from .base import Broker
 
 TABLE: Mapping[str, str] = {
@@ -26,13 +25,13 @@ TABLE: Mapping[str, str] = {
     "sentinel": ".redis",
     "embedded": ".embedded",
 }
+# It knows kombu's schemes, and says so of one that nobody knows.
+FALLBACK = ".kombu"
 
 
 def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> Broker:
     """A connected broker for this URL. `options` are `broker_transport_options`, `timeout` is for connecting."""
     scheme = url.partition("://")[0] if "://" in url else url
-    module = TABLE.get(scheme.partition("+")[0])
-    if module is None:
-        raise BadCall(f"no broker for {scheme!r}; there are {', '.join(sorted(TABLE))}")
+    module = TABLE.get(scheme.partition("+")[0], FALLBACK)
     broker: Broker = import_module(module, __name__).connect(url, dict(options or {}), timeout)
     return broker
