@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from celeriac.worker import brokers
-from celeriac.worker.brokers.base import Broker, Queue, Verdict
-from tests.conformance.brokers import BrokerContract, Connect, acked, numbered, take_all, to
+from celeriac.worker.brokers.base import Broker, Delivery, Queue, Verdict
+from tests.conformance.brokers import BrokerContract, Connect, acked, bodies, bodies_of, numbered, take_all, to
 from tests.servers import RabbitServer
 
 pytestmark = pytest.mark.real
@@ -57,3 +57,14 @@ class TestQuorum(Amqp):
             [(b"0", True), (b"1", True), (b"2", False)],
             [(b"0", True), (b"1", False), (b"2", False)],  # where it went to the front
         )
+
+    def test_restored_last_to_first_all_stand_where_they_stood(self, broker: Broker, queue: Queue) -> None:
+        """None is lost, that is all: for the same reason."""
+        broker.send(to(queue, numbered(5)))
+        broker.listen([queue], credit=3)
+        broker.settle([(each, Verdict.RESTORE) for each in reversed(take_all(broker, 3))])
+        served: list[Delivery] = []
+        while len(served) < 5 and (more := take_all(broker, 3)):
+            broker.settle(acked(more))
+            served += more
+        assert sorted(bodies(served)) == bodies_of(numbered(5))

@@ -56,7 +56,7 @@ class Channels:
         self.ask(channel, [("channel.open", {}), *first])
 
     def ask(self, channel: int, calls: Sequence[Call]) -> list[dict[str, Any]]:
-        """The answers to these calls, which are written at once. A channel that is not vital may raise ChannelClosed."""
+        """The answers to these calls, written at once. A channel that is not vital may raise ChannelClosed."""
         link = self.link
         link.write(b"".join([write_call(channel, name, args) for name, args in calls]))
         answers = self._answers[channel]

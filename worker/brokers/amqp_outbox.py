@@ -1,0 +1,163 @@
+"""What leaves through one link: publishes in as few writes as possible, and the broker's answers to them.
+
+Law: a send is over when the broker has confirmed every message of it. A publish that nobody waits for (`post`) tells
+its caller when it is answered. With confirms switched off, written counts as arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from ...protocol.wire.amqp.confirms import Confirms
+from ...protocol.wire.amqp.contents import write_message
+from ...protocol.wire.amqp.frames import publish_call, write_publish
+from ...protocol.wire.amqp.inbox import Confirmed, Event, Returned
+from .amqp_address import flag, number
+from .amqp_channels import Call, Channels
+from .base import Parcel
+
+_CHANNEL = 1
+_PIECE = 1 << 16  # bytes of publishes in one write
+_WINDOW = 4096  # publishes without an answer: more are not sent before some have come
+_QUIET = 0.5  # seconds without a word, after which we look whether the connection still stands
+_PLACES = 256
+
+Answered = Callable[[bool], None]
+
+
+class Outbox:
+    def __init__(self, channels: Channels, options: Mapping[str, Any]) -> None:
+        self._channels = channels
+        self._link = channels.link
+        self.confirming = flag(options, "confirm_publish", default=True)
+        self._mandatory = flag(options, "mandatory", default=True)
+        self._timeout = number(options, "confirm_timeout", self._link.timeout)
+        self._opened = False
+        self._places: dict[tuple[str, str], bytes] = {}
+        self._confirms = Confirms()
+        self._written = 0.0
+        self._refused = 0
+        self._returned: list[Returned] = []
+        self._posted: dict[int, Answered] = {}
+
+    @property
+    def posted(self) -> int:
+        """How many posts have no answer yet."""
+        return len(self._posted)
+
+    def send(self, parcels: Sequence[Parcel]) -> None:
+        """All of them, in order; returns when all are confirmed."""
+        if not self._opened or self._link.blocked is not None or monotonic() - self._link.heard > _QUIET:
+            self._get_ready()
+        frame_max, places = self._link.frame_max, self._places
+        pieces: list[bytes] = []
+        size = 0
+        for parcel in parcels:
+            message = parcel.message
+            where = parcel.exchange, parcel.routing_key
+            call = places.get(where) or self._place(where)
+            piece = write_publish(call, _CHANNEL, write_message(message), message.body, frame_max)
+            pieces.append(piece)
+            size += len(piece)
+            if size >= _PIECE:
+                self._write(pieces)
+                self._await(_WINDOW)
+                pieces, size = [], 0
+        if pieces:
+            self._write(pieces)
+        if self.confirming:
+            self._await(0)
+
+    def post(self, exchange: str, routing_key: str, properties: bytes, body: bytes, answered: Answered) -> None:
+        """Publish, and go on: whether the broker has it is told later, while something is read."""
+        self._open()
+        call = publish_call(_CHANNEL, exchange, routing_key)
+        self._write([write_publish(call, _CHANNEL, properties, body, self._link.frame_max)])
+        if self.confirming:
+            self._posted[self._confirms.sent] = answered
+        else:
+            answered(True)
+
+    def check(self) -> None:
+        """Raises when an answer is overdue."""
+        if len(self._confirms) and monotonic() - self._written > self._timeout:
+            raise self._link.lose(self._unanswered())
+
+    def _get_ready(self) -> None:
+        """The channel is open, the connection stands, and the broker wants messages: so far nothing was sent."""
+        self._channels.pump()
+        self._open()
+        deadline = monotonic() + self._timeout
+        while self._link.blocked is not None:
+            left = deadline - monotonic()
+            if left <= 0:
+                raise self._link.lose(
+                    f"it has blocked publishers for {self._timeout:.1f} s ({self._link.blocked}): "
+                    "free its memory or disk; nothing was sent"
+                )
+            self._channels.pump(left)
+
+    def _open(self) -> None:
+        if not self._opened:
+            first: list[Call] = [("confirm.select", {})] if self.confirming else []
+            self._channels.open(_CHANNEL, "publishing", self._hear, first)
+            self._opened = True
+
+    def _place(self, where: tuple[str, str]) -> bytes:
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        exchange, routing_key = where
+        mandatory = self._mandatory and not exchange
+        call = self._places[where] = publish_call(_CHANNEL, exchange, routing_key, mandatory=mandatory)
+        return call
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        if self.confirming:
+            self._written = monotonic()
+            for _ in pieces:
+                self._confirms.published()
+        self._link.write(pieces[0] if len(pieces) == 1 else b"".join(pieces), self._timeout)
+
+    def _await(self, window: int) -> None:
+        """Until at most so many publishes are without an answer. Each answer gives the rest the full time again."""
+        confirms = self._confirms
+        if len(confirms) > window:
+            deadline = monotonic() + self._timeout
+            while (missing := len(confirms)) > window:
+                left = deadline - monotonic()
+                if left <= 0:
+                    raise self._link.lose(self._unanswered())
+                self._channels.pump(left)
+                if len(confirms) < missing:
+                    deadline = monotonic() + self._timeout
+        if self._returned:
+            queues = sorted({each.routing_key for each in self._returned})
+            raise self._link.lose(
+                f"there is no queue named {', '.join(queues)}: {len(self._returned)} messages had nowhere to go; "
+                "start a worker that declares it, or mend the name"
+            )
+        if self._refused:
+            raise self._link.lose(
+                f"it refused {self._refused} messages (basic.nack): a full queue with reject-publish, "
+                "a quorum queue without its majority, or an internal error; its log says which"
+            )
+
+    def _unanswered(self) -> str:
+        blocked = self._link.blocked
+        why = "the broker is frozen or overloaded, or the network is gone"
+        if blocked is not None:
+            why = f"it has blocked publishers meanwhile: {blocked}"
+        return f"{len(self._confirms)} messages were not confirmed within {self._timeout:.1f} s; {why}"
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Confirmed):
+            for place, accepted in self._confirms.settle(event):
+                answered = self._posted.pop(place, None) if self._posted else None
+                if answered is not None:
+                    answered(accepted)
+                elif not accepted:
+                    self._refused += 1
+        elif isinstance(event, Returned):
+            self._returned.append(event)
