@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from ...protocol.errors import BadCall
+from ...protocol.errors import BadCall, shown
 from ...protocol.wire.stores import CHORD, GROUP, TASK
 from .base import KeyValueStore, Settings
 
@@ -75,12 +75,12 @@ class FilesystemStore(KeyValueStore):
         return count
 
     def _path(self, key: str) -> Path:
-        # What no file name may hold is written with %; what could be taken for that is, too.
-        name = f"{quote(key, safe='')}%" if "/" in key or "\0" in key or key.endswith("%") else key
         try:
+            # What no file name may hold is written with %; what could be taken for that is, too.
+            name = f"{quote(key, safe='')}%" if "/" in key or "\0" in key or key.endswith("%") else key
             os.fsencode(name)
         except UnicodeEncodeError:
-            raise BadCall(f"no name of a file: {name!r}") from None
+            raise BadCall(f"no name of a file: {shown(key)}") from None
         return self.folder / name
 
     def _fail(self, doing: str, problem: OSError) -> NoReturn:
