@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -176,13 +176,18 @@ def test_waiting_goes_on_where_it_was() -> None:
 
 
 def test_waiting_in_vain_ends_with_its_time() -> None:
-    store = Retrying(Failing(100), Retry(), chance=lambda: 0.0)
+    class Down(MemoryStore):
+        def wait(self, task_ids: Any, timeout: float, **options: Any) -> Iterator[Any]:
+            raise OperationalError("down")
+
+    started = time.monotonic()
     with pytest.raises(OperationalError):
-        list(store.wait(["x"], 0))
-    stop = threading.Event()
-    quiet = Retrying(Failing(0), Retry())
-    stop.set()
-    assert list(quiet.wait([new_id()], 60, stop=stop.is_set)) == []
+        list(Retrying(Down(Shelf()), Retry(first=5.0), chance=lambda: 1.0).wait(["x"], 0.1))
+    assert 0.1 <= time.monotonic() - started < 4
+
+
+def test_waiting_stops_when_told() -> None:
+    assert list(Retrying(Failing(0), Retry()).wait([new_id()], 60, stop=lambda: True)) == []
 
 
 def test_the_door_wraps_where_asked_for() -> None:
