@@ -48,7 +48,7 @@ from .redis_lease import Keeper
 _SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, REFRESH_BINDING, SWEEP_BINDINGS)
 _AT_ONCE = 1000  # envelopes in one write
 _BYTES_AT_ONCE = 1 << 20
-_PAUSE = 0.0025  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
+_PAUSE = 0.01  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
 _CHECK = 10.0  # between two signs of life of the waiting connection; `health_check_interval` may shorten it
 
 _LOG = logging.getLogger(__name__)
