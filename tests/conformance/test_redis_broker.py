@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,3 +28,28 @@ class TestRedis(BrokerContract):
     @pytest.fixture
     def connect(self, server: servers.RedisServer) -> Connect:
         return connecting(server.url)
+
+
+class TestEverythingOtherwise(BrokerContract):
+    """Through a Unix socket, into another database, with a prefix, other priorities, another order."""
+
+    @pytest.fixture
+    def connect(self, socket_url: str) -> Connect:
+        options = {"priority_steps": [0, 2, 4, 9], "sep": ":", "queue_order_strategy": "round_robin"}
+        return connecting(socket_url, global_keyprefix="mine:", fanout_prefix="all/", **options)
+
+
+@pytest.fixture(scope="module")
+def socket_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = tmp_path_factory.mktemp("r") / "socket"
+    with servers.redis_server("--unixsocket", str(path)):
+        yield f"redis+socket://{path}?virtual_host=3"
+
+
+class TestPolling(BrokerContract):
+    """Where Redis cannot tell of changes: behind a proxy, under a narrow ACL, before 6.0."""
+
+    @pytest.fixture
+    def connect(self, server: servers.RedisServer) -> Connect:
+        server.call("ACL", "SETUSER", "narrow", "reset", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
+        return connecting(server.url.replace("redis://", "redis://narrow:secret@"))
