@@ -14,12 +14,15 @@ from .retrying import Retrying
 
 TABLE: Mapping[str, str] = {
     "cache": ".cache",
+    "database": ".database",
+    "db": ".database",
     "disabled": ".disabled",
     "file": ".filesystem",
     "memory": ".memory",
     "redis": ".redis",
     "rediss": ".redis",
     "sentinel": ".redis",
+    "sqla": ".database",
 }
 
 

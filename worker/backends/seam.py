@@ -78,7 +78,7 @@ def section(options: Mapping[str, Any], name: str) -> dict[str, Any]:
 class Seam(Generic[C]):
     """One client of one library, made when it is first used and anew in a forked child.
 
-    `errors` names what the library raises; `leave` closes a client. `secrets` never appear in a text.
+    `errors` names what the library raises, `say` puts it into words; `leave` closes a client. `secrets` never appear.
     """
 
     def __init__(
@@ -88,11 +88,13 @@ class Seam(Generic[C]):
         errors: Errors = lambda: (),
         leave: Callable[[C], object] = lambda _client: None,
         secrets: tuple[str | None, ...] = (),
+        say: Callable[[BaseException], str] = str,
     ) -> None:
         self._where = where
         self._make = make
         self._errors = errors
         self._leave = leave
+        self._say = say
         self._secrets = tuple(secret for secret in secrets if secret)
         self._client: C | None = None
         self._pid = 0
@@ -120,7 +122,7 @@ class Seam(Generic[C]):
     def _told(self, doing: str, problem: BaseException, seconds: float) -> Exception:
         from kombu.exceptions import OperationalError
 
-        said = " ".join(str(problem).split())[:_LONGEST]
+        said = " ".join(self._say(problem).split())[:_LONGEST]
         for secret in self._secrets:
             said = said.replace(secret, "***")
         error: Exception = OperationalError(
