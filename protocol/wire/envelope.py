@@ -141,10 +141,12 @@ def priority_of(properties: Mapping[str, Any]) -> int:
 
 
 def clamped(priority: object) -> int:
-    """What is no number counts as 0, the default."""
+    """What is no number counts as 0, the default. No decimal does: its digits may take for ever to write out."""
+    if not isinstance(priority, (int, float, str)):
+        return LOWEST
     try:
-        return min(max(int(priority), LOWEST), HIGHEST)  # type: ignore[call-overload, no-any-return]  # that is the question
-    except (TypeError, ValueError, OverflowError):
+        return min(max(int(priority), LOWEST), HIGHEST)
+    except (ValueError, OverflowError):
         return LOWEST
 
 

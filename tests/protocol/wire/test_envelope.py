@@ -182,6 +182,12 @@ def test_priorities_are_clamped_as_kombu_clamps_them(priority: Any, read: int) -
     assert envelope.parse(changed(priority=priority)).priority == read
 
 
+@pytest.mark.parametrize("digits", ["5", "1E+999999999", "NaN"])
+def test_a_decimal_is_no_priority(digits: str) -> None:
+    """Typed values reach properties too, and the integer of this one would have a billion digits."""
+    assert envelope.parse(changed(priority={"__type__": "decimal", "__value__": digits})).priority == 0
+
+
 def test_priority_of_celery_3_1_stands_in_delivery_info() -> None:
     raw = json.loads(changed(delivery_info={"exchange": "celery", "routing_key": "celery", "priority": 6}))
     del raw["properties"]["priority"]
