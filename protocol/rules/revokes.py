@@ -7,6 +7,7 @@ time is forgotten only once half of the room is taken: a task that waits for its
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,8 @@ class Expiring:
     def __init__(self, limit: int = LIMIT, expires: float = EXPIRES) -> None:
         self.limit = limit
         self.expires = expires
-        self._since: dict[Any, float] = {}
+        # A plain dict steps over all that was ever removed in front, to find what is first.
+        self._since: OrderedDict[Any, float] = OrderedDict()
 
     def add(self, thing: Any, now: float) -> None:
         """Added again, a thing counts from now, and makes room last."""
@@ -112,13 +114,17 @@ class Revokes:
             "stamps": [[name, value, since] for (name, value), since in self._stamps.items(now)],
         }
 
-    def load(self, state: Mapping[str, Iterable[Any]], now: float) -> None:
+    def load(self, state: Mapping[str, Any], now: float) -> None:
         """Take in what `dump` gave, in the order of its times. Entries that are not of its form are passed over."""
         for kind, size, held in (("ids", 2, self._ids), ("stamps", 3, self._stamps)):
-            entries = [entry for entry in state.get(kind, ()) if _is_entry(entry, size)]
+            listed = state.get(kind)
+            entries = [entry for entry in listed if _is_entry(entry, size)] if isinstance(listed, (list, tuple)) else []
             for entry in sorted(entries, key=lambda entry: entry[-1]):
                 thing = entry[0] if kind == "ids" else tuple(entry[:2])
                 held.add(thing, min(entry[-1], now))
+
+
+_FAR = 1e18  # seconds: no time, and arithmetic on floats survives all that is nearer
 
 
 def _is_entry(entry: Any, size: int) -> bool:
@@ -127,7 +133,7 @@ def _is_entry(entry: Any, size: int) -> bool:
         and len(entry) == size
         and all(isinstance(part, str) for part in entry[:-1])
         and isinstance(entry[-1], (int, float))
-        and entry[-1] == entry[-1]  # not NaN, which would break the order
+        and -_FAR < entry[-1] < _FAR  # and not NaN, which would break the order
     )
 
 
@@ -136,7 +142,7 @@ def _values(value: Any) -> Iterable[Any]:
 
 
 def _key(value: Any) -> str | None:
-    """A value as it is compared and kept; None for one too deep to compare, which then revokes nothing.
+    """A value as it is compared and kept; None for one too deep or too long to compare, which then revokes nothing.
 
     As in Python, and so in Celery, 1, 1.0 and True are the same stamp.
     """
@@ -144,5 +150,5 @@ def _key(value: Any) -> str | None:
         value = int(value)
     try:
         return repr(value)
-    except RecursionError:
+    except (RecursionError, ValueError):  # an integer of too many digits
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -136,6 +137,26 @@ def test_entries_of_another_form_are_passed_over() -> None:
     revokes.load({"ids": odd, "stamps": [["x", "'a'"], ["x", "'a'", 1.0]]}, 2.0)
     assert revokes.ids(2.0) == ("e",)
     assert revokes.revoking_stamp({"x": "a"}, 2.0) == ("x", "a")
+
+
+def test_a_state_of_another_form_is_empty() -> None:
+    revokes = Revokes()
+    revokes.load({"ids": 5, "stamps": None}, 2.0)
+    revokes.load({"ids": [["a", -(10**400)], ["b", 10**400], ["c", float("-inf")], ["d", 1]]}, 2.0)
+    assert revokes.ids(2.0) == ("d",)
+
+
+def test_a_stamp_too_long_to_compare_revokes_nothing() -> None:
+    revokes = Revokes()
+    revokes.revoke_stamps({"x": [1 << 20_000, "a"]}, 0.0)
+    assert revokes.revoking_stamp({"x": [1 << 20_000, "a"]}, 0.0) == ("x", "a")
+
+
+def test_making_room_costs_the_same_however_much_is_held() -> None:
+    revokes = Revokes(limit=50_000)
+    start = time.process_time()
+    revokes.revoke(map(str, range(400_000)), 0.0)
+    assert time.process_time() - start < 5, "a plain dict takes half a minute to find what is oldest"
 
 
 def test_an_entry_from_the_future_counts_from_now() -> None:
