@@ -14,6 +14,7 @@ from functools import lru_cache
 from ..errors import BadMessage, shown
 
 _WHAT = "binding"
+LONGEST = 4096  # characters of a key that takes part in matching; AMQP allows 255
 _WORDS = {"*": r"[^\.]+", "#": r".*?"}
 
 
@@ -75,7 +76,9 @@ def reached(exchange_type: str, bindings: Iterable[Binding], routing_key: str) -
 
 
 def matches(binding_key: str, routing_key: str) -> bool:
-    """Whether kombu's regex for the binding key matches, its odd corners included."""
+    """Whether kombu's regex for the binding key matches, its odd corners included. Absurdly long keys match nothing."""
+    if len(binding_key) > LONGEST or len(routing_key) > LONGEST:
+        return False
     machine = _compiled(binding_key)
     if machine is None:
         return False

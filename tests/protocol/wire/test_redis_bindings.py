@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire.redis_bindings import (
+    LONGEST,
     Binding,
     matches,
     member,
@@ -115,3 +116,13 @@ def test_which_queues_are_reached() -> None:
     assert reached("direct", bindings, "a.b") == ["q1"]
     assert reached("direct", bindings, "x") == []
     assert reached("fanout", bindings, "whatever") == ["q1", "q2"]
+
+
+def test_absurdly_long_keys_match_nothing_and_cost_nothing() -> None:
+    start = time.process_time()
+    assert not matches("#." * 5_000_000, "a")
+    assert not matches("#", "a." * 5_000_000)
+    assert matches("#", "a" * LONGEST)
+    assert matches("#." * (LONGEST // 2 - 1) + "b", "a." * (LONGEST // 2 - 1) + "b")
+    assert reached("direct", [Binding("a" * 10_000, "", "q")], "a" * 10_000) == ["q"]
+    assert time.process_time() - start < 2
