@@ -143,7 +143,7 @@ def _refuse(pattern: str, why: str) -> None:
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
+    except (re.error, OverflowError, RecursionError, FutureWarning) as error:  # where warnings are made errors
         raise BadMessage(_WHAT, f"{shown(pattern)} is no regular expression: {error}", field="pattern") from None
 
 
