@@ -109,7 +109,7 @@ BUILTIN = Serializers(
 
 def accepted(names: Iterable[str], table: Serializers = BUILTIN) -> frozenset[str]:
     """The content types meant by `accept_content`, which may hold names of serializers and content types alike."""
-    return frozenset(name if "/" in name else _named(name, table).content_type for name in names)
+    return frozenset(name if "/" in name else named(name, table).content_type for name in names)
 
 
 JSON_ONLY = frozenset({"application/json"})
@@ -121,7 +121,7 @@ def encode(value: Any, serializer: str | None = None, table: Serializers = BUILT
         return _as_is(value, DATA)
     if serializer is None and isinstance(value, (bytes, str)):
         return _as_is(value, "text/plain" if isinstance(value, str) else DATA)
-    row = _named(serializer or "json", table)
+    row = named(serializer or "json", table)
     if row.encode is None:
         raise NoSerializer(f"No encoder installed for {row.name}")
     return Encoded(row.content_type, row.content_encoding, _encoded(row.encode, value))
@@ -150,7 +150,8 @@ def decode(
     return _decoded(row.decode, body, row.name)
 
 
-def _named(name: str, table: Serializers) -> Serializer:
+def named(name: str, table: Serializers = BUILTIN) -> Serializer:
+    """The row of this name, or NoSerializer."""
     row = table.get(name)
     if row is None:
         raise NoSerializer(f"No encoder/decoder installed for {name}; there are {', '.join(sorted(table))}")

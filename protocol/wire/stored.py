@@ -46,7 +46,7 @@ class Codec:
 
     def decode(self, data: bytes) -> Any:
         """The value. The reason of a BadMessage shows how the bytes begin: nobody knows who wrote them."""
-        row = self.table[self.serializer]
+        row = serializers.named(self.serializer, self.table)
         try:
             plain = self._inflated(data) if data.startswith(MAGIC) else data
             return serializers.decode(plain, row.content_type, row.content_encoding, self.accept, self.table)

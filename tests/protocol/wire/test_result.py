@@ -21,6 +21,7 @@ from celeriac.protocol.wire.children import Node
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.message import Message
 from celeriac.protocol.wire.result import About, Result
+from celeriac.protocol.wire.serializers import NoSerializer
 from celeriac.protocol.wire.stored import JSON, MAGIC, Codec
 
 WITH_PICKLE = serializers.accepted(["json", "pickle"])
@@ -107,6 +108,12 @@ def test_compressed_form():
 def test_bad_compression(data):
     with pytest.raises(Undecodable, match="it begins b"):
         result.parse(data)
+
+
+def test_a_serializer_that_nobody_knows_is_the_callers_mistake():
+    for door in (lambda codec: codec.encode(1), lambda codec: codec.decode(b"1")):
+        with pytest.raises(NoSerializer, match="nope"):
+            door(Codec("nope"))
 
 
 def test_compressed_bombs_do_not_burst():
