@@ -310,10 +310,10 @@ class AmqpBroker:
         return self._bell.fileno()
 
     def _tell(self) -> None:
-        """What waits in our memory must wake who sleeps on the descriptor."""
+        """What waits in our memory must wake who sleeps on the descriptor, and so must the end."""
         if self._bell is not None:
             room = not self._acks or self._out < self._credit
-            self._bell.ring(room and any(line.waiting for line in self._turns))
+            self._bell.ring(self._link.over or (room and any(line.waiting for line in self._turns)))
 
     def abandon(self) -> None:
         """In a forked child: let go of what is the parent's, without a word to the broker."""
@@ -324,7 +324,7 @@ class AmqpBroker:
         if not self._link.over:
             with suppress(Exception):  # what could not be written comes back to its queue: nothing is lost by it
                 self._part()
-            self._link.close()
+        self._link.close()
         self._hang_up()
 
     def _hang_up(self) -> None:

@@ -257,7 +257,7 @@ class Link:
             raise ConnectionResetError("it closed the connection")
         self.heard = monotonic()
         events = self._feed(data)
-        while len(self._again) > 1 and self._socket.pending():  # type: ignore[attr-defined]  # then it is a TLS socket
+        while len(self._again) > 1 and self._over is None and self._socket.pending():  # type: ignore[attr-defined]  # then it is a TLS socket
             events += self._feed(self._socket.recv(_CHUNK))
         return events
 
@@ -265,7 +265,7 @@ class Link:
         try:
             return [event for event in self._inbox.feed(data) if event.channel or self._govern(event)]
         except BadMessage as why:
-            self._over = self._trouble(f"what it sent cannot be read: {why}")
+            self.lose(f"what it sent cannot be read: {why}")
             return []
 
     def _govern(self, event: Event) -> bool:
@@ -278,6 +278,7 @@ class Link:
                 with suppress(OSError):
                     self._socket.send(write_call(0, "connection.close-ok", {}))
                 self._over = self._trouble(f"it closed the connection: {closed}{advice(closed)}")
+                self._socket.close()
             case "connection.blocked":
                 self.blocked = event.args["reason"]
             case "connection.unblocked":
