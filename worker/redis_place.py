@@ -93,14 +93,14 @@ class Place:
 def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -> Place:
     """The place that a URL and the options beside it name; what the URL says wins.
 
-    `tls` is `broker_use_ssl` or `redis_backend_use_ssl`: a mapping of `ssl_...`, or true. Several URLs with `;`
-    between them are Sentinels.
+    An option that is None says nothing. `tls` is `broker_use_ssl` or `redis_backend_use_ssl`: a mapping of `ssl_...`,
+    or true. Several URLs with `;` between them are Sentinels.
     """
     parts = [_split(each) for each in url.split(";") if each]
     if not parts:
         raise BadCall("the URL of a Redis is empty")
     kind = _kind(parts[0])
-    given = dict(options or {})
+    given = {name: value for name, value in (options or {}).items() if value is not None}
     query = dict(parse_qsl(parts[0].query))
     tls = tls or given.pop("ssl", None)
     secure = kind == "tls" or bool(tls)
@@ -242,7 +242,7 @@ def _count(value: Any, name: str) -> int:
 
 
 _Reader = Callable[[Any, str], Any]
-# Option -> field of Place, and who reads it. An option that is None says nothing.
+# Option -> field of Place, and who reads it.
 _OPTIONS: Mapping[str, tuple[str, _Reader]] = {
     "username": ("username", _text),
     "password": ("password", _text),
@@ -262,7 +262,7 @@ def _known(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: read(options[option], option)
         for option, (name, read) in _OPTIONS.items()
-        if options.get(option) is not None
+        if option in options
     }
 
 

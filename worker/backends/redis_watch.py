@@ -94,14 +94,8 @@ class Watch:
                     del self._waiters[channel]
                     gone.append(channel)
             self._queue(unwatch, gone)
-        if self._reading.acquire(blocking=False):
-            try:
-                if self._link is not None:
-                    self._try(self._send_now)
-            finally:
-                self._hand_over()
-        else:
-            self._ring()
+        self._ring()
+        self._hand_on()
 
     def _queue(self, build: Callable[[Sequence[str]], tuple[Command, ...]], channels: list[str]) -> None:
         for start in range(0, len(channels), _AT_ONCE):
@@ -117,7 +111,8 @@ class Watch:
             try:
                 self._read_for(waiter, seconds)
             finally:
-                self._hand_over()
+                self._reading.release()
+                self._hand_on()
             return
         if not waiter.news():
             waiter.event.wait(seconds)
@@ -125,12 +120,20 @@ class Watch:
         with self._lock:
             self._followers.pop(waiter, None)
 
-    def _hand_over(self) -> None:
-        self._reading.release()
-        with self._lock:
-            follower = next(iter(self._followers), None)
-        if follower is not None:
-            follower.event.set()
+    def _hand_on(self) -> None:
+        """Wake the next reader. If there is none, what is to be sent is sent here, or by who reads at this moment."""
+        while True:
+            with self._lock:
+                follower = next(iter(self._followers), None)
+                idle = not self._queued or self._link is None
+            if follower is not None:
+                follower.event.set()
+            if follower is not None or idle or not self._reading.acquire(blocking=False):
+                return
+            try:
+                self._try(self._send_now)
+            finally:
+                self._reading.release()
 
     def _ring(self) -> None:
         """The reader has something to send."""
@@ -200,7 +203,8 @@ class Watch:
             link.close()
 
     def _send_now(self, _seconds: float) -> None:
-        self._send_queued(self._reachable())
+        if self._link is not None:
+            self._send_queued(self._link)
 
     def _send_queued(self, link: Link) -> None:
         with self._lock:
