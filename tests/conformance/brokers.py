@@ -99,6 +99,16 @@ class BrokerContract:
         assert (taken.queue, taken.redelivered, taken.priority) == (queue.name, False, 0)
         assert (taken.exchange, taken.routing_key) == ("", queue.name)
 
+    def test_texts_are_sent_as_they_are(self, broker: Broker, queue: Queue) -> None:
+        self.needs(broker, "texts")
+        blank = Message(b"body", "application/json", "utf-8", {}, {"priority": 3})
+        broker.send([Parcel(blank, queue.name, texts=('{"task": "t", "n": 1.0}', '{"correlation_id": "i"}'))])
+        broker.listen([queue], credit=10)
+        (taken,) = take_all(broker, 1)
+        assert (taken.message.body, taken.message.headers) == (b"body", {"task": "t", "n": 1.0})
+        assert taken.message.properties == {"correlation_id": "i", "priority": 3}
+        assert taken.priority == 3
+
     @pytest.mark.parametrize("body", [b"", b"x" * 2_000_000, "\u2603".encode() * 1000], ids=["empty", "2 MB", "snow"])
     def test_any_body_arrives(self, broker: Broker, queue: Queue, body: bytes) -> None:
         broker.send([Parcel(message(body), queue.name)])

@@ -42,12 +42,17 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message and where it goes. `exchange` empty: straight to the queue that the routing key names."""
+    """A message and where it goes. `exchange` empty: straight to the queue that the routing key names.
+
+    `texts`, for a broker that can read them alone: headers and properties (without the priority) as JSON, as
+    `wire.template.Pieces` has them. The message's own headers and properties, but for the priority, then say nothing.
+    """
 
     message: Message
     routing_key: str
     exchange: str = ""
     exchange_type: str = "direct"
+    texts: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ ABILITIES: Mapping[str, str] = {
     "park": "keeps a message until a time, without anybody holding it",
     "confirm": "`send` returns only when the broker has said that it has the messages",
     "dead-letter": "`DROP` sends a message to its queue's x-dead-letter-exchange",
+    "texts": "sends a parcel's `texts` as they are",
     "descriptor": "`fileno` tells when there is something to take",
 }
 

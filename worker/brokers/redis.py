@@ -58,7 +58,7 @@ class RedisBroker:
     """A connection to a Redis, and a second one that waits, from the first `listen` on."""
 
     def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
-        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor"})
+        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor", "texts"})
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
@@ -67,6 +67,8 @@ class RedisBroker:
         self._closed = False
         self._envelopes = Envelopes(options.get("body_encoding", "base64"))
         self._expires: dict[str, int] = {}
+        self._prefix = layout.global_keyprefix
+        self._steps = tuple(map(layout.step, range(10)))
         self._held: dict[str, Taken] = {}
         self._acked: list[str] = []
         self._on_the_way = 0
@@ -117,7 +119,8 @@ class RedisBroker:
             parcel = parcels[0]
             if not parcel.exchange:
                 priority = priority_of(parcel.message.properties)
-                key = self._layout.list_key(parcel.routing_key, priority)
+                step = self._steps[priority]
+                key = self._layout.list_key(parcel.routing_key, step) if step else self._prefix + parcel.routing_key
                 envelope = self._envelopes.seal(parcel, priority)
                 self._ask(*self._unwritten(), ("LPUSH", key, envelope))
                 return
@@ -149,7 +152,7 @@ class RedisBroker:
                 else (parcel.routing_key,)
             )
             for queue in queues:
-                lists.setdefault((queue, self._layout.step(priority)), []).append(envelope)
+                lists.setdefault((queue, self._steps[priority]), []).append(envelope)
         for (queue, step), envelopes in lists.items():
             commands += redis.push(self._layout, queue, envelopes, step, self._expires.get(queue))
         return commands

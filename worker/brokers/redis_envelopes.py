@@ -38,9 +38,6 @@ class Envelopes:
 
     def seal(self, parcel: Parcel, priority: int) -> bytes:
         message = parcel.message
-        properties = message.properties
-        if "priority" in properties:
-            properties = {name: value for name, value in properties.items() if name != "priority"}
         frame = _frame(
             message.content_type,
             message.content_encoding,
@@ -49,6 +46,11 @@ class Envelopes:
             priority,
             self._body_encoding,
         )
+        if parcel.texts is not None:
+            return frame.fill(message.body, *parcel.texts, next(self._tags))
+        properties = message.properties
+        if "priority" in properties:
+            properties = {name: value for name, value in properties.items() if name != "priority"}
         return frame.fill(message.body, dumps(message.headers), dumps(properties), next(self._tags))
 
 
