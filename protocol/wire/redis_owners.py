@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import BadMessage, shown
 from .redis import Layout
 from .redis_held import lease, release
 from .resp import Command
@@ -50,6 +51,8 @@ def held_by(layout: Layout, owner: str, cursor: bytes = _TO_THE_END) -> Command:
 
 def parse_held(reply: Any) -> tuple[list[str], bytes | None]:
     """Tags of one part, and the cursor of the next; None: that was the last."""
-    cursor, rows = reply
-    tags = [tag.decode(errors="replace") for tag in rows[::2]]
-    return tags, None if cursor == _TO_THE_END else cursor
+    match reply:
+        case [bytes() as cursor, list() as rows] if all(isinstance(tag, bytes) for tag in rows[::2]):
+            tags = [tag.decode(errors="replace") for tag in rows[::2]]
+            return tags, None if cursor == _TO_THE_END else cursor
+    raise BadMessage("held by an owner", f"expected a cursor and rows of tag and time, got {shown(reply)}")

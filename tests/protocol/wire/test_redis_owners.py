@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire import redis_owners
 from celeriac.protocol.wire.redis import Layout
 
@@ -37,3 +38,9 @@ def test_one_peer_at_a_time_looks() -> None:
 def test_what_an_owner_holds_is_read_part_by_part(reply: object, read: object) -> None:
     assert redis_owners.held_by(LAYOUT, "ab", b"17")[:5] == ("ZSCAN", "p:unacked_index", b"17", "MATCH", "ab:*")
     assert redis_owners.parse_held(reply) == read
+
+
+@pytest.mark.parametrize("reply", [None, [], [b"0"], [b"0", [b"ab:1"], 3], [0, []], [b"0", [5, b"5.5"]], [b"0", None]])
+def test_what_is_no_part_is_refused(reply: object) -> None:
+    with pytest.raises(BadMessage, match="held by an owner"):
+        redis_owners.parse_held(reply)
