@@ -7,33 +7,50 @@ does not keep to the queue that its message was meant for.
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Callable
+from datetime import datetime, timezone
 from random import Random
 from typing import Any
 
 import pytest
 
 from celeriac.protocol.errors import BadMessage
+from celeriac.protocol.rules import continuing
+from celeriac.protocol.rules.calling import Parent
+from celeriac.protocol.rules.clock import Clock
+from celeriac.protocol.rules.publishing import Facts
+from celeriac.protocol.rules.revokes import Revokes
+from celeriac.protocol.rules.signature import checked
 from celeriac.protocol.wire import (
     children,
+    chord_counter,
     chord_keys,
+    commands,
     compression,
     control,
+    dates,
     envelope,
     event,
     failure,
     json,
     message_reading,
+    message_v1,
+    redis,
     redis_bindings,
+    redis_held,
+    redis_owners,
     resp,
     result,
     rows,
     rpc,
     serializers,
+    signing,
+    stores,
 )
-from celeriac.protocol.wire.amqp import contents, delayed, frames, inbox, methods, properties, table
-from celeriac.protocol.wire.message import Message
-from celeriac.protocol.wire.stored import Codec
+from celeriac.protocol.wire.amqp import contents, delayed, frames, handshake, headers, inbox, methods, properties, table
+from celeriac.protocol.wire.message import Message, Task
+from celeriac.protocol.wire.stored import MAGIC, Codec
 from tests.protocol.mutation import corpus, mutate
 
 SAFE = serializers.accepted(["json", "msgpack", "yaml"])
@@ -58,6 +75,53 @@ def on_json(read: Callable[[Any], Any]) -> Callable[[bytes], Any]:
     return lambda data: read(json.loads(data))
 
 
+def task_of(data: bytes) -> Task:
+    return message_reading.read_task(message_of(data), READER)
+
+
+def there_and_back(data: bytes) -> Any:
+    older, _lost = message_v1.to_v1(task_of(data))
+    return message_v1.to_v2(older)
+
+
+FACTS = Facts("reply", parent=Parent("p", "r"))
+
+
+def followed(data: bytes) -> Any:
+    """All that a worker would send and store once this task has ended, well or badly."""
+    task = task_of(data)
+    steps: list[Any] = [*continuing.lost_steps(task.chain)]
+    here, away = continuing.divided_errbacks(task.errbacks, lambda sig: sig["immutable"])
+    steps += continuing.failed(task.id, task.root_id, here + away, ids=str, facts=FACTS)
+    chain = None if task.chain is None else list(task.chain)
+    steps += continuing.succeeded(1, task.callbacks, chain, ids=str, facts=FACTS)
+    if task.chord:
+        steps += continuing.chord_body(task.chord, [1], ids=str, facts=FACTS)
+        steps += continuing.lost_body(task.chord, ids=str, facts=FACTS)
+    return steps
+
+
+def closed(data: bytes) -> Any:
+    """What a broker says of the connection."""
+    name, args = methods.read_method(data)
+    if name.endswith(".close"):
+        return handshake.read_close(args)
+    answer = {
+        "connection.start": lambda: handshake.start_ok(args, "u", "p"),
+        "connection.tune": lambda: handshake.tune_ok(args),
+    }
+    return answer.get(name, lambda: None)()
+
+
+def revokes_of(value: Any) -> Any:
+    """A state file, another node's words, and a command's."""
+    revokes, stamps = Revokes(limit=10), value if isinstance(value, dict) else {"x": value}
+    revokes.load(stamps, 1.0)
+    revokes.merge(control.read_revoked(value), 2.0)
+    revokes.revoke_stamps(stamps, 3.0)
+    return revokes.revoking_stamp(stamps, 4.0), revokes.dump(5.0)
+
+
 PARSERS: dict[str, Callable[[bytes], Any]] = {
     "envelope": envelope.parse,
     "envelope, put back": envelope.redelivered,
@@ -68,29 +132,55 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "yaml": decode_as("application/x-yaml"),
     "text": decode_as("application/data"),
     **{f"compression {name}": (lambda data, mime=mime: compression.decompress(data, mime, 2**24)) for name, mime in (
-        ("zlib", "application/x-gzip"), ("bz2", "application/x-bz2"), ("lzma", "application/x-lzma"))},
+        ("zlib", "application/x-gzip"), ("bz2", "application/x-bz2"), ("lzma", "application/x-lzma"),
+        ("brotli", "application/x-brotli"), ("zstd", "application/zstd"))},
     "result": result.parse,
     "result in msgpack": lambda data: result.parse(data, Codec("msgpack", SAFE)),
+    "result, compressed": lambda data: result.parse(MAGIC + data),
+    "result's date": lambda data: result.parse(data).done_at(),
+    "result in the place of another": stores.may_replace,
     "group result": result.parse_group,
     "result row": lambda data: rows.parse({"task_id": "i", "status": "SUCCESS", "result": data, "children": data}),
     "rpc result": lambda data: rpc.parse(message_of(data)),
     "children": on_json(children.parse),
     "failure": on_json(failure.parse),
     "chord member": chord_keys.parse_member,
+    "chord member by number": chord_counter.parse_seat,
+    "chord counter": chord_counter.number,
+    "chord count": on_json(chord_keys.parse_count),
     "event": event.parse,
     "control request": lambda data: control.parse_request(message_of(data)),
+    "control request's address": lambda data: control.parse_request(message_of(data)).addressed_to("celery@host"),
+    "control command's arguments": lambda data: commands.COMMANDS["revoke"].complaint(
+        control.parse_request(message_of(data)).arguments),
     "control reply": lambda data: control.parse_reply(message_of(data)),
     "hello": on_json(control.read_hello),
     "binding": lambda data: redis_bindings.parse_member(data, "\x06\x16"),
+    "topic key": lambda data: redis_bindings.matches(data.decode("latin-1"), data.decode("latin-1")),
+    "channel": lambda data: redis.exchange_of(redis.Layout(), data),
+    "unacked entry": redis_held.parse_entry,
+    "unacked entry around it": lambda data: redis_held.parse_entry(b"[" + data + b', "", "q"]'),
+    "unacked, put back": redis_held.marked,
+    "taken": on_json(lambda reply: redis_held.parse_taken(redis.Layout(), reply, ["q"])),
+    "held by an owner": on_json(redis_owners.parse_held),
     "resp": lambda data: resp.Parser().feed(data),
     "amqp frames": lambda data: frames.FrameReader().feed(data),
     "amqp inbox": lambda data: inbox.Inbox().feed(data),
     "amqp method": methods.read_method,
     "amqp table": table.read_table,
+    "amqp table, learned": headers.HeaderReader().read,
+    "amqp connection": closed,
     "amqp properties": properties.read_properties,
     "amqp content header": properties.read_content_header,
     "amqp message": lambda data: contents.read_message(data, data),
     "delayed routing key": lambda data: delayed.parse_delayed_routing_key(data.decode("latin-1")),
+    "signed": lambda data: signing.Verifier({}).verify(data, datetime(2026, 11, 21, tzinfo=timezone.utc)),
+    "date": lambda data: dates.parse_iso(data.decode("latin-1")),
+    "clock": on_json(Clock().adjust),
+    "revokes": on_json(revokes_of),
+    "signature": on_json(checked),
+    "between the protocols": there_and_back,
+    "what follows a task": followed,
 }  # fmt: skip
 
 
@@ -133,6 +223,15 @@ HOSTILE = {
     "deep lists": b"[" * 100_000,
     "deep lists, closed": b"[" * 10_000 + b"]" * 10_000,
     "deep objects": b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    "deep stamps of a link": b'{"headers": {"task": "t", "id": "i"}, "body": "' + b64encode(
+        b'[[], {}, {"callbacks": [' + b", ".join(
+            [b'{"task": "t", "options": {"stamped_headers": ["a"], "a": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}}"] * 2)
+        + b"]}]") + b'", "properties": {"body_encoding": "base64"}}',
+    "many equal links": b'{"headers": {"task": "t", "id": "i"}, "body": "' + b64encode(
+        b'[[], {}, {"callbacks": [' + b", ".join([b'{"task": "t"}'] * 20_000) + b"]}]") +
+        b'", "properties": {"body_encoding": "base64"}}',
+    "a decimal priority": b'{"properties": {"priority": {"__type__": "decimal", "__value__": "1E+999999999"}}}',
+    "absurd times": b'{"ids": [["a", -1' + b"0" * 400 + b'], ["b", 1e999]], "stamps": 5}',
     "deep in an envelope": b'{"headers":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
     "a huge integer": b"9" * 1_000_000,
     "a huge integer inside": b'{"status": "SUCCESS", "result": ' + b"9" * 100_000 + b', "task_id": "i"}',
