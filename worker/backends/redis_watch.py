@@ -102,23 +102,23 @@ class Watch:
             self._queued.extend(build(channels[start : start + _AT_ONCE]))
 
     def hear(self, waiter: Waiter, seconds: float) -> None:
-        """Until there is news for this waiter, for so many seconds at most."""
+        """Until there is news for this waiter, for so many seconds at most. Sometimes for nothing: ask again."""
         with self._lock:
             self._followers[waiter] = None
-        if self._reading.acquire(blocking=False):
+        try:
+            reads = self._reading.acquire(blocking=False)
+            if not reads and not waiter.news():
+                waiter.event.wait(seconds)
+            waiter.event.clear()
+        finally:
             with self._lock:
                 self._followers.pop(waiter, None)
+        if reads:
             try:
                 self._read_for(waiter, seconds)
             finally:
                 self._reading.release()
                 self._hand_on()
-            return
-        if not waiter.news():
-            waiter.event.wait(seconds)
-        waiter.event.clear()
-        with self._lock:
-            self._followers.pop(waiter, None)
 
     def _hand_on(self) -> None:
         """Wake the next reader. If there is none, what is to be sent is sent here, or by who reads at this moment."""
