@@ -45,10 +45,11 @@ COMMANDS: dict[str, Sequence[str]] = {
 }
 
 
-def until(true: Callable[[], Any], what: str, within: float = PATIENCE) -> None:
+def until(true: Callable[[], Any], what: str, within: float = PATIENCE, where: Callable[[], str] = str) -> None:
     end = time.monotonic() + within
     while not true():
-        assert time.monotonic() < end, f"in {within:g} s: {what}"
+        if time.monotonic() > end:
+            pytest.fail(f"after {within:g} s {what} {where()}")
         time.sleep(0.005)
 
 
@@ -146,6 +147,21 @@ def in_redis(server: servers.RedisServer) -> set[int]:
     return {json.loads(opened(None, each, "mixed").message.body)[0][0] for each in envelopes}
 
 
+def whereabouts(server: servers.RedisServer, numbers: set[int]) -> str:
+    """For the reader of a failure: what became of these."""
+    dump = {name: server.call(*how) for name, how in _LOOKS.items()}
+    return f"{sorted(numbers)}; of them {sorted(numbers - in_redis(server))} are nowhere; {dump}"
+
+
+_LOOKS: dict[str, Sequence[str | int]] = {
+    "unacked": ("HKEYS", "unacked"),
+    "index": ("ZRANGE", "unacked_index", 0, -1, "WITHSCORES"),
+    "keys": ("KEYS", "*"),
+    "time": ("TIME",),
+    "mutex": ("PTTL", "unacked_mutex"),
+}
+
+
 def told(fleet: Fleet, name: str, lost: int, doubles: int) -> str:
     kills = ", ".join(f"{kind} killed {count} times" for kind, count in fleet.kills.items())
     return f"mixed fleet on {name}: {fleet.sent} messages, {kills}: lost {lost}, worked off twice {doubles}"
@@ -184,7 +200,11 @@ def test_on_redis(
                 until(lambda: not nowhere(), "something is nowhere after a celeriac taker was killed", 20)
             ours.start(victim)
         every = set(range(ours.sent))
-        until(lambda: every - lost_by_stock <= set(ours.done()), "not all was worked off")
+        until(
+            lambda: every - lost_by_stock <= set(ours.done()),
+            "not all was worked off:",
+            where=lambda: whereabouts(redis_server, every - lost_by_stock - set(ours.done())),
+        )
         until(lambda: not in_redis(redis_server), "something is left")
         doubles = doubles_of(ours)
         figures.append(
