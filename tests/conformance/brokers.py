@@ -256,7 +256,27 @@ class BrokerContract:
         assert bodies(taken) == [b"0"]
         assert time.monotonic() - started < 10
 
-    def test_a_long_queue_starves_no_other(self, broker: Broker, queue: Queue) -> None:
+    def test_listening_again_is_to_these_queues_and_no_others(self, broker: Broker, queue: Queue) -> None:
+        second = Queue(f"second-{uuid.uuid4()}")
+        broker.send(to(queue, numbered(3)))
+        broker.listen([queue], credit=1)
+        (held,) = take_all(broker, 1)
+        broker.listen([second], credit=5)
+        broker.send(to(second, numbered(1)))
+        taken = take_all(broker, 1)
+        assert [each.queue for each in taken] == [second.name]
+        broker.settle([*acked(taken), (held, Verdict.ACK)])
+        broker.listen([queue], credit=5)
+        assert sorted(bodies(take_all(broker, 2))) == [b"1", b"2"]
+
+    def test_listening_declares_first(self, broker: Broker, other: Broker) -> None:
+        name = f"new-{uuid.uuid4()}"
+        broker.listen([Queue(name, name, "direct", "key")], credit=5)
+        broker.send([Parcel(message(), "key", name)])
+        assert len(take_all(broker, 1)) == 1
+
+    @pytest.mark.parametrize("limit", [1, 4])
+    def test_a_long_queue_starves_no_other(self, broker: Broker, queue: Queue, limit: int) -> None:
         short = Queue(f"short-{uuid.uuid4()}")
         broker.declare([short])
         broker.send(to(queue, numbered(200)))
@@ -264,7 +284,7 @@ class BrokerContract:
         broker.listen([queue, short], credit=1000)
         served: list[str] = []
         while len(served) < 40:
-            taken = broker.take(4, SOON)
+            taken = broker.take(limit, SOON)
             served += [each.queue for each in taken]
             broker.settle(acked(taken))
         assert served.count(short.name) == 3

@@ -22,6 +22,7 @@ from ...protocol.wire.message import Message
 from .base import Delivery, Parcel, Park, Queue, Settlement, Verdict
 
 _PRIORITIES = 10
+_SELDOM = 60.0
 _DEAD_LETTER = ("x-dead-letter-exchange", "x-dead-letter-routing-key")
 _ARGUMENTS = frozenset({*_DEAD_LETTER, "x-expires", "x-max-priority", "x-message-ttl", "x-queue-type"})
 
@@ -40,9 +41,13 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Line:
-    """One queue: what waits, by priority (the lowest is served first, as on Redis), and who listens."""
+    """One queue: what waits, by priority (the lowest is served first, as on Redis), and who listens.
+
+    `declared` False: a message came before its queue was declared, which it still can be.
+    """
 
     queue: Queue
+    declared: bool
     waiting: list[deque[_Waiting]] = field(default_factory=lambda: [deque() for _ in range(_PRIORITIES)])
     listeners: int = 0
     used: float = 0.0
@@ -50,22 +55,34 @@ class _Line:
     def __len__(self) -> int:
         return sum(map(len, self.waiting))
 
+    @property
+    def expires(self) -> float | None:
+        milliseconds = self.queue.arguments.get("x-expires")
+        return self.queue.expires if milliseconds is None else float(milliseconds) / 1000
+
     def put(self, waiting: _Waiting) -> None:
         ttl = self.queue.arguments.get("x-message-ttl")
-        if ttl is not None:
-            waiting = replace(waiting, until=time.monotonic() + ttl / 1000)
-        self.waiting[waiting.priority].append(waiting)
+        until = None if ttl is None else time.monotonic() + ttl / 1000
+        self.waiting[waiting.priority].append(replace(waiting, until=until))
 
     def put_first(self, waiting: _Waiting) -> None:
         self.waiting[waiting.priority].appendleft(waiting)
 
     def next(self) -> _Waiting | None:
         for line in self.waiting:
-            while line:
-                waiting = line.popleft()
-                if waiting.until is None or waiting.until > time.monotonic():
-                    return waiting
+            if line:
+                return line.popleft()
         return None
+
+    def outlived(self) -> list[_Waiting]:
+        """What has waited for longer than it should; it waits no more."""
+        now = time.monotonic()
+        gone: list[_Waiting] = []
+        for number, line in enumerate(self.waiting):
+            if any(each.until is not None and each.until <= now for each in line):
+                gone += [each for each in line if each.until is not None and each.until <= now]
+                self.waiting[number] = deque(each for each in line if each.until is None or each.until > now)
+        return gone
 
 
 @dataclass(slots=True)
@@ -74,6 +91,8 @@ class Store:
 
     lock: threading.Condition = field(default_factory=threading.Condition)
     lines: dict[str, _Line] = field(default_factory=dict)
+    # Exchange to (routing key, queue) to the exchange's type as the binding's queue declared it.
+    bindings: dict[str, dict[tuple[str, str], str]] = field(default_factory=dict)
     parked: list[tuple[float, int, str, _Waiting]] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -81,29 +100,66 @@ class Store:
         unknown = sorted(set(queue.arguments) - _ARGUMENTS)
         if unknown:
             raise BadCall(f"queue {queue.name}: the memory broker does not do {', '.join(unknown)}")
-        return self.lines.setdefault(queue.name, _Line(queue, used=time.monotonic()))
+        if queue.exchange:
+            routing.matches(queue.exchange_type, "", "")  # an unknown type is refused here, not when messages come
+            self.bindings.setdefault(queue.exchange, {})[queue.routing_key, queue.name] = queue.exchange_type
+        line = self.line(queue.name)
+        if not line.declared:
+            line.queue, line.declared = queue, True
+        line.used = time.monotonic()
+        return line
 
-    def route(self, exchange: str, exchange_type: str, routing_key: str, waiting: _Waiting) -> None:
+    def line(self, name: str) -> _Line:
+        """The queue as it is, made where it is not."""
+        line = self.lines.get(name)
+        if line is None:
+            line = self.lines[name] = _Line(Queue(name), declared=False, used=time.monotonic())
+        return line
+
+    def delete(self, name: str) -> None:
+        del self.lines[name]
+        for bound in self.bindings.values():
+            for key in [key for key in bound if key[1] == name]:
+                del bound[key]
+
+    def route(self, exchange: str, routing_key: str, waiting: _Waiting) -> None:
+        """One copy for each queue that wants it, whichever of its bindings matches."""
         if not exchange:
-            self.declare(Queue(routing_key)).put(waiting)
-            return
-        for line in self.lines.values():
-            bound = line.queue
-            if bound.exchange == exchange and routing.matches(exchange_type, bound.routing_key, routing_key):
-                line.put(waiting)
+            self.line(routing_key).put(waiting)
+        bound = self.bindings.get(exchange, {})
+        for name in {name for (key, name), kind in bound.items() if routing.matches(kind, key, routing_key)}:
+            self.line(name).put(waiting)
+        self.lock.notify_all()
+
+    def drop(self, line: _Line, waiting: _Waiting) -> None:
+        """Gone, or to where its queue sends what is dropped."""
+        exchange = line.queue.arguments.get("x-dead-letter-exchange")
+        if exchange is not None:
+            key = line.queue.arguments.get("x-dead-letter-routing-key", waiting.routing_key)
+            self.route(exchange, key, replace(waiting, exchange=exchange, routing_key=key, redelivered=False))
+
+    def expire(self, line: _Line) -> None:
+        if "x-message-ttl" in line.queue.arguments:
+            for waiting in line.outlived():
+                self.drop(line, waiting)
 
     def sweep(self, now: float) -> float:
         """Move what is due, delete what nobody has used for its `expires`. The next time that something is due."""
         while self.parked and self.parked[0][0] <= now:
             _, _, queue, waiting = heappop(self.parked)
-            self.declare(Queue(queue)).put(waiting)
+            self.line(queue).put(waiting)
             self.lock.notify_all()
+        due = [now + _SELDOM, *(until for until, *_ in self.parked[:1])]
         idle = time.monotonic()
-        for line in list(self.lines.values()):
-            expires = line.queue.expires
-            if expires is not None and not line.listeners and idle - line.used > expires:
-                del self.lines[line.queue.name]
-        return self.parked[0][0] if self.parked else now + 60
+        for name, line in list(self.lines.items()):
+            self.expire(line)
+            if line.expires is None or line.listeners:
+                continue
+            if idle - line.used > line.expires:
+                self.delete(name)
+            else:
+                due.append(now + line.used + line.expires - idle)
+        return min(due)
 
 
 _STORES: dict[str, Store] = {}
@@ -136,18 +192,18 @@ class MemoryBroker:
         with self._store.lock:
             for parcel in parcels:
                 waiting = _Waiting(parcel.message, parcel.exchange, parcel.routing_key, _priority(parcel.message))
-                self._store.route(parcel.exchange, parcel.exchange_type, parcel.routing_key, waiting)
-            self._store.lock.notify_all()
+                self._store.route(parcel.exchange, parcel.routing_key, waiting)
 
     def listen(self, queues: Sequence[Queue], *, credit: int, acks: bool = True) -> None:
         with self._store.lock:
-            self._leave()
-            for queue in queues:
-                line = self._store.declare(queue)
-                if line.queue.exclusive and line.listeners:
-                    raise BadCall(f"queue {queue.name}: somebody else listens to it, and it is exclusive")
+            lines = {queue.name: self._store.declare(queue) for queue in queues}
+            for name, line in lines.items():
+                if line.queue.exclusive and line.listeners > (name in self._listening):
+                    raise BadCall(f"queue {name}: somebody else listens to it, and it is exclusive")
+            for line in lines.values():
                 line.listeners += 1
-                self._listening.append(queue.name)
+            self._leave()  # only now: a queue that dies with its last listener lives on where it is listened to again
+            self._listening = list(lines)
         self._credit, self._acks = credit, acks
 
     def take(self, limit: int, timeout: float) -> list[Delivery]:
@@ -167,7 +223,10 @@ class MemoryBroker:
         while asked and len(taken) < limit:
             name = asked.popleft()
             line = self._store.lines.get(name)
-            waiting = line.next() if line is not None else None
+            if line is None:
+                continue
+            self._store.expire(line)
+            waiting = line.next()
             if waiting is None:
                 continue
             asked.append(name)
@@ -198,22 +257,15 @@ class MemoryBroker:
             case Park(until):
                 heappush(self._store.parked, (until, next(self._store.numbers), delivery.queue, waiting))
             case Verdict.REQUEUE:
-                self._store.declare(Queue(delivery.queue)).put(again)
+                self._store.line(delivery.queue).put(again)
                 self._store.lock.notify_all()
             case Verdict.RESTORE:
-                self._store.declare(Queue(delivery.queue)).put_first(again)
+                self._store.line(delivery.queue).put_first(again)
                 self._store.lock.notify_all()
             case Verdict.DROP:
-                self._dead_letter(delivery, waiting)
-
-    def _dead_letter(self, delivery: Delivery, waiting: _Waiting) -> None:
-        line = self._store.lines.get(delivery.queue)
-        arguments = line.queue.arguments if line is not None else {}
-        exchange = arguments.get("x-dead-letter-exchange")
-        if exchange is not None:
-            key = arguments.get("x-dead-letter-routing-key", delivery.routing_key)
-            self._store.route(exchange, "direct", key, waiting)
-            self._store.lock.notify_all()
+                line = self._store.lines.get(delivery.queue)
+                if line is not None:
+                    self._store.drop(line, waiting)
 
     def tend(self, now: float) -> float:
         with self._store.lock:
@@ -222,13 +274,17 @@ class MemoryBroker:
     def size(self, queue: str) -> int:
         with self._store.lock:
             line = self._store.lines.get(queue)
-            return len(line) if line is not None else 0
+            if line is None:
+                return 0
+            self._store.expire(line)
+            return len(line)
 
     def purge(self, queue: str) -> int:
         with self._store.lock:
             line = self._store.lines.get(queue)
             if line is None:
                 return 0
+            self._store.expire(line)
             waiting = len(line)
             for each in line.waiting:
                 each.clear()
@@ -251,7 +307,7 @@ class MemoryBroker:
             line.listeners -= 1
             line.used = time.monotonic()
             if not line.listeners and (line.queue.auto_delete or line.queue.exclusive):
-                del self._store.lines[name]
+                self._store.delete(name)
         self._listening = []
 
 
