@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from copy import deepcopy
 from functools import cache
 from random import Random
 from typing import Any
 
+from celeriac.protocol.errors import BadMessage, ProtocolError
+from celeriac.protocol.wire import envelope
+from celeriac.protocol.wire.amqp import contents, frames, methods, table
 from tests.protocol.vectors import index, vector
 
+SEP = b"\x06\x16"
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1.5, 2**31, 2**63, 10**40, -(10**400), 1e308, float("nan"), float("inf"), float("-inf")),
     *("", "x", "null", "-1", "NaN", "\ud800", "\x00", "é" * 40, "9" * 5000, "2026-13-45T99:99:99", "0001-01-01T00:00:00-23:59"),
@@ -46,9 +51,42 @@ def corpus() -> tuple[bytes, ...]:
     return tuple(data for data in found if data)
 
 
+_NEVER_CAPTURED = (
+    *(b"2026-11-21T03:15:19.521Z", b"2026-W12-3T10:11,5+0130", b"20261121T031519-05", b"2026-325"),
+    *(
+        b"[2, null, 3, 1]",
+        b'[2, "1", "3", 1, "zset"]',
+        b'0:[1, "i", "SUCCESS", 3]',
+        b"0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.1.qq",
+    ),
+)
+
+
+@cache
+def parts() -> tuple[bytes, ...]:
+    """What lies within those and around them: bodies, properties and tables, methods, bindings, entries of unacked."""
+    found = dict.fromkeys(_NEVER_CAPTURED)
+    for data in corpus():
+        found[data[12:]] = None  # of a header frame, its properties
+        with suppress(BadMessage):
+            message = envelope.parse(data).message
+            found[message.body] = None
+            found[contents.write_message(message)] = None
+            found[table.write_table(message.headers)] = None
+    for case in index():
+        for command in vector(case).commands():
+            found.update(dict.fromkeys(arg for arg in command.args if SEP in arg or arg.startswith(b"[")))
+        for _, frame in vector(case).frames():
+            with suppress(ProtocolError):
+                method = methods.write_method(frame["method"], frame["args"])
+                found[method] = found[frames.write_frame(frames.METHOD, 1, method)] = None
+    whole = frozenset(corpus())
+    return tuple(data for data in found if data and data not in whole)
+
+
 def mutate(maker: Random) -> bytes:
-    """One changed message."""
-    data = maker.choice(corpus())
+    """One changed message, or a changed part of one."""
+    data = maker.choice(corpus() if maker.random() < 0.6 else parts())
     if maker.random() < 0.6:
         changed = _restructured(data, maker)
         if changed is not None:

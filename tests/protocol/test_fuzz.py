@@ -7,8 +7,10 @@ does not keep to the queue that its message was meant for.
 from __future__ import annotations
 
 import time
+import zlib
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from random import Random
 from typing import Any
@@ -51,7 +53,7 @@ from celeriac.protocol.wire import (
 from celeriac.protocol.wire.amqp import contents, delayed, frames, handshake, headers, inbox, methods, properties, table
 from celeriac.protocol.wire.message import Message, Task
 from celeriac.protocol.wire.stored import MAGIC, Codec
-from tests.protocol.mutation import corpus, mutate
+from tests.protocol.mutation import corpus, mutate, parts
 
 SAFE = serializers.accepted(["json", "msgpack", "yaml"])
 READER = message_reading.Reader(accept=SAFE)
@@ -61,10 +63,10 @@ SLOW = 10.0
 
 def message_of(data: bytes) -> Message:
     """What Redis brings, or the bytes as the body of a message that AMQP brings."""
-    try:
-        return envelope.parse(data).message
-    except BadMessage:
-        return Message(data, "application/json", "utf-8", {"task": "t", "id": "i"}, {})
+    found = Message(b"")
+    with suppress(BadMessage):
+        found = envelope.parse(data).message
+    return found if found.body else Message(data, "application/json", "utf-8", {"task": "t", "id": "i"}, {})
 
 
 def decode_as(content_type: str) -> Callable[[bytes], Any]:
@@ -136,7 +138,7 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
         ("brotli", "application/x-brotli"), ("zstd", "application/zstd"))},
     "result": result.parse,
     "result in msgpack": lambda data: result.parse(data, Codec("msgpack", SAFE)),
-    "result, compressed": lambda data: result.parse(MAGIC + data),
+    "result, compressed": lambda data: result.parse(b"%bapplication/x-gzip\0%b" % (MAGIC, zlib.compress(data, 1))),
     "result's date": lambda data: result.parse(data).done_at(),
     "result in the place of another": stores.may_replace,
     "group result": result.parse_group,
@@ -184,6 +186,14 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
 }  # fmt: skip
 
 
+UNHEARD = {
+    "compression zstd": "no client that was captured had its library",
+    "signed": "the signer of the captured message is unknown here; tests/protocol/wire/test_signing.py knows others",
+    "held by an owner": "its replies are bytes, which JSON is not",
+}
+"""Parsers that make a value of no captured piece, and why."""
+
+
 def feed(name: str, data: bytes) -> bool:
     """True when the parser made a value of it. Fails on any error but BadMessage, and on one without a reason."""
     started = time.perf_counter()
@@ -215,8 +225,10 @@ def test_mutated_messages_give_a_value_or_a_reason(mutations: int) -> None:
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_every_captured_piece_in_every_parser(name: str) -> None:
-    for data in corpus():
-        feed(name, data)
+    values = sum([feed(name, data) for data in corpus()])
+    if name != "yaml":  # it reads every one of them as some text, slowly
+        values += sum([feed(name, data) for data in parts()])
+    assert values or name in UNHEARD, "nothing of this kind is captured: its mutations never get past the first bytes"
 
 
 HOSTILE = {
