@@ -48,6 +48,8 @@ MAY_IMPORT = {
     "worker/redis_place.py": ("protocol",),
     "worker/brokers": ("worker/brokers", "worker/redis_link", "worker/redis_place", "protocol"),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),
+    # Results that are messages go through a broker.
+    "worker/backends/rpc.py": ("worker/backends", "worker/brokers", "protocol"),
     "compat": ("compat", "worker", "protocol"),
 }
 

@@ -21,6 +21,7 @@ TABLE: Mapping[str, str] = {
     "memory": ".memory",
     "redis": ".redis",
     "rediss": ".redis",
+    "rpc": ".rpc",
     "sentinel": ".redis",
     "sqla": ".database",
 }

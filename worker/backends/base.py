@@ -125,6 +125,10 @@ class Store(ABC):
     def forget(self, task_id: str) -> None:
         """Delete what is stored for this task, if anything is."""
 
+    def answer_to(self) -> str | None:
+        """The queue that our tasks answer to (`reply_to`), there from now on. None: their results are stored."""
+        return None
+
     # --- many
 
     def fetch_many(self, task_ids: Iterable[str]) -> dict[str, Found]:

@@ -72,6 +72,9 @@ class Retrying(Store):
     def fetch(self, task_id: str) -> Result | None:
         return self._try(f"fetch the result of {task_id}", partial(self.inner.fetch, task_id))
 
+    def answer_to(self) -> str | None:
+        return self._try("make ready for answers", self.inner.answer_to)
+
     def forget(self, task_id: str) -> None:
         self._try(f"forget the result of {task_id}", partial(self.inner.forget, task_id))
 
