@@ -63,11 +63,12 @@ demo: ready ## one task message built, shown and read back; says what is still m
 interop: ## the real peers, in every direction
 	@echo 'make interop comes with part 7: interop/ holds no peer yet (interop/README.md says what will stand there).' >&2; exit 2
 
-chaos: ## kills, cuts and stalls against the worker and its brokers
-	@echo 'make chaos comes with part 2 (brokers) and part 4 (worker): there is nothing to kill yet.' >&2; exit 2
+chaos: ready stock ## the full sizes of tests/faults: 1,000 kills, 5,000 mixed messages, 200,000 sends; some 20 minutes
+	@$(PY) -m pytest tests/faults --kills=1000 --messages=5000 --sends=200000 --down=10
 
-bench: ## CPU per task, side by side with stock Celery
-	@echo 'make bench comes with part 2 (brokers) and part 4 (worker): there is nothing to measure yet.' >&2; exit 2
+bench: ready stock ## CPU per message at brokers and stores, beside kombu, Celery, redis-py, py-amqp; 2 minutes
+	@$(PY) benchmarks/broker.py
+	@$(PY) benchmarks/store.py
 
 clean: ## remove what was built, the environments included
 	@rm -rf $(VENV) .peers build dist celeriac.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
