@@ -19,6 +19,7 @@ TABLE: Mapping[str, str] = {
     "disabled": ".disabled",
     "file": ".filesystem",
     "memory": ".memory",
+    "mongodb": ".mongodb",
     "redis": ".redis",
     "rediss": ".redis",
     "rpc": ".rpc",
