@@ -16,7 +16,7 @@ import logging
 import reprlib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from queue import Empty
@@ -142,7 +142,7 @@ class KombuBroker:
 
     def listen(self, queues: Sequence[Queue], *, credit: int, acks: bool = True) -> None:
         with self._at("stop listening"):
-            self._leave()
+            self._leave({each.name for each in queues})
         self.declare(queues)
         self._credit, self._acks = credit, acks
         with self._at("listen"):
@@ -152,7 +152,7 @@ class KombuBroker:
                 self._consumers.append((tag, queue))
                 self._channel.basic_consume(queue.name, not acks, partial(self._arrive, queue.name), tag)
 
-    def _leave(self) -> None:
+    def _leave(self, staying: Collection[str] = ()) -> None:
         """Take from nowhere, give back what nobody was given, delete what was ours alone."""
         for tag, _ in self._consumers:
             self._channel.basic_cancel(tag)
@@ -163,7 +163,8 @@ class KombuBroker:
         gone, self._consumers = self._consumers, []
         for _, queue in gone:
             # Each listener of a fanout has its own copy: nobody else wants this queue. Others may be shared.
-            if queue.exclusive or (queue.auto_delete and queue.exchange_type == "fanout"):
+            private = queue.exclusive or (queue.auto_delete and queue.exchange_type == "fanout")
+            if private and queue.name not in staying:
                 self._channel.queue_delete(queue.name)
 
     def take(self, limit: int, timeout: float) -> list[Delivery]:

@@ -19,6 +19,8 @@ from .base import ABILITIES
 
 # By `driver_type`, from kombu's own descriptions.
 _WITH_PRIORITIES = frozenset({"mongodb", "zookeeper"})
+# The other abilities are between a broker and its worker: nobody misses them.
+_SAID = ("priority", "fanout", "park", "confirm", "dead-letter")
 # By scheme, where ours mends kombu's.
 _OWN = {"filesystem": ".kombu_filesystem", "sqla": ".kombu_sql", "sqlalchemy": ".kombu_sql"}
 # By `driver_type`: the attribute of the channel that connects when it is first read.
@@ -99,7 +101,10 @@ def class_of(name: str) -> Any:
     module = _OWN.get(name)
     if module is not None:
         return import_module(module, __package__).Transport
-    transport = get_transport_cls(name)
+    try:
+        transport = get_transport_cls(name)
+    except (NameError, AttributeError) as problem:  # kombu's modules break so where their library is missing
+        raise ImportError(f"the library of kombu's {name} transport is not installed ({problem})") from problem
     if transport is None or not issubclass(transport, virtual.Transport):
         raise BadCall(f"{name}:// is AMQP through another library; amqp:// speaks the same to the same broker")
     return transport
@@ -135,7 +140,7 @@ def abilities(transport: Any, channel: Any) -> frozenset[str]:
 
 def shortcomings(place: str, transport: Any, channel: Any, can: frozenset[str]) -> str:
     """One line for the log: what this broker does not do."""
-    missing = [f"{name} ({says})" for name, says in ABILITIES.items() if name not in can]
+    missing = [f"{name} ({ABILITIES[name]})" for name in _SAID if name not in can]
     line = f"{place}: through kombu's {transport.driver_type} transport there is no {', no '.join(missing)}"
     if "topic" not in transport.implements.exchange_type:
         line += ", no topic exchanges, so no events"
