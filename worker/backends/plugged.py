@@ -111,8 +111,9 @@ class PluggedStore(Store):
             return BadMessage("result", f"{self._name} gave {shown(meta)} for {task_id}")
         if meta.get("status") in (None, states.PENDING):
             return None
+        named = {"name": meta.get("name") or meta.get("task_name")} if "task_name" in meta else {}  # django's word
         try:
-            return wire.read({**meta, "children": _children(meta.get("children"))}, task_id)
+            return wire.read({**meta, **named, "children": _children(meta.get("children"))}, task_id)
         except BadMessage as bad:
             return bad
 
