@@ -23,7 +23,7 @@ from .amqp_address import Address, wrap
 if TYPE_CHECKING:
     from kombu.exceptions import OperationalError
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16  # larger ones are mapped and unmapped for every read
 _FAREWELL = 1.0  # seconds that a closing link waits for the broker's answer
 
 _SOCKET = {

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from ...protocol.wire.amqp.confirms import Confirms
-from ...protocol.wire.amqp.contents import write_message
+from ...protocol.wire.amqp.contents import ContentWriter
 from ...protocol.wire.amqp.frames import publish_call, write_publish
 from ...protocol.wire.amqp.inbox import Confirmed, Event, Returned
 from .amqp_address import flag, number
@@ -36,6 +36,7 @@ class Outbox:
         self._timeout = number(options, "confirm_timeout", self._link.timeout)
         self._opened = False
         self._places: dict[tuple[str, str], bytes] = {}
+        self._contents = ContentWriter()
         self._confirms = Confirms()
         self._written = 0.0
         self._refused = 0
@@ -51,14 +52,14 @@ class Outbox:
         """All of them, in order; returns when all are confirmed."""
         if not self._opened or self._link.blocked is not None or monotonic() - self._link.heard > _QUIET:
             self._get_ready()
-        frame_max, places = self._link.frame_max, self._places
+        frame_max, places, write = self._link.frame_max, self._places, self._contents.write
         pieces: list[bytes] = []
         size = 0
         for parcel in parcels:
             message = parcel.message
             where = parcel.exchange, parcel.routing_key
             call = places.get(where) or self._place(where)
-            piece = write_publish(call, _CHANNEL, write_message(message), message.body, frame_max)
+            piece = write_publish(call, _CHANNEL, write(message), message.body, frame_max)
             pieces.append(piece)
             size += len(piece)
             if size >= _PIECE:

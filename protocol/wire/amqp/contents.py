@@ -5,8 +5,13 @@ Law: `Message.properties` never holds what has a field of its own (content type,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import BadCall
 from ..message import Message
-from .properties import TableReader, read_properties, write_properties
+from .headers import HeaderWriter
+from .properties import WRITERS, TableReader, pack_flags, read_properties, write_properties
 from .table import read_table
 
 
@@ -32,3 +37,80 @@ def write_message(message: Message) -> bytes:
             "application_headers": message.headers,
         }
     )
+
+
+class _Field:
+    """One property: how it is written, and how it was written last."""
+
+    __slots__ = ("flag", "last", "name", "raw", "write")
+
+    def __init__(self, flag: int, name: str, write: Callable[[Any], bytes]) -> None:
+        self.flag = flag
+        self.name = name
+        self.write = write
+        self.last: object = None
+        self.raw = b""
+
+    def fresh(self, value: Any) -> bytes:
+        try:
+            raw = self.write(value)
+        except BadCall as why:
+            raise BadCall(f"property {self.name}: {why}") from None
+        if type(value) in _UNCHANGING:
+            self.last, self.raw = value, raw
+        return raw
+
+
+class ContentWriter:
+    """Writes messages like `write_message`, faster when most of one is as in the one before."""
+
+    __slots__ = ("_fields", "_plans", "_write_headers")
+
+    def __init__(self) -> None:
+        self._fields = {name: _Field(flag, name, write) for flag, name, write in WRITERS}
+        self._plans: dict[tuple[str, ...], list[_Field]] = {}
+        self._write_headers = HeaderWriter().write
+
+    def write(self, message: Message) -> bytes:
+        properties, headers = message.properties, message.headers
+        if type(headers) is not dict:
+            return write_message(message)
+        names = tuple(properties)
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = self._plan(names)
+        flags = _HEADERS
+        parts = [b""]
+        fields = self._fields
+        value: Any = message.content_type
+        if value is not None:
+            field = fields["content_type"]
+            flags |= field.flag
+            parts.append(field.raw if value is field.last else field.fresh(value))
+        value = message.content_encoding
+        if value is not None:
+            field = fields["content_encoding"]
+            flags |= field.flag
+            parts.append(field.raw if value is field.last else field.fresh(value))
+        parts.append(self._write_headers(headers))
+        for field in plan:
+            value = properties[field.name]
+            if value is not None:
+                flags |= field.flag
+                parts.append(field.raw if value is field.last else field.fresh(value))
+        parts[0] = pack_flags(flags)
+        return b"".join(parts)
+
+    def _plan(self, names: tuple[str, ...]) -> list[_Field]:
+        """The fields of these properties in the order in which they are written."""
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        plan = [field for name, field in self._fields.items() if name in names and name not in _OWN]
+        self._plans[names] = plan
+        return plan
+
+
+_OWN = frozenset({"content_type", "content_encoding", "application_headers"})
+_HEADERS = 0x2000  # the flag of application_headers
+_UNCHANGING = {str, int}
+_PLANS = 64

@@ -18,6 +18,7 @@ _WHAT = "AMQP properties"
 _BASIC = 60
 
 _FLAGS = Struct(">H")
+pack_flags = _FLAGS.pack
 _TIMESTAMP = Struct(">Q")
 _HEADER = Struct(">HHQ")
 
@@ -100,14 +101,14 @@ def write_properties(properties: Mapping[str, Any]) -> bytes:
     parts = [b""]
     name = ""
     try:
-        for flag, name, write in _WRITERS:
+        for flag, name, write in WRITERS:
             value = properties.get(name)
             if value is not None:
                 flags |= flag
                 parts.append(write(value))
     except BadCall as why:
         raise BadCall(f"property {name}: {why}") from None
-    parts[0] = _FLAGS.pack(flags)
+    parts[0] = pack_flags(flags)
     return b"".join(parts)
 
 
@@ -139,7 +140,7 @@ def _write_timestamp(value: object) -> bytes:
     return _TIMESTAMP.pack(value)
 
 
-_WRITERS = tuple(
+WRITERS = tuple(
     (0x8000 >> place, name, (_write_short, _write_headers, _write_octet, _write_timestamp)[kind])
     for place, (name, kind) in enumerate(_FIELDS)
 )

@@ -66,3 +66,12 @@ def test_number_zero_alone_is_nobodys() -> None:
     with pytest.raises(BadMessage, match="for number 0, 1 were published"):
         confirms.settle(answer(0))
     assert confirms.waiting == (1,)
+
+
+def test_the_window_knows_its_size_and_its_last_number() -> None:
+    window = Confirms()
+    assert (len(window), window.sent) == (0, 0)
+    window.published()
+    window.published()
+    window.settle(Confirmed(1, 1, multiple=False, accepted=True))
+    assert (len(window), window.sent) == (1, 2)

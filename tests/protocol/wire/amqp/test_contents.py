@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeriac.protocol.wire.amqp.contents import read_message, write_message
+from celeriac.protocol.errors import BadCall
+from celeriac.protocol.wire.amqp.contents import _PLANS, ContentWriter, read_message, write_message
 from celeriac.protocol.wire.amqp.headers import HeaderReader
 from celeriac.protocol.wire.amqp.properties import read_properties, write_properties
 from celeriac.protocol.wire.message import Message
@@ -49,3 +51,47 @@ def test_own_fields_are_written_over_properties_of_their_names() -> None:
 def test_a_bare_message() -> None:
     bare: dict[str, Any] = {}
     assert read_message(write_properties(bare), b"hi") == Message(b"hi", None, None, {}, {})
+
+
+@given(st.lists(messages, max_size=5))
+def test_the_quick_writer_writes_the_same(several: list[Message]) -> None:
+    writer = ContentWriter()
+    for message in several + several:
+        assert writer.write(message) == write_message(message)
+        assert writer.write(message) == write_message(message)
+
+
+def test_the_quick_writer_knows_a_message_by_what_it_holds_now() -> None:
+    writer = ContentWriter()
+    headers: dict[str, Any] = {"limits": [None, 1], "n": 1}
+    message = Message(b"", "a", None, headers, {"priority": 1, "unheard of": 2, "content_type": "b"})
+    writer.write(message)
+    headers["limits"][0] = 5
+    assert writer.write(message) == write_message(message)
+    for equal in (True, 1.0, 1):
+        changed = Message(b"", "a", "b", {"limits": [], "n": equal}, {"priority": int(equal), "reply_to": b"r"})
+        assert writer.write(changed) == write_message(changed)
+
+
+def test_the_quick_writer_remembers_only_so_many_sets_of_properties() -> None:
+    writer = ContentWriter()
+    for number in range(_PLANS + 2):
+        writer.write(Message(b"", properties={f"p{number}": 1}))
+    assert len(writer._plans) == 2
+
+
+def test_the_quick_writer_refuses_what_the_other_refuses() -> None:
+    for message in (
+        Message(b"", properties={"priority": 300}),
+        Message(b"", properties={"reply_to": "x" * 300}),
+        Message(b"", headers={"x": object()}),
+        Message(b"", headers=[]),  # type: ignore[arg-type]
+    ):
+        refusals = []
+        for write in (ContentWriter().write, write_message):
+            with pytest.raises(BadCall) as caught:
+                write(message)
+            refusals.append(str(caught.value))
+        assert refusals[0].removeprefix("property application_headers: ") == refusals[1].removeprefix(
+            "property application_headers: "
+        )

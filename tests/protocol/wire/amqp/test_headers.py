@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall, BadMessage
-from celeriac.protocol.wire.amqp.headers import _SHAPES, HeaderReader, TableTemplate
+from celeriac.protocol.wire.amqp.headers import _SHAPES, HeaderReader, HeaderWriter, TableTemplate
 from celeriac.protocol.wire.amqp.table import read_table, write_table
 from tests.protocol.wire.amqp.strategies import damaged, tables, task_headers, values
 
@@ -145,3 +145,10 @@ def test_a_template_knows_its_slots() -> None:
     for values_given in ((), (1, 2)):
         with pytest.raises(BadCall, match=f"one value per slot.*1.*{len(values_given)}"):
             template.fill(*values_given)
+
+
+@given(st.lists(task_headers | tables, max_size=5))
+def test_the_learned_writer_agrees_with_the_careful_one(several: list[dict[Any, Any]]) -> None:
+    writer = HeaderWriter()
+    for table in several + several:
+        assert writer.write(table) == writer.write(table) == write_table(table)
