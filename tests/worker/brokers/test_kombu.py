@@ -7,9 +7,11 @@ import logging
 import os
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from queue import Empty
+from typing import Any, ClassVar
 
 import kombu as stock
 import pytest
@@ -19,8 +21,8 @@ from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire.message import Message
 from celeriac.worker import brokers
 from celeriac.worker.brokers import kombu, kombu_transports
-from celeriac.worker.brokers.base import Parcel, Park, Queue, Verdict
-from tests.conformance.brokers import acked, bodies, message, numbered, take_all, to
+from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue, Verdict
+from tests.conformance.brokers import SOON, acked, bodies, message, numbered, take_all, to
 
 Open = Callable[[], kombu.KombuBroker]
 QUEUE = Queue("q")
@@ -153,9 +155,10 @@ def test_a_hostile_file_costs_no_other_message(
         path.write_bytes(content)
         os.utime(path, (old, old))
     broker.listen([QUEUE], credit=2, acks=acks)
-    served = []
-    for _ in range(3):
-        served += take_all(broker, 1)
+    served: list[Delivery] = []
+    end = time.monotonic() + SOON
+    while broker.size("q") and time.monotonic() < end:
+        served += broker.take(1, 0.05)
         broker.settle(acked(served))
     readable = [each for each in served if each.message.body]
     assert sorted(bodies(readable)) == [b"0", b"1", b"2"]
@@ -368,6 +371,68 @@ def test_a_store_that_keeps_what_was_taken_is_told_from_one_that_does_not() -> N
 
     assert kombu_transports.keeps(object.__new__(Keeping))
     assert not kombu_transports.keeps(object.__new__(filesystem.Channel))
+
+
+@pytest.fixture
+def bulk(monkeypatch: pytest.MonkeyPatch) -> str:
+    """As SQS and Pub/Sub: what there is comes at once, whatever `take` asked for, and the store keeps it until acked."""
+    from kombu.transport import TRANSPORT_ALIASES, memory, virtual
+
+    class Channel(memory.Channel):
+        acked: ClassVar[list[Any]] = []
+
+        def drain_events(self, timeout: float | None = None, callback: Any = None) -> None:
+            room = self.qos.can_consume_max_estimate()
+            for name in self._active_queues:
+                for _ in range(min(self._size(name), 10 if room is None else room)):
+                    payload = self._get(name)
+                    payload["properties"]["delivery_info"]["sqs_message"] = object()
+                    self.connection._deliver(payload, name)
+                    timeout = None if timeout is None else -1
+            if timeout != -1:
+                raise Empty
+
+        def basic_ack(self, delivery_tag: Any, multiple: bool = False) -> None:
+            assert "sqs_message" in self.qos.get(delivery_tag).delivery_info
+            self.acked.append(delivery_tag)
+            super().basic_ack(delivery_tag)
+
+    class Transport(virtual.Transport):
+        pass
+
+    Transport.Channel = Channel
+    monkeypatch.setitem(TRANSPORT_ALIASES, "bulk", lambda: Transport)
+    return "bulk://"
+
+
+@pytest.mark.parametrize("acks", [True, False])
+def test_what_came_at_once_and_was_not_asked_for_is_put_back(bulk: str, acks: bool) -> None:
+    broker = kombu.connect(bulk)
+    queue = Queue(f"bulk-{uuid.uuid4()}")
+    broker.send(to(queue, numbered(6)))
+    broker.listen([queue], credit=4, acks=acks)
+    (first,) = broker.take(1, SOON)
+    assert broker.size(queue.name) == (2 if acks else 0)
+    assert len(broker.take(10, SOON)) == (3 if acks else 5)
+    assert broker.take(10, 0.01) == []
+    broker.settle(acked([first]))
+    (next_one,) = broker.take(1, SOON) if acks else (None,)
+    assert (next_one is None) != acks
+    broker.send(to(queue, numbered(3)))
+    if not acks:
+        assert len(broker.take(1, SOON)) == 1  # two more came with it
+    broker.close()
+    after = kombu.connect(bulk)
+    assert after.size(queue.name) == (8 if acks else 2)
+    after.purge(queue.name)
+    after.close()
+
+
+def test_a_store_that_keeps_says_nothing_of_kill(bulk: str, caplog: pytest.LogCaptureFixture) -> None:
+    kombu.say_once.cache_clear()
+    kombu.connect(bulk).close()
+    assert "no park (" in caplog.text
+    assert "kill -9" not in caplog.text
 
 
 def test_a_take_does_not_ask_more_often_than_it_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
