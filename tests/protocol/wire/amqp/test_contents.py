@@ -69,7 +69,7 @@ def test_the_quick_writer_knows_a_message_by_what_it_holds_now() -> None:
     headers["limits"][0] = 5
     assert writer.write(message) == write_message(message)
     for equal in (True, 1.0, 1):
-        changed = Message(b"", "a", "b", {"limits": [], "n": equal}, {"priority": int(equal), "reply_to": b"r"})
+        changed = Message(b"", "a", "b", {"limits": [], "n": equal}, {"priority": None, "reply_to": b"r"})
         assert writer.write(changed) == write_message(changed)
 
 
