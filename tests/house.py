@@ -285,7 +285,11 @@ def type_checkers_see_the_package(root: Path) -> Iterator[Fault]:
     expected = {room: f"../../{room}" for room in ROOMS}
     expected |= {name: f"../../compat/door/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
     folder = root / ".dev" / "celeriac"
-    present = {link.name: str(link.readlink()) if link.is_symlink() else "a file" for link in folder.iterdir()}
+    present = {
+        link.name: str(link.readlink()) if link.is_symlink() else "a file"
+        for link in folder.iterdir()
+        if link.name != "__pycache__"
+    }
     for name in sorted(expected.keys() | present.keys()):
         where = f".dev/celeriac/{name}"
         if present.get(name) != expected.get(name):
