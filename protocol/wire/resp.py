@@ -106,6 +106,10 @@ class Parser:
         """The replies that these bytes complete."""
         if self._broken is not None:
             raise self._broken
+        if data[:1] == b":" and data[-2:] == b"\r\n" and len(data) < _MAX_INTEGER and self.idle:
+            number = data[1:-2]
+            if number.isdigit():  # a whole reply, and what most commands of a producer are answered with
+                return [int(number)]
         self._have += len(data)
         if self._chunks:
             self._chunks.append(data)
