@@ -23,9 +23,9 @@ class Bell:
             for each in (descriptor, self._clapper.fileno()):
                 self._poll.register(each, select.EPOLLIN)
         else:
-            self._poll = select.kqueue()  # type: ignore[attr-defined,unused-ignore]  # where there is no epoll
-            watch = [select.kevent(each) for each in (descriptor, self._clapper.fileno())]  # type: ignore[attr-defined,unused-ignore]
-            self._poll.control(watch, 0)
+            other: Any = select  # where there is no epoll; its types are unknown where there is
+            self._poll = other.kqueue()
+            self._poll.control([other.kevent(each) for each in (descriptor, self._clapper.fileno())], 0)
 
     def fileno(self) -> int:
         descriptor: int = self._poll.fileno()
