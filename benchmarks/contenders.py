@@ -118,10 +118,9 @@ def celeriac_store(url: str, _queue: str) -> Rows:
         store.store(Result(kept[-1], result=4))
 
     def many(count: int) -> None:
-        """As a worker's child does: told now, the answers read later."""
-        for _ in range(count):
-            kept.append(next(new))
-            link.post(store.store_command(Result(kept[-1], result=4)), then=store.kept)
+        """As who has finished many: one write, the answers read later."""
+        kept.extend(next(new) for _ in range(count))
+        link.post(*[store.store_command(Result(each, result=4)) for each in kept[-count:]], then=store.kept)
         link.settle()
 
     def fetch(count: int) -> None:
@@ -234,6 +233,25 @@ def redis_py(url: str, queue: str) -> Rows:
     }
 
 
+def socket_alone(url: str, queue: str) -> Rows:
+    """No library at all: ready-made bytes out, the answer in. Below this no client of Redis can be, on this machine."""
+    import socket
+    from urllib.parse import urlsplit
+
+    where = urlsplit(url)
+    connected = socket.create_connection((where.hostname, where.port))
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    envelope = b"x" * 900
+    name = queue.encode()
+
+    def push(count: int) -> None:
+        head = b"*%d\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n" % (2 + count, len(name), name)
+        connected.sendall(head + b"$900\r\n%b\r\n" % envelope * count)
+        assert connected.recv(100).startswith(b":")
+
+    return {ONE: repeated(lambda: push(1)), BULK: batched(push)}
+
+
 def redis_py_store(url: str, _queue: str) -> Rows:
     import redis
 
@@ -313,6 +331,7 @@ CONTENDERS: dict[str, Callable[[str, str], Rows]] = {
     "celery": celery,
     "celery-results": celery_results,
     "redis-py": redis_py,
+    "socket": socket_alone,
     "py-amqp": py_amqp,
     "celeriac-store": celeriac_store,
     "celery-store": celery_store,

@@ -60,9 +60,12 @@ class Place:
         """The bodies that wait or are held for somebody; RabbitMQ gives back what a dead connection held."""
         if self._redis is not None:
             name = self.queue.name
-            waiting = self._redis.call("LRANGE", name, 0, -1)
-            held = [parse_entry(entry).envelope for entry in self._redis.call("HVALS", "unacked")]
-            return [opened(None, each, name).message.body for each in (*waiting, *held)]
+            # In one instant: what a stalled connection had asked for may be done only now.
+            for command in (("MULTI",), ("LRANGE", name, 0, -1), ("HVALS", "unacked")):
+                self._redis.call(*command)
+            waiting, held = self._redis.call("EXEC")
+            envelopes = [*waiting, *(parse_entry(entry).envelope for entry in held)]
+            return [opened(None, each, name).message.body for each in envelopes]
         broker = self.past()
         broker.declare([self.queue])
         broker.listen([self.queue], credit=1000)
