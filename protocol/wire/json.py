@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, SafeUUID
@@ -53,7 +54,7 @@ class JsonTypes:
     decode: Callable[[str], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "encode", json.JSONEncoder(default=self.reduce).encode)
+        object.__setattr__(self, "encode", _encoder(self.reduce))
         object.__setattr__(self, "decode", json.JSONDecoder(object_hook=self.restore, parse_int=_PARSE_INT).decode)
 
     def with_type(
@@ -183,8 +184,29 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
+def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
+    """`json.JSONEncoder(default=default).encode`, which makes its C encoder anew for every value.
+
+    Here that is made once, without its check for circular references: what fails is written again by the plain one,
+    which then says what is wrong.
+    """
+    plain = json.JSONEncoder(default=default)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    chunks = make(None, plain.default, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+
+    def encode(value: Any) -> str:
+        try:
+            return "".join(chunks(value, 0))
+        except Exception:  # noqa: BLE001 - whatever it is, the plain encoder raises it again or better
+            return plain.encode(value)
+
+    return encode
+
+
 _PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _bounded_int
-_plain_encode = json.JSONEncoder().encode
+_plain_encode = _encoder(None)
 _plain_decode = json.JSONDecoder(parse_int=_PARSE_INT).decode
 
 BUILTIN_TYPES = JsonTypes(

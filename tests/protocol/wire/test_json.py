@@ -272,3 +272,18 @@ def test_integers_are_bounded_where_python_has_no_limit() -> None:
     assert wire_json._bounded_int("12") == 12
     with pytest.raises(ValueError, match="5000 digits exceeds the limit"):
         wire_json._bounded_int("9" * 5_000)
+
+
+def test_without_the_accelerator_the_text_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = {"a": [1, None, 1.5, "\u2603"], "t": datetime(2026, 1, 1), "n": float("nan")}
+    fast = dumps(value)
+    monkeypatch.delattr("json.encoder.c_make_encoder")
+    slow = wire_json.JsonTypes(BUILTIN_TYPES.encoders, BUILTIN_TYPES.decoders)
+    assert dumps(value, slow) == fast
+
+
+def test_a_value_that_holds_itself_is_named_as_such() -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    with pytest.raises(Unencodable, match="Circular reference detected"):
+        dumps(loop)
