@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from json.encoder import encode_basestring_ascii as quoted
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import BadCall
@@ -48,6 +49,14 @@ class _Slot(str):
 
 
 _SLOTS: dict[str, Any] = {name: _Slot(name) for name in Particulars._fields if name not in ("args", "kwargs")}
+_PLACES = {name: place for place, name in enumerate(_SLOTS)}
+
+
+class _Text(NamedTuple):
+    """A text with holes, and which of the particulars' texts go into them."""
+
+    text: str
+    pick: Callable[[tuple[str, ...]], Any]
 
 
 def fill(task: Task, given: Particulars) -> Task:
@@ -66,10 +75,10 @@ class Template:
     _codecs: Codecs
     _headers: Headers
     _header_slots: tuple[tuple[str, str], ...]
-    _headers_text: str
+    _headers_text: _Text
     _properties: dict[str, Any]
     _property_slots: tuple[tuple[str, str], ...]
-    _properties_text: str
+    _properties_text: _Text
     _body: Callable[[Any, Any], bytes]
 
     @classmethod
@@ -114,7 +123,8 @@ class Template:
         """As JSON, for `envelope.Frame`."""
         texts = _texts(given)
         body = self._body(given.args, given.kwargs)
-        return Pieces(body, self._headers_text % texts, self._properties_text % texts)
+        headers, properties = self._headers_text, self._properties_text
+        return Pieces(body, headers.text % headers.pick(texts), properties.text % properties.pick(texts))
 
 
 def _values(given: Particulars) -> dict[str, Any]:
@@ -131,33 +141,39 @@ def _values(given: Particulars) -> dict[str, Any]:
     }
 
 
-def _texts(given: Particulars) -> dict[str, str]:
-    """The same as JSON, spelled out because this is where a producer's time goes."""
+def _texts(given: Particulars) -> tuple[str, ...]:
+    """The same as JSON in the order of `_SLOTS`, spelled out because this is where a producer's time goes."""
     task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, eta, group, group_index = given
     own = quoted(task_id)
-    return {
-        "id": own,
-        "argsrepr": quoted(argsrepr),
-        "kwargsrepr": quoted(kwargsrepr),
-        "root_id": quoted(root_id) if root_id else own,
-        "parent_id": "null" if parent_id is None else quoted(parent_id),
-        "eta": "null" if eta is None else quoted(eta),
-        "group": "null" if group is None else quoted(group),
-        "group_index": "null" if group_index is None else dumps(group_index),
-    }
+    return (
+        own,
+        quoted(argsrepr),
+        quoted(kwargsrepr),
+        quoted(root_id) if root_id else own,
+        "null" if parent_id is None else quoted(parent_id),
+        "null" if eta is None else quoted(eta),
+        "null" if group is None else quoted(group),
+        "null" if group_index is None else dumps(group_index),
+    )
 
 
 def _slots_in(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in fields.items() if type(value) is _Slot)
 
 
-def _text_of(fields: Mapping[str, Any]) -> str:
-    """A JSON object with `%(name)s` where a field is to be filled in."""
+def _text_of(fields: Mapping[str, Any]) -> _Text:
+    """A JSON object with `%s` where a field is to be filled in."""
+    places = [_PLACES[value] for value in fields.values() if type(value) is _Slot]
     members = (
-        (quoted(name).replace("%", "%%"), f"%({value})s" if type(value) is _Slot else dumps(value).replace("%", "%%"))
+        (quoted(name).replace("%", "%%"), "%s" if type(value) is _Slot else dumps(value).replace("%", "%%"))
         for name, value in fields.items()
     )
-    return "{" + ", ".join(f"{name}: {value}" for name, value in members) + "}"
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in members) + "}"
+    return _Text(text, itemgetter(*places) if places else _nothing)
+
+
+def _nothing(_texts: tuple[str, ...]) -> tuple[str, ...]:
+    return ()
 
 
 def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> Callable[[Any, Any], bytes]:
