@@ -259,11 +259,7 @@ _OPTIONS: Mapping[str, tuple[str, _Reader]] = {
 
 def _known(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a Place among the options; the others are the broker's, the store's or redis-py's own."""
-    return {
-        name: read(options[option], option)
-        for option, (name, read) in _OPTIONS.items()
-        if option in options
-    }
+    return {name: read(options[option], option) for option, (name, read) in _OPTIONS.items() if option in options}
 
 
 # --- TLS
