@@ -13,16 +13,27 @@ from .base import Settings, Store
 from .retrying import Retrying
 
 TABLE: Mapping[str, str] = {
+    "arangodb": ".arangodb",
+    "azureblockblob": ".azureblockblob",
     "cache": ".cache",
+    "cassandra": ".cassandra",
+    "consul": ".consul",
+    "cosmosdbsql": ".cosmosdbsql",
+    "couchbase": ".couchbase",
+    "couchdb": ".couchdb",
     "database": ".database",
     "db": ".database",
     "disabled": ".disabled",
+    "dynamodb": ".dynamodb",
+    "elasticsearch": ".elasticsearch",
     "file": ".filesystem",
+    "gs": ".gcs",
     "memory": ".memory",
     "mongodb": ".mongodb",
     "redis": ".redis",
     "rediss": ".redis",
     "rpc": ".rpc",
+    "s3": ".s3",
     "sentinel": ".redis",
     "sqla": ".database",
 }

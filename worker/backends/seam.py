@@ -75,6 +75,16 @@ def section(options: Mapping[str, Any], name: str) -> dict[str, Any]:
     return dict(found)
 
 
+def text(value: bytes, where: str) -> str:
+    """The value, for a server that keeps texts."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError as problem:
+        raise BadCall(
+            f"{where} keeps results as text: result_serializer is json or yaml there, and result_compression is off"
+        ) from problem
+
+
 class Seam(Generic[C]):
     """One client of one library, made when it is first used and anew in a forked child.
 
