@@ -142,6 +142,8 @@ def priority_of(properties: Mapping[str, Any]) -> int:
 
 def clamped(priority: object) -> int:
     """What is no number counts as 0, the default. No decimal does: its digits may take for ever to write out."""
+    if type(priority) is int and LOWEST <= priority <= HIGHEST:
+        return priority
     if not isinstance(priority, (int, float, str)):
         return LOWEST
     try:
