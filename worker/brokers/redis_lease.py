@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...protocol.errors import BadMessage
@@ -25,6 +25,7 @@ _PART = 500  # messages given back in one round trip
 _PUMPED = 1000
 _LOOK = 3.0  # for the dead, and for what was parked by others
 _RENEW = 30.0
+_SWEEPING = 30.0  # a sweeper that dies keeps the others away no longer; kombu's own lock lasts 300 s
 _SWEEP = 100.0  # kombu's: every tenth of its attempts, which are ten seconds apart
 
 Ask = Callable[..., list[Any]]
@@ -129,7 +130,8 @@ class Keeper:
 
     def sweep(self, now: float) -> None:
         """What nobody has renewed in the visibility timeout, whoever held it. One sweeper at a time, as in kombu."""
-        (locked,) = self._ask(redis_held.lock(self._layout, self._token))
+        brief = replace(self._layout, unacked_mutex_expire=min(self._layout.unacked_mutex_expire, _SWEEPING))
+        (locked,) = self._ask(redis_held.lock(brief, self._token))
         if locked is None:
             return
         try:

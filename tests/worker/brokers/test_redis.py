@@ -15,9 +15,11 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from celeriac.protocol.errors import BadCall
+from celeriac.protocol.wire.redis import Layout
 from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Broker, Delivery, Parcel, Park, Queue, Verdict
 from celeriac.worker.brokers.redis import RedisBroker
+from celeriac.worker.brokers.redis_lease import Keeper
 from tests import proxy, servers
 from tests.conformance.brokers import acked, bodies, bodies_of, message, numbered, take_all, to
 
@@ -378,3 +380,19 @@ def test_no_password_is_ever_said(server: servers.RedisServer) -> None:
         brokers.connect(f"redis://somebody:s3cret@127.0.0.1:{server.port}/0")
     assert "s3cret" not in str(caught.value)
     assert "WRONGPASS" in str(caught.value)
+
+
+def test_a_sweeper_that_dies_keeps_nobody_away_for_long(server: servers.RedisServer, connect: Connect) -> None:
+    """Kombu's lock lasts five minutes: so long would a dead stock worker's messages wait."""
+    broker = connect()
+    asked: list[Any] = []
+
+    def ask(*commands: Any) -> list[Any]:
+        if asked:
+            raise OperationalError("killed")
+        asked.extend(commands)
+        return broker._ask(*commands)
+
+    with pytest.raises(OperationalError, match="killed"):
+        Keeper(Layout(), "me", ask, {}, {}).sweep(time.time())
+    assert 0 < server.call("PTTL", "unacked_mutex") <= 30_000
