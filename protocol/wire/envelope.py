@@ -10,6 +10,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
@@ -90,7 +91,7 @@ class Frame:
         comma = "" if properties == "{}" else ", "
         return (
             f'{{"body": {text}{self.before_headers}{headers}'
-            f', "properties": {properties[:-1]}{comma}{self.before_tag}{plain_dumps(delivery_tag)}}}}}'
+            f', "properties": {properties[:-1]}{comma}{self.before_tag}{quoted(delivery_tag)}}}}}'
         ).encode()
 
 
