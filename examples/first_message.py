@@ -1,6 +1,6 @@
 """One call as Celery puts it on the wire, built and read back: what of celeriac there is to see today.
 
-It needs no server: everything here is bytes. `make demo` runs it.
+It needs no server: everything here is bytes, and a broker in memory. `make demo` runs it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from celeriac.protocol.rules.calling import Call, Sender, compose
 from celeriac.protocol.rules.routing import Route
 from celeriac.protocol.wire import envelope
 from celeriac.protocol.wire.message_reading import read_task
+from celeriac.worker import brokers
+from celeriac.worker.brokers.base import Parcel, Queue, Verdict
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
 CALL = Call("proj.tasks.add", (2, 2), options={"task_id": "11111111-2222-4333-8444-555555555555", "countdown": 10})
@@ -37,9 +39,18 @@ def main() -> None:
         except BadMessage as reason:
             print(f"  BadMessage: {reason}")
 
+    print("\nThrough a broker (here the one in memory; redis:// and amqp:// do the same):\n")
+    broker = brokers.connect("memory://demo")
+    broker.send([Parcel(sent.message, "celery")])
+    broker.listen([Queue("celery")], credit=1)
+    (taken,) = broker.take(1, timeout=1)
+    print(f"  taken from {taken.queue}: {read_task(taken.message).name}; it is ours until we settle it")
+    broker.settle([(taken, Verdict.ACK)])
+    broker.close()
+
     print(
-        "\nMissing until part 8: brokers and result stores (2), the app and its tasks (3), the worker (4),"
-        "\nthe command line and beat (5), `import celery` (6), the other clients (7). So no task has run here."
+        "\nMissing until part 8: the app and its tasks (3), the worker (4), the command line and beat (5),"
+        "\n`import celery` (6), the other clients (7). So no task has run here."
     )
 
 
