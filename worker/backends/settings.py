@@ -23,7 +23,7 @@ from .base import Retry, Settings
 OWN = (
     "redis_",
     "database_",
-    "cache_backend_options",
+    "cache_backend",
     "mongodb_",
     "elasticsearch_",
     "cassandra_",
@@ -41,6 +41,10 @@ OWN = (
     "result_exchange_type",
     "result_persistent",
     "broker_connection_timeout",
+    "broker_read_url",
+    "broker_transport_options",
+    "broker_url",
+    "broker_write_url",
 )
 
 
