@@ -66,20 +66,23 @@ def fill(task: Task, given: Particulars) -> Task:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """Compiled once for a task and its options; protocol 2 only."""
+    """Compiled once for a task and its options; protocol 2 only.
+
+    `headers` and `properties` hold placeholders in the fields that the slots name: which field, which particular.
+    """
 
     task: Task
     posting: Posting
     content_type: str
     content_encoding: str
     _codecs: Codecs
-    _headers: Headers
-    _header_slots: tuple[tuple[str, str], ...]
+    headers: Headers
+    header_slots: tuple[tuple[str, str], ...]
     _headers_text: _Text
-    _properties: dict[str, Any]
-    _property_slots: tuple[tuple[str, str], ...]
+    properties: dict[str, Any]
+    property_slots: tuple[tuple[str, str], ...]
     _properties_text: _Text
-    _body: Callable[[Any, Any], bytes]
+    body: Callable[[Any, Any], bytes]
 
     @classmethod
     def of(cls, task: Task, posting: Posting | None = None, codecs: Codecs | None = None) -> Template:
@@ -110,24 +113,25 @@ class Template:
 
     def message(self, given: Particulars) -> Message:
         """As a value, for transports that carry headers as a table."""
-        values = _values(given)
-        headers, properties = self._headers.copy(), self._properties.copy()
-        for name, slot in self._header_slots:
+        values = values_of(given)
+        headers, properties = self.headers.copy(), self.properties.copy()
+        for name, slot in self.header_slots:
             headers[name] = values[slot]
-        for name, slot in self._property_slots:
+        for name, slot in self.property_slots:
             properties[name] = values[slot]
-        body = self._body(given.args, given.kwargs)
+        body = self.body(given.args, given.kwargs)
         return Message(body, self.content_type, self.content_encoding, headers, properties)
 
     def pieces(self, given: Particulars) -> Pieces:
         """As JSON, for `envelope.Frame`."""
         texts = _texts(given)
-        body = self._body(given.args, given.kwargs)
+        body = self.body(given.args, given.kwargs)
         headers, properties = self._headers_text, self._properties_text
         return Pieces(body, headers.text % headers.pick(texts), properties.text % properties.pick(texts))
 
 
-def _values(given: Particulars) -> dict[str, Any]:
+def values_of(given: Particulars) -> dict[str, Any]:
+    """What goes into the slots, by name."""
     task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, eta, group, group_index = given
     return {
         "id": task_id,
