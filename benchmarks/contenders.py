@@ -56,6 +56,7 @@ def repeated(do: Callable[[], Any]) -> Work:
 
 def celeriac(url: str, queue: str) -> Rows:
     """A send makes the whole task message: id, reprs, body, headers, envelope."""
+    from celeriac.protocol.wire.amqp.template import ContentTemplate
     from celeriac.protocol.wire.message import Message, Posting, Task
     from celeriac.protocol.wire.reprs import saferepr
     from celeriac.protocol.wire.template import Particulars, Template
@@ -65,13 +66,19 @@ def celeriac(url: str, queue: str) -> Rows:
     broker, taker = brokers.connect(url), brokers.connect(url)
     taker.declare([Queue(queue)])
     template = Template.of(Task(NAME, "", origin="gen1@host"), Posting(reply_to="6e41ab1d-0000-4000-8000-000000000000"))
+    content = ContentTemplate(template)
     new, redis = ids(), url.startswith("redis")
     bare: dict[str, Any] = {"priority": 0}
 
     def parcel() -> Parcel:
         given = Particulars(next(new), ARGS, {}, saferepr(ARGS), "{}")
         if not redis:
-            return Parcel(template.message(given), queue)
+            body = template.body(ARGS, {})
+            return Parcel(
+                Message(body, template.content_type, template.content_encoding, {}, bare),
+                queue,
+                content=content.fill(given),
+            )
         body, headers, properties = template.pieces(given)
         return Parcel(
             Message(body, template.content_type, template.content_encoding, {}, bare),

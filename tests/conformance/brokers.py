@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.protocol.wire.amqp.contents import write_message
 from celeriac.protocol.wire.message import Message
 from celeriac.worker.brokers.base import ABILITIES, Broker, Delivery, Parcel, Park, Queue, Verdict
 
@@ -108,6 +109,15 @@ class BrokerContract:
         assert (taken.message.body, taken.message.headers) == (b"body", {"task": "t", "n": 1.0})
         assert taken.message.properties == {"correlation_id": "i", "priority": 3}
         assert taken.priority == 3
+
+    def test_content_is_sent_as_it_is(self, broker: Broker, queue: Queue) -> None:
+        self.needs(broker, "content")
+        known = message(b"body", mine=1)
+        broker.send([Parcel(Message(known.body), queue.name, content=write_message(known))])
+        broker.listen([queue], credit=1)
+        (taken,) = take_all(broker, 1)
+        assert (taken.message.body, taken.message.headers) == (known.body, known.headers)
+        assert taken.message.content_type == known.content_type
 
     @pytest.mark.parametrize("body", [b"", b"x" * 2_000_000, "\u2603".encode() * 1000], ids=["empty", "2 MB", "snow"])
     def test_any_body_arrives(self, broker: Broker, queue: Queue, body: bytes) -> None:

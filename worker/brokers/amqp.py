@@ -63,7 +63,7 @@ class AmqpBroker:
         self._outbox = Outbox(self._channels, options)
         queue_type = options.get("delayed_delivery", "quorum") or None
         self._declarer = Declarer(self._channels, queue_type)
-        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor"})
+        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content"})
         if queue_type is not None:
             self.can |= {"park"}
         if self._outbox.confirming:

@@ -59,7 +59,10 @@ class Outbox:
             message = parcel.message
             where = parcel.exchange, parcel.routing_key
             call = places.get(where) or self._place(where)
-            piece = write_publish(call, _CHANNEL, write(message), message.body, frame_max)
+            content = parcel.content
+            if content is None:
+                content = write(message)
+            piece = write_publish(call, _CHANNEL, content, message.body, frame_max)
             pieces.append(piece)
             size += len(piece)
             if size >= _PIECE:

@@ -46,6 +46,7 @@ class Parcel:
 
     `texts`, for a broker that can read them alone: headers and properties (without the priority) as JSON, as
     `wire.template.Pieces` has them. The message's own headers and properties, but for the priority, then say nothing.
+    `content` is the like for RabbitMQ: all properties as bytes, as `wire.amqp.template` fills them.
     """
 
     message: Message
@@ -53,6 +54,7 @@ class Parcel:
     exchange: str = ""
     exchange_type: str = "direct"
     texts: tuple[str, str] | None = None
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ ABILITIES: Mapping[str, str] = {
     "confirm": "`send` returns only when the broker has said that it has the messages",
     "dead-letter": "`DROP` sends a message to its queue's x-dead-letter-exchange",
     "texts": "sends a parcel's `texts` as they are",
+    "content": "sends a parcel's `content` as it is",
     "descriptor": "`fileno` tells when there is something to take",
 }
 
