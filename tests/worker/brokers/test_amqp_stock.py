@@ -74,12 +74,14 @@ def broker(rabbitmq_server: RabbitServer) -> Iterator[Broker]:
 def worker(python: Path, script: Path, url: str, queue: str) -> Iterator[subprocess.Popen[bytes]]:
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     command = [str(python), "-m", "celery", "-A", "stock", "-b", url, "worker", "-P", "solo", "-Q", queue, *quiet]
-    process = subprocess.Popen(command, cwd=script.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with (script.parent / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=script.parent, stdout=log, stderr=log)
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+        print((script.parent / "worker.log").read_text())  # seen when the test fails
 
 
 def stock_sends(python: Path, script: Path, url: str, count: int, queue: str = "shared", countdown: int = 0) -> None:
