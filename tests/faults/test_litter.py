@@ -26,7 +26,9 @@ pytestmark = pytest.mark.real
 
 TASKS = Queue("tasks", "tasks", routing_key="tasks")
 TOPIC = Queue("topical", "subjects", "topic", "red.#")
-PRIVATE = Queue("me.celery.pidbox", "celery.pidbox", "fanout", auto_delete=True, durable=False, expires=10.0)
+PRIVATE = Queue(
+    "me.celery.pidbox", "celery.pidbox", "fanout", auto_delete=True, durable=False, exchange_durable=False, expires=10.0
+)  # as stock declares it: another flag, and no stock worker would start beside us
 EVENTS = Queue("celeryev.me", "celeryev", "topic", "#", auto_delete=True, expires=60.0)
 OWN = Queue("mine-alone", exclusive=True)
 EVERY = (TASKS, TOPIC, PRIVATE, EVENTS, OWN)
