@@ -115,7 +115,7 @@ def measure(mode: str, waiters: int, rate: float, seconds: float) -> None:
             sender = brokers.connect(server.url, {}, 30)
             while int(server.call("INFO", "clients").split(b"connected_clients:")[1].split()[0]) < waiters:
                 time.sleep(0.1)
-            time.sleep(8)
+            time.sleep(8)  # connecting is over and the waiters are at rest: what follows is the cost of waiting
             before = figures(server)
             time.sleep(seconds)
             idle = since(server, before)
@@ -125,7 +125,7 @@ def measure(mode: str, waiters: int, rate: float, seconds: float) -> None:
                 time.sleep(1 / rate)
                 sender.send([Parcel(Message(str(time.time()).encode(), "text/plain", "utf-8"), NAME)])
             busy = since(server, before)
-            time.sleep(1)
+            time.sleep(1)  # the last deliveries are on their way
             late = sorted(struct.unpack("d", os.read(reader, 8))[0] * 1000 for _ in range(count))
             print(
                 f"{mode:9} idle: {idle[0]:6.0f} commands/s, Redis {idle[1]:4.1f} % CPU   "

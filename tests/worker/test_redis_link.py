@@ -313,7 +313,7 @@ class TestWhatGoesWrong:
             assert time.monotonic() - started < 1
 
     def test_a_server_that_does_not_read(self) -> None:
-        with listening(lambda connected: time.sleep(1.5)) as place:
+        with listening(lambda connected: time.sleep(1.5)) as place:  # a server that says nothing
             link = connect(place)
             with pytest.raises(OperationalError, match="no answer while sending"):
                 link.call("SET", "k", b"x" * 50_000_000)

@@ -26,7 +26,7 @@ import sys, time
 from celeriac.worker import brokers
 broker = brokers.connect(sys.argv[1])
 print("connected", flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is killed
 """
 
 

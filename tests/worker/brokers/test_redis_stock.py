@@ -92,7 +92,7 @@ from celeriac.worker.brokers.base import Queue
 broker = brokers.connect(sys.argv[1], {"visibility_timeout": 2})
 broker.listen([Queue("shared")], credit=5)
 print(len(broker.take(5, 10)), flush=True)
-time.sleep(60)
+time.sleep(60)  # until it is killed
 """
 
 
