@@ -32,7 +32,7 @@ stock: $(STOCK)/.ready ## stock Celery 5.7.0 in its own environment, the peer we
 
 $(STOCK)/.ready: | $(VENV)/.ready
 	@test -x $(STOCK)/bin/python || $(PYTHON) -m venv $(STOCK)
-	@$(STOCK)/bin/python $(PIP) '$(STOCK_CELERY)'
+	@$(STOCK)/bin/python $(PIP) '$(STOCK_CELERY)' tzdata # a bare machine has no zones, and stock's UTC is one of them
 	@touch $@
 
 check: ready ## the fast proofs: format, lint, types, the laws of the house
