@@ -1,0 +1,1 @@
+"""Celery's programs: worker, beat and multi as objects."""

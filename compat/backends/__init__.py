@@ -1,0 +1,1 @@
+"""Celery's result backends: its names over the stores of worker/backends."""

@@ -1,0 +1,1 @@
+"""Celery's database backend, its models and session."""

@@ -1,0 +1,1 @@
+"""Signatures, chains, groups and chords as live objects over protocol/rules."""

@@ -1,0 +1,1 @@
+"""Celery's pools by name, over worker/pools."""

@@ -1,0 +1,1 @@
+"""Sending, receiving and remembering events, under Celery's names."""

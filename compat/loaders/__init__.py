@@ -1,0 +1,1 @@
+"""Where configuration and task modules come from."""

@@ -1,0 +1,1 @@
+"""Signed messages, under Celery's names."""

@@ -1,0 +1,1 @@
+"""What packages import from `celery.utils`."""

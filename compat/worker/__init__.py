@@ -1,0 +1,1 @@
+"""The worker under Celery's names, for bootsteps and packages."""

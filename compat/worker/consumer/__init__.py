@@ -1,0 +1,1 @@
+"""The consumer's bootsteps under Celery's names."""

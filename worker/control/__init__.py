@@ -1,0 +1,1 @@
+"""Remote control: the commands that a worker answers."""

@@ -1,0 +1,1 @@
+"""Pools by name: where tasks run."""

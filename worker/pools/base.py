@@ -1,0 +1,165 @@
+"""The contract of a pool: where tasks run. The values that pass between the worker and what runs in the pool.
+
+Law: the worker's one thread calls a `Pool`, and nothing in it blocks (`solo` excepted, that is its nature: it runs a
+job inside `collect`). What a pool says comes out of `collect` as values, in the order in which it happened; a job that
+was submitted ends in exactly one of `Ended`, `Lost` or `Returned`. Only whole jobs are lost: a child that dies costs
+the job it was running, those that it had not begun come back to the others. `tests/conformance/pools.py` holds every
+implementation to each sentence here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ...protocol.rules.outcome import Report
+from ...protocol.wire.message import Message
+
+ABILITIES: Mapping[str, str] = {
+    "soft": "raises SoftTimeLimitExceeded inside a job that is over its soft limit",
+    "hard": "ends a job that is over its hard limit, and can serve others after it",
+    "kill": "ends a running job on demand, by a signal",
+    "resize": "grows and shrinks while it runs",
+    "processes": "runs jobs in processes of their own: what one destroys is its own",
+    "await": "runs many `async def` jobs in one thread",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One delivery as it is handed to a pool. `number` is the worker's own for it, and all that a pool says names it.
+
+    Limits are seconds, and the pool keeps them (as far as it can, see `ABILITIES`).
+    """
+
+    number: int
+    task: str
+    id: str
+    message: Message
+    queue: str = ""
+    exchange: str = ""
+    routing_key: str = ""
+    redelivered: bool = False
+    priority: int = 0
+    soft: float | None = None
+    hard: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The job has been started there. It comes before the job's end, maybe together with it."""
+
+    number: int
+    pid: int
+    at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It ran, and all that it had to store and send is stored and sent."""
+
+    number: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """It is over its soft limit and was told so; it goes on."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Its process or thread is gone, and nobody stored anything: `why` is for the log and for WorkerLostError.
+
+    `limit`: it was ended for its hard limit of so many seconds. `signal`: it was ended by `kill`.
+    """
+
+    number: int
+    why: str
+    begun: bool = True
+    limit: float | None = None
+    signal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """It was never begun (`recall`, or a pool that closes): as if it had not been submitted."""
+
+    number: int
+
+
+Happening = Begun | Ended | Overdue | Lost | Returned
+
+
+class Program(Protocol):
+    """What runs in a pool: made by the worker, used in each child process, or thread, on its own.
+
+    A pool that forks inherits it; one that spawns pickles it.
+    """
+
+    def begin(self, place: int) -> None:
+        """In a new child, before its first job. `place` is its index among the children (0 up)."""
+
+    def run(self, job: Job) -> Report:
+        """Run one job and say what it came to. Never raises but SystemExit, KeyboardInterrupt and what a limit injects.
+
+        What it stores and sends may wait until `flush`.
+        """
+
+    async def run_async(self, job: Job) -> Report:
+        """The same in a running event loop, for pools that can "await"."""
+
+    def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
+        """Write what waits. No report leaves the child before; those whose effects failed come back changed."""
+
+    def end(self, code: int) -> None:
+        """In a child that leaves, after its last job."""
+
+
+class Pool(Protocol):
+    """Where jobs run. Made stopped."""
+
+    can: frozenset[str]
+    size: int
+    """How many jobs may run at once."""
+
+    def start(self) -> None:
+        """Begin: children are up, or coming up, when it returns."""
+
+    def room(self) -> int:
+        """How many more jobs would begin at once, if they were submitted now."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Run these, first come first served. More than there is room for wait in the pool."""
+
+    def recall(self, numbers: Sequence[int] | None = None) -> None:
+        """Give back jobs that have not begun (None: all such): they come out of `collect` as `Returned`."""
+
+    def collect(self) -> list[Happening]:
+        """What has happened since it was last asked. Never waits."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when `collect` has something to say."""
+
+    def tend(self, now: float) -> float:
+        """What must happen by the clock (monotonic seconds): limits, replacing the dead. Returns when to call again."""
+
+    def kill(self, number: int, signal: int) -> bool:
+        """End a running job. False: it is not running (any more)."""
+
+    def resize(self, size: int) -> None:
+        """To so many at once. Shrinking ends nothing that runs."""
+
+    def restart(self) -> None:
+        """New children in place of the old, each as soon as it is free."""
+
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        """Each child: pid, jobs done, the number of the job that it runs, memory in KiB if known."""
+
+    def close(self, timeout: float) -> None:
+        """No new jobs: wait so long for running ones, then end them. All that happens is still to be collected."""
