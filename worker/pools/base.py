@@ -30,7 +30,8 @@ ABILITIES: Mapping[str, str] = {
 class Job:
     """One delivery as it is handed to a pool. `number` is the worker's own for it, and all that a pool says names it.
 
-    Limits are seconds, and the pool keeps them (as far as it can, see `ABILITIES`).
+    Limits are seconds, and the pool keeps them (as far as it can, see `ABILITIES`). A `held` job does not begin before
+    `release` names it: its message is acknowledged first, so that what has begun is never delivered again.
     """
 
     number: int
@@ -44,11 +45,16 @@ class Job:
     priority: int = 0
     soft: float | None = None
     hard: float | None = None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The job has been started there. It comes before the job's end, maybe together with it."""
+    """It is in its child's hands, which starts it now, or at once when it is released. Comes once, before its end.
+
+    From here it does not come back, even if the worker dies: the child ends what it was given. If the child dies
+    before it started this job, the job goes to another child.
+    """
 
     number: int
     pid: int
@@ -136,6 +142,9 @@ class Pool(Protocol):
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Run these, first come first served. More than there is room for wait in the pool."""
+
+    def release(self, numbers: Sequence[int]) -> None:
+        """These held jobs, of which `Begun` was said, may start."""
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
         """Give back jobs that have not begun (None: all such): they come out of `collect` as `Returned`."""
