@@ -57,6 +57,9 @@ class Sender:
     inherit_priority: bool = False
     codecs: Codecs = CODECS
 
+    def protocol_of(self, queue: str | None) -> int:
+        return self.protocol if queue is None else self.queue_protocols.get(queue, self.protocol)
+
 
 @dataclass(frozen=True, slots=True)
 class Parent:
@@ -139,7 +142,18 @@ def compose(
     A priority of None means no priority at all, which is what `queue=` without one comes to; without the option it
     is 0. `task_id` is taken from the options, or is `new_id`.
     """
-    options = dict(call.options)
+    task, posting = draft(call, sender, now, new_id=new_id, parent=parent)
+    task, lost = in_protocol(task, sender.protocol_of(route.queue.name if route.queue else None))
+    message = build(task, posting, sender.codecs)
+    mandatory = bool(call.options.get("mandatory"))
+    return Outgoing(message, route.exchange, route.routing_key, route.queue, task, mandatory, tuple(lost))
+
+
+def draft(
+    call: Call, sender: Sender, now: datetime, *, new_id: str = "", parent: Parent | None = None
+) -> tuple[Task, Posting]:
+    """What `compose` decides before anything is written: for whoever has more to say, or writes many alike."""
+    options = call.options
     for name in _REFUSED.keys() & options.keys():
         raise BadCall(f"{call.name}: {name} is no option: {_REFUSED[name]}")
     stamped = options.get("stamped_headers")
@@ -178,10 +192,7 @@ def compose(
         protocol=2,
         utc=sender.utc,
     )
-    task, lost = _in_protocol(task, sender, route.queue)
-    message = build(task, _posting(call, sender, expiration, parent), sender.codecs)
-    mandatory = bool(options.get("mandatory"))
-    return Outgoing(message, route.exchange, route.routing_key, route.queue, task, mandatory, tuple(lost))
+    return task, _posting(call, sender, expiration, parent)
 
 
 def sent_event(outgoing: Outgoing) -> dict[str, Any]:
@@ -203,8 +214,8 @@ def sent_event(outgoing: Outgoing) -> dict[str, Any]:
     }
 
 
-def _in_protocol(task: Task, sender: Sender, queue: Queue | None) -> tuple[Task, list[str]]:
-    protocol = sender.queue_protocols.get(queue.name, sender.protocol) if queue else sender.protocol
+def in_protocol(task: Task, protocol: int) -> tuple[Task, list[str]]:
+    """The task as that protocol can carry it, and the names of what it cannot."""
     return to_v1(task) if protocol == 1 else (replace(task, protocol=protocol), [])
 
 
