@@ -114,14 +114,23 @@ class Program(Protocol):
     def run(self, job: Job) -> Report:
         """Run one job and say what it came to. Never raises but SystemExit, KeyboardInterrupt and what a limit injects.
 
-        What it stores and sends may wait until `flush`.
+        What it stores may wait until `flush`; until then `debts` can tell it.
         """
 
     async def run_async(self, job: Job) -> Report:
         """The same in a running event loop, for pools that can "await"."""
 
+    def debts(self) -> bytes | None:
+        """What the last `run` left for `flush` to write; None: nothing. A child that dies first leaves it to `pay`."""
+
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         """Write what waits. No report leaves the child before; those whose effects failed come back changed."""
+
+    def pay(self, debts: bytes) -> None:
+        """In the worker's own process: write what a child that died had left. It may have been written already."""
+
+    def interrupt(self, seconds: float) -> None:
+        """The job that this thread runs is over its soft limit: raise, if it is the task's own code that runs."""
 
     def end(self, code: int) -> None:
         """In a child that leaves, after its last job."""

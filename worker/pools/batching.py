@@ -1,0 +1,59 @@
+"""How many jobs to hand over at once: many of the quick, one of the slow and of those that nobody has seen run.
+
+Law: arithmetic on what was observed; the clock is elsewhere. A batch is a few milliseconds of work, so that whatever
+waits behind its first job waits no longer than that, and the price of handing over is shared by all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+AIM = 0.004
+"""Seconds of work in one batch."""
+MOST = 64
+_FLOOR = 20e-6
+"""No task counts for less: decoding it and storing what it returned take their time too."""
+_WEIGHT = 0.2
+_KNOWN = 4096
+"""Names that are remembered; a worker that runs more kinds of tasks than that starts to learn anew."""
+
+
+class Pace:
+    """What the tasks run here have taken lately, by name."""
+
+    __slots__ = ("_seconds", "overall")
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self.overall: float | None = None
+
+    def saw(self, task: str, seconds: float) -> None:
+        """One run. A long one counts at once, a short one little by little: surprises are dear on one side only."""
+        before = self._seconds.get(task)
+        if before is None:
+            if len(self._seconds) >= _KNOWN:
+                self._seconds.clear()
+            self._seconds[task] = seconds
+        else:
+            self._seconds[task] = seconds if seconds > 4 * before else before + _WEIGHT * (seconds - before)
+        self.overall = seconds if self.overall is None else self.overall + _WEIGHT * (seconds - self.overall)
+
+    def expects(self, task: str) -> float:
+        """Seconds that one will take; for one never seen, more than a batch may hold."""
+        return max(self._seconds.get(task, AIM), _FLOOR)
+
+    def batch(self, tasks: Iterable[str], most: int = MOST) -> int:
+        """How many of these, in this order, make a batch: at least one if there is one."""
+        count, left = 0, AIM
+        for task in tasks:
+            left -= self.expects(task)
+            if count and (left < 0 or count >= most):
+                break
+            count += 1
+        return count
+
+    def depth(self) -> int:
+        """How many jobs of the kind that is run here keep one child busy for a batch."""
+        if self.overall is None:
+            return 1
+        return max(1, min(MOST, int(AIM / max(self.overall, _FLOOR))))

@@ -1,0 +1,142 @@
+"""A child of the prefork pool, from its first breath to its last: read a batch, run its jobs, tell what they came to.
+
+Law: whatever a job does, the next one finds the child as it was, or does not find it. What a job came to is in the
+journal before the next begins, so that a child that dies costs the job it ran and no other. The parent's death is the
+end of the socket; what was given until then is done all the same, since nobody else has it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from types import FrameType
+
+from ...protocol.rules.outcome import Fate, Report
+from .base import Job, Program
+from .frames import Done, Reader, job_of, pack, report_values
+from .marks import Journal, Mark
+
+_PATIENCE = 0.005
+"""Seconds after which what is done is told, though the batch is not over."""
+_CHUNK = 1 << 18
+_UNBEGUN = Report("", Fate.DONE)
+_DEFAULT = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
+
+
+class _Stopped(Exception):
+    """The parent wants no more of this batch, or is gone."""
+
+
+class Child:
+    def __init__(self, parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> None:
+        self._parent = parent
+        self._mark = mark
+        self._journal = journal
+        self._program = program
+        self._place = place
+        self._job: Job | None = None
+        self._done: list[Done] = []
+        self._count = 0
+        self._batch = 0
+        self._told = 0.0
+        self._ppid = os.getppid()
+
+    def live(self) -> int:
+        """Until the parent hangs up. Returns the exit code."""
+        self._take_signals()
+        self._program.begin(self._place)
+        reader = Reader()
+        try:
+            while data := self._parent.recv(_CHUNK):  # the parent's death ends it, so it needs no deadline
+                for batch, jobs in reader.feed(data):
+                    self._run(batch, [job_of(values) for values in jobs])
+        except ConnectionError:
+            pass  # the parent is gone: as if it had hung up
+        self._program.end(0)
+        return 0
+
+    def _take_signals(self) -> None:
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C at a terminal goes to the whole group; the parent decides what becomes of us.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, self._overdue)
+        signal.siginterrupt(signal.SIGUSR1, False)
+
+    def _overdue(self, _signum: int, _frame: FrameType | None) -> None:
+        job = self._job
+        if job is not None and self._mark.overdue == job.number:
+            self._program.interrupt(job.soft or 0.0)
+
+    def _run(self, batch: int, jobs: Sequence[Job]) -> None:
+        self._batch = batch
+        self._told = time.monotonic()
+        try:
+            for job in jobs:
+                self._one(job)
+        except _Stopped:
+            pass
+        self._tell()
+
+    def _one(self, job: Job) -> None:
+        mark = self._mark
+        if job.held and mark.released < self._batch:
+            self._await_release()
+        began = time.monotonic()
+        mark.begin(job.number, began)
+        if mark.recalled >= self._batch:
+            # The parent may have seen our mark, and then counts on us; or not, and has given the job to another.
+            mark.finish(self._count)
+            self._done.append((job.number, -1.0, _UNBEGUN))
+            raise _Stopped
+        self._job = job
+        try:
+            report = self._program.run(job)
+        finally:
+            self._job = None
+        now = time.monotonic()
+        self._note((job.number, now - began, report))
+        self._count += 1
+        mark.finish(self._count)
+        if now - self._told > _PATIENCE:
+            self._tell()
+
+    def _note(self, done: Done) -> None:
+        self._done.append(done)
+        entry = pack(self._batch, (report_values([done]), self._program.debts()))
+        if not self._journal.add(entry):
+            self._tell()
+
+    def _tell(self) -> None:
+        done = self._done
+        if done:
+            reports = self._program.flush([report for _, _, report in done])
+            told = [(number, took, report) for (number, took, _), report in zip(done, reports, strict=True)]
+            self._mark.weigh(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+            try:
+                self._parent.sendall(pack(self._batch, report_values(told)))
+            except ConnectionError:
+                pass  # nobody is left to be told; what was to be stored is stored
+            done.clear()
+            self._journal.clear()
+        self._told = time.monotonic()
+
+    def _await_release(self) -> None:
+        """The acknowledgement is on its way to the broker: a matter of microseconds, if the parent lives."""
+        self._tell()
+        wait = 20e-6
+        while self._mark.released < self._batch:
+            if self._mark.recalled >= self._batch:
+                raise _Stopped
+            if os.getppid() != self._ppid and self._mark.released < self._batch:
+                raise _Stopped  # never acknowledged: the broker will deliver it again, so it must not run here
+            time.sleep(wait)
+            wait = min(wait * 1.5, 0.005)
+
+
+def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> int:
+    return Child(parent, mark, journal, program, place).live()

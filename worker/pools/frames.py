@@ -1,0 +1,98 @@
+"""What goes through the socket between a parent and a child: batches of jobs one way, their reports the other.
+
+Law: a frame is its length and then its content; the content is marshal's, the quickest there is for plain values, or
+pickle's where a header holds more than those (a date of AMQP's). Both ends are the same program on the same machine,
+and nobody else has the socket: what came off a broker is inside as data and is not executed by reading.
+"""
+
+from __future__ import annotations
+
+import marshal
+import pickle
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+from ...protocol.rules.outcome import Fate, Report
+from ...protocol.wire.message import Message
+from .base import Job
+
+_HEAD = struct.Struct("=IqB")
+_MARSHAL, _PICKLE = 0, 1
+_FATES = tuple(Fate)
+_FATE = [field.name for field in fields(Report)].index("fate")
+_PLACE_OF = {fate: place for place, fate in enumerate(_FATES)}
+_report_values = attrgetter(*(field.name for field in fields(Report)))
+
+Done = tuple[int, float, Report]
+"""A job's number, how long it took, what it came to. A job that is given back unbegun took -1."""
+
+
+def pack(number: int, content: Any) -> bytes:
+    """A frame. `number` is the batch's."""
+    try:
+        kind, data = _MARSHAL, marshal.dumps(content)
+    except ValueError:
+        kind, data = _PICKLE, pickle.dumps(content, pickle.HIGHEST_PROTOCOL)
+    return _HEAD.pack(len(data), number, kind) + data
+
+
+class Reader:
+    """Takes bytes as they come and gives the frames that are whole."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, Any]]:
+        self._buffer += data
+        return self._frames()
+
+    def _frames(self) -> Iterator[tuple[int, Any]]:
+        at, size = 0, len(self._buffer)
+        try:
+            while size - at >= _HEAD.size:
+                length, number, kind = _HEAD.unpack_from(self._buffer, at)
+                end = at + _HEAD.size + length
+                if end > size:
+                    break
+                data = bytes(self._buffer[at + _HEAD.size : end])
+                at = end
+                # Only our own other half writes here.
+                yield number, marshal.loads(data) if kind == _MARSHAL else pickle.loads(data)  # noqa: S301, S302
+        finally:
+            del self._buffer[:at]
+
+
+def job_values(job: Job) -> tuple[Any, ...]:
+    body, content_type, content_encoding, headers, properties = _message_values(job.message)
+    return (
+        *(job.number, job.task, job.id, body, content_type, content_encoding, headers, properties),
+        *(job.queue, job.exchange, job.routing_key, job.redelivered, job.priority, job.soft, job.hard, job.held),
+    )
+
+
+_message_values = attrgetter("body", "content_type", "content_encoding", "headers", "properties")
+
+
+def job_of(values: Sequence[Any]) -> Job:
+    number, task, task_id, body, content_type, content_encoding, headers, properties, *rest = values
+    return Job(number, task, task_id, Message(body, content_type, content_encoding, headers, properties), *rest)
+
+
+def report_values(done: Iterable[Done]) -> list[tuple[Any, ...]]:
+    packed = []
+    for number, took, report in done:
+        values = list(_report_values(report))
+        values[_FATE] = _PLACE_OF[report.fate]
+        packed.append((number, took, *values))
+    return packed
+
+
+def report_of(values: Sequence[Any]) -> Done:
+    number, took, *rest = values
+    rest[_FATE] = _FATES[rest[_FATE]]
+    return number, took, Report(*rest)

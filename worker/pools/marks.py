@@ -1,0 +1,139 @@
+"""What a parent and its children tell each other without a system call: one record of shared memory per child.
+
+Law: each field has one writer, and is eight bytes at a multiple of eight, so that it is read whole. What must be told
+in an order that both sides agree on is told through the socket; a mark is a hint that is never late by more than the
+time a processor takes to write it (`prefork` says how it lives with that).
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+_RECORD = 64
+_NUMBER = struct.Struct("=q")
+_TIME = struct.Struct("=d")
+
+# The child writes: which job it runs (0: none), since when, how many it has done, its memory.
+_RUNNING, _SINCE, _DONE, _MEMORY = 0, 8, 16, 24
+# The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue.
+_RELEASED, _RECALLED, _OVERDUE = 32, 40, 48
+
+
+class Marks:
+    """The shared memory of all places of one pool. Made before the first fork; spawned children get it by name."""
+
+    def __init__(self, places: int) -> None:
+        self._memory = mmap.mmap(-1, max(places, 1) * _RECORD)
+        self.places = places
+
+    def at(self, place: int) -> Mark:
+        return Mark(self._memory, place * _RECORD)
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+class Mark:
+    """One child's record."""
+
+    __slots__ = ("_at", "_memory")
+
+    def __init__(self, memory: mmap.mmap, at: int) -> None:
+        self._memory = memory
+        self._at = at
+
+    def clear(self) -> None:
+        self._memory[self._at : self._at + _RECORD] = bytes(_RECORD)
+
+    # --- the child's
+
+    def begin(self, number: int, at: float) -> None:
+        """The time first: who sees the number sees its time."""
+        _TIME.pack_into(self._memory, self._at + _SINCE, at)
+        _NUMBER.pack_into(self._memory, self._at + _RUNNING, number)
+
+    def finish(self, done: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _DONE, done)
+        _NUMBER.pack_into(self._memory, self._at + _RUNNING, 0)
+
+    def weigh(self, kib: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _MEMORY, kib)
+
+    @property
+    def released(self) -> int:
+        return self._read(_RELEASED)
+
+    @property
+    def recalled(self) -> int:
+        return self._read(_RECALLED)
+
+    @property
+    def overdue(self) -> int:
+        return self._read(_OVERDUE)
+
+    # --- the parent's
+
+    @property
+    def running(self) -> int:
+        return self._read(_RUNNING)
+
+    @property
+    def since(self) -> float:
+        moment: float = _TIME.unpack_from(self._memory, self._at + _SINCE)[0]
+        return moment
+
+    @property
+    def done(self) -> int:
+        return self._read(_DONE)
+
+    @property
+    def memory(self) -> int:
+        return self._read(_MEMORY)
+
+    def release(self, batch: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _RELEASED, batch)
+
+    def recall(self, batch: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _RECALLED, batch)
+
+    def overrun(self, number: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _OVERDUE, number)
+
+    def _read(self, field: int) -> int:
+        value: int = _NUMBER.unpack_from(self._memory, self._at + field)[0]
+        return value
+
+
+class Journal:
+    """What a child has done and not yet told, where it can be read when the child is dead: entries one after another.
+
+    Its first eight bytes say how much of it counts, and are written last.
+    """
+
+    __slots__ = ("_memory", "_used")
+
+    def __init__(self, size: int = 1 << 17) -> None:
+        self._memory = mmap.mmap(-1, size)
+        self._used = _NUMBER.size
+
+    def add(self, entry: bytes) -> bool:
+        """False: there is no room for it."""
+        end = self._used + len(entry)
+        if end > len(self._memory):
+            return False
+        self._memory[self._used : end] = entry
+        self._used = end
+        _NUMBER.pack_into(self._memory, 0, end)
+        return True
+
+    def clear(self) -> None:
+        self._used = _NUMBER.size
+        _NUMBER.pack_into(self._memory, 0, self._used)
+
+    def read(self) -> bytes:
+        """Everything that counts; for the one who outlived the writer."""
+        return self._memory[_NUMBER.size : max(_NUMBER.unpack_from(self._memory, 0)[0], _NUMBER.size)]
+
+    def close(self) -> None:
+        self._memory.close()
