@@ -7,6 +7,7 @@ end of the socket; what was given until then is done all the same, since nobody 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -117,10 +118,8 @@ class Child:
             reports = self._program.flush([report for _, _, report in done])
             told = [(number, took, report) for (number, took, _), report in zip(done, reports, strict=True)]
             self._mark.weigh(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-            try:
+            with contextlib.suppress(ConnectionError):  # nobody is left to be told; what was to be stored is stored
                 self._parent.sendall(pack(self._batch, report_values(told)))
-            except ConnectionError:
-                pass  # nobody is left to be told; what was to be stored is stored
             done.clear()
             self._journal.clear()
         self._told = time.monotonic()

@@ -1,0 +1,115 @@
+"""Programs for pools: what a job does is said by its task's name, what it came to by a file it appends to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from celeriac.protocol.rules.outcome import Fate, Report
+from celeriac.protocol.wire.message import Message
+from celeriac.worker.pools.base import Job
+
+
+class Overdue(Exception):
+    pass
+
+
+class Script:
+    """`task` is a verb, or a verb and a number: `sleep 0.5`. Each run is a line `number` in the ledger."""
+
+    def __init__(self, ledger: Path, *, lazy: bool = False) -> None:
+        self.ledger = ledger
+        self.lazy = lazy
+        self.left: list[bytes] = []
+        self.inside = False
+
+    def begin(self, place: int) -> None:
+        self.write(self.ledger.with_suffix(".begun"), f"{os.getpid()} {place}")
+
+    def end(self, code: int) -> None:
+        self.write(self.ledger.with_suffix(".ended"), f"{os.getpid()} {code}")
+
+    def write(self, path: Path, line: str) -> None:
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode() + b"\n")
+
+    def run(self, job: Job) -> Report:
+        began = time.monotonic()
+        self.left.append(b"%d\n" % job.number)
+        if not self.lazy:
+            self.write(self.ledger, str(job.number))
+        verb, _, amount = job.task.partition(" ")
+        try:
+            self.inside = True
+            result = getattr(self, verb)(float(amount or 0))
+        except Overdue as problem:
+            return Report("FAILURE", Fate.FAILED, time.monotonic() - began, error=str(problem))
+        finally:
+            self.inside = False
+        return Report("SUCCESS", Fate.DONE, time.monotonic() - began, result=str(result))
+
+    async def run_async(self, job: Job) -> Report:
+        verb, _, amount = job.task.partition(" ")
+        self.write(self.ledger, str(job.number))
+        if verb == "sleep":
+            await asyncio.sleep(float(amount))
+        return Report("SUCCESS", Fate.DONE, result=job.message.body.decode())
+
+    def debts(self) -> bytes | None:
+        return self.left[-1] if self.lazy else None
+
+    def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
+        if self.lazy:
+            self.pay(b"".join(self.left))
+        self.left.clear()
+        return reports
+
+    def pay(self, debts: bytes) -> None:
+        for line in debts.decode().split():
+            self.write(self.ledger, line)
+
+    def interrupt(self, seconds: float) -> None:
+        if self.inside:
+            raise Overdue(f"over {seconds}")
+
+    # --- what a job can do
+
+    def nothing(self, _: float) -> str:
+        return "done"
+
+    def pid(self, _: float) -> str:
+        return str(os.getpid())
+
+    def sleep(self, seconds: float) -> str:
+        time.sleep(seconds)
+        return "slept"
+
+    def stubborn(self, seconds: float) -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(Overdue):
+                time.sleep(0.01)
+        return "stubborn"
+
+    def leave(self, code: float) -> str:
+        os._exit(int(code))
+
+    def die(self, number: float) -> str:
+        os.kill(os.getpid(), int(number) or signal.SIGKILL)
+        return "never"
+
+    def fork(self, _: float) -> str:
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(3)
+            os._exit(0)
+        return str(pid)
+
+
+def job(number: int, task: str = "nothing", **more: object) -> Job:
+    return Job(number, task, f"id-{number}", Message(b"[]", "application/json", "utf-8", {"task": task}, {}), **more)  # type: ignore[arg-type]

@@ -1,0 +1,263 @@
+"""The prefork pool with real children: what is lost, what comes back, and that nothing runs twice."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from celeriac.worker.pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Returned
+from celeriac.worker.pools.prefork import Prefork
+from tests.worker.pools.programs import Script, job
+
+
+class Pool:
+    """A pool and the loop that drives it."""
+
+    def __init__(self, pool: Prefork) -> None:
+        self.pool = pool
+        self.seen: list[Happening] = []
+
+    def until(self, done: Callable[[], bool], seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            again = self.pool.tend(time.monotonic())
+            wait = min(max(again - time.monotonic(), 0), end - time.monotonic())
+            assert wait >= 0, self.seen[-5:]
+            select.select([self.pool.fileno()], [], [], wait)
+            self.seen += self.pool.collect()
+
+    def settled(self) -> int:
+        return len(self.of(Ended)) + len(self.of(Lost)) + len(self.of(Returned))
+
+    def run(self, *jobs: Job) -> None:
+        target = self.settled() + len(jobs)
+        self.pool.submit(jobs)
+        self.until(lambda: self.settled() >= target)
+
+    def of(self, kind: type) -> dict[int, Happening]:
+        return {event.number: event for event in self.seen if isinstance(event, kind)}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def started(ledger: Path) -> Iterator[Callable[..., Pool]]:
+    pools: list[Prefork] = []
+
+    def start(size: int = 2, *, lazy: bool = False, **options: int) -> Pool:
+        pool = Prefork(Script(ledger, lazy=lazy), size, **options)
+        pools.append(pool)
+        pool.start()
+        return Pool(pool)
+
+    yield start
+    for pool in pools:
+        pool.close(0.1)
+
+
+def runs(ledger: Path) -> Counter[int]:
+    return Counter(map(int, ledger.read_text().split())) if ledger.exists() else Counter()
+
+
+def test_runs_every_job_once(started: Callable[..., Pool], ledger: Path) -> None:
+    pool = started()
+    pool.run(*map(job, range(1, 501)))
+    assert runs(ledger) == Counter(range(1, 501))
+    assert len(pool.of(Begun)) == len(pool.of(Ended)) == 500
+
+
+def test_a_lazy_program_is_flushed_before_reports_leave(started: Callable[..., Pool], ledger: Path) -> None:
+    pool = started(lazy=True)
+    pool.run(*map(job, range(1, 301)))
+    assert runs(ledger) == Counter(range(1, 301))
+
+
+@pytest.mark.parametrize(
+    ("how", "why"), [("leave 3", "exitcode 3"), ("die 9", "signal 9 (SIGKILL)"), ("die 11", "signal 11")]
+)
+def test_a_death_costs_one_job(started: Callable[..., Pool], ledger: Path, how: str, why: str) -> None:
+    """Also when what ran before it in its batch is not told yet."""
+    pool = started(lazy=True)
+    pool.run(*map(job, range(1, 201)))  # now `nothing` is known to be quick, and goes in batches
+    for start in range(1000, 2000, 100):
+        killer = start + 50
+        pool.pool._pace.saw(how, 1e-5)
+        pool.run(*(job(number, how if number == killer else "nothing") for number in range(start, start + 100)))
+        assert killer in pool.of(Lost)
+    assert all(str(lost.why).startswith(why) for lost in pool.of(Lost).values())  # type: ignore[attr-defined]
+    assert len(pool.of(Lost)) == 10
+    counts = runs(ledger)
+    done = [number for number in [*range(1, 201), *range(1000, 2000)] if number % 100 != 50 or number < 1000]
+    assert {number: counts[number] for number in done if counts[number] < 1} == {}
+
+
+def test_children_killed_at_any_moment(started: Callable[..., Pool], ledger: Path) -> None:
+    """kill -9 while quick jobs run: every job ends once, and none that ended runs again."""
+    pool = started()
+    for kill in range(25):
+        end = 150 * (kill + 1)
+        pool.pool.submit([job(number) for number in range(150 * kill + 1, end + 1)])
+        pool.until(lambda kill=kill: pool.settled() > 150 * kill + kill)
+        os.kill(list(pool.pool._children)[kill % 2], signal.SIGKILL)
+        pool.until(lambda end=end: pool.settled() >= end)
+    assert len(pool.of(Ended)) + len(pool.of(Lost)) == 150 * 25
+    counts = runs(ledger)
+    twice = [n for n, count in counts.items() if count > 1]
+    assert not twice
+    assert set(pool.of(Ended)) <= set(counts)
+
+
+def test_soft_limit_raises_in_the_task(started: Callable[..., Pool]) -> None:
+    pool = started()
+    pool.run(job(1, "sleep 5", soft=0.2), job(2, "sleep 0.01", soft=0.2))
+    ended = pool.of(Ended)
+    assert ended[1].report.state == "FAILURE"  # type: ignore[attr-defined]
+    assert ended[1].report.runtime < 1.5  # type: ignore[attr-defined]
+    assert ended[2].report.state == "SUCCESS"  # type: ignore[attr-defined]
+    assert list(pool.of(Overdue)) == [1]
+
+
+def test_hard_limit_ends_the_child(started: Callable[..., Pool]) -> None:
+    pool = started()
+    pool.run(job(1, "stubborn 30", soft=0.1, hard=0.3), job(2))
+    lost = pool.of(Lost)[1]
+    assert lost == Lost(1, "signal 9 (SIGKILL)", True, 0.3, None)
+    pool.run(job(3))
+    assert 3 in pool.of(Ended)
+
+
+def test_kill_ends_the_job_it_names(started: Callable[..., Pool]) -> None:
+    pool = started()
+    pool.pool.submit([job(1, "sleep 30")])
+    pool.until(lambda: any(member["running"] == 1 for member in pool.pool.members()))
+    assert not pool.pool.kill(2, signal.SIGTERM)
+    assert pool.pool.kill(1, signal.SIGTERM)
+    pool.until(lambda: 1 in pool.of(Lost))
+    assert pool.of(Lost)[1] == Lost(1, "signal 15 (SIGTERM)", True, None, signal.SIGTERM)
+
+
+def test_a_held_job_waits_for_its_release(started: Callable[..., Pool], ledger: Path) -> None:
+    pool = started(1)
+    pool.pool.submit([job(1, held=True), job(2, held=True)])
+    pool.until(lambda: 1 in pool.of(Begun))
+    time.sleep(0.1)
+    assert not runs(ledger)
+    pool.pool.release([1])
+    pool.until(lambda: 1 in pool.of(Ended))
+    pool.until(lambda: 2 in pool.of(Begun))
+    time.sleep(0.05)
+    assert 2 not in runs(ledger)
+    pool.pool.release([2])
+    pool.until(lambda: 2 in pool.of(Ended))
+
+
+def test_no_quick_job_waits_behind_a_slow_one(started: Callable[..., Pool]) -> None:
+    pool = started(2)
+    for name in ("nothing", "sleep 1.5"):
+        pool.pool._pace.saw(name, 1e-5)
+    began = time.monotonic()
+    pool.pool.submit([job(1, "sleep 1.5"), *map(job, range(2, 40))])
+    pool.until(lambda: len(pool.of(Ended)) == 38)
+    assert time.monotonic() - began < 1.0
+    pool.until(lambda: 1 in pool.of(Ended))
+
+
+def test_jobs_taken_back_run_once(started: Callable[..., Pool], ledger: Path) -> None:
+    pool = started(2)
+    total = 0
+    for round_ in range(30):
+        for name in ("nothing", "sleep 0.03"):
+            pool.pool._pace.saw(name, 1e-5)
+            pool.pool._pace._seconds[name] = 1e-5
+        base = round_ * 100
+        pool.run(*(job(base + place, "sleep 0.03" if place == 3 else "nothing") for place in range(1, 61)))
+        total += 60
+    assert runs(ledger) == Counter({round_ * 100 + place: 1 for round_ in range(30) for place in range(1, 61)})
+
+
+def test_recall_gives_back_what_nobody_has(started: Callable[..., Pool], ledger: Path) -> None:
+    pool = started(1)
+    pool.pool.submit([job(1, "sleep 0.3"), *(job(n, "sleep 0.2") for n in range(2, 6))])
+    pool.pool.recall([3])
+    pool.pool.recall()
+    pool.until(lambda: 1 in pool.of(Ended))
+    assert set(pool.of(Returned)) == {2, 3, 4, 5}
+    assert set(runs(ledger)) == {1}
+
+
+def test_children_are_replaced_after_their_share(started: Callable[..., Pool]) -> None:
+    pool = started(1, max_tasks=3)
+    pool.run(*(job(number, "pid") for number in range(1, 10)))
+    pids = Counter(ended.report.result for ended in pool.of(Ended).values())  # type: ignore[attr-defined]
+    assert max(pids.values()) <= 3
+
+
+def test_resize_and_restart(started: Callable[..., Pool]) -> None:
+    pool = started(1)
+    pool.pool.resize(3)
+    assert len(pool.pool.members()) == 3
+    pool.run(*(job(number, "sleep 0.05") for number in range(1, 7)))
+    before = set(pool.pool._children)
+    pool.pool.resize(1)
+    pool.until(lambda: len(pool.pool.members()) == 1)
+    pool.pool.restart()
+    pool.until(lambda: not before & set(pool.pool._children))
+    pool.run(job(10))
+
+
+def test_a_task_may_have_children_of_its_own(started: Callable[..., Pool]) -> None:
+    """They hold the child's socket: its death is noticed all the same."""
+    pool = started(1)
+    pool.run(job(1, "fork"))
+    grandchild = int(pool.of(Ended)[1].report.result)  # type: ignore[attr-defined]
+    os.kill(next(iter(pool.pool._children)), signal.SIGKILL)
+    pool.run(job(2))
+    os.kill(grandchild, signal.SIGKILL)
+
+
+def test_large_messages_do_not_block_the_parent(started: Callable[..., Pool]) -> None:
+    pool = started(2)
+    big = job(1)
+    big.message.headers["blob"] = "x" * 8_000_000
+    began = time.monotonic()
+    pool.pool.submit([job(2, "sleep 0.3"), job(3, "sleep 0.3"), big])
+    assert time.monotonic() - began < 0.2
+    pool.until(lambda: 1 in pool.of(Ended))
+
+
+def test_close_waits_and_then_ends(started: Callable[..., Pool]) -> None:
+    pool = started(2)
+    pool.pool.submit([job(1, "sleep 0.2"), job(2, "sleep 60"), job(3)])
+    pool.pool.close(0.6)
+    pool.seen += pool.pool.collect()
+    assert (set(pool.of(Ended)), set(pool.of(Lost)), set(pool.of(Returned))) == ({1}, {2}, {3})
+    assert not pool.pool.members()
+
+
+def test_orphans_do_what_they_were_given_and_leave(tmp_path: Path) -> None:
+    """The parent is killed: a released job is done, one that is held is not begun."""
+    ledger = tmp_path / "ledger"
+    pid = os.fork()
+    if pid == 0:
+        pool = Prefork(Script(ledger), 2)
+        pool.start()
+        pool.submit([job(1, "sleep 0.4"), job(2, "nothing", held=True)])
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    ended = ledger.with_suffix(".ended")
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and (not ended.exists() or len(ended.read_text().split()) < 4):
+        time.sleep(0.02)
+    assert set(runs(ledger)) == {1}
+    assert len(ended.read_text().splitlines()) == 2

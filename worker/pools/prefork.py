@@ -1,0 +1,603 @@
+"""The prefork pool: child processes over socketpairs, fed with small batches; a child's death costs one job.
+
+Law: the parent never waits for a child. It hands jobs over, reads what came back, and judges a dead child by its mark
+and its journal: what the journal holds is done, the job under the mark is lost, the rest goes to the others.
+
+Taking back jobs from a living child (it runs something slow, and another is idle): the parent marks the batch as
+recalled, waits a moment longer than a processor may keep a store to itself, and reads which job is running. The child
+looks at the recall after it has marked a job as running; if it finds one, it gives that job back by its socket. So each
+job has one owner, and a job that the parent saw as running stays the child's until the child says otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
+from .batching import AIM, MOST, Pace
+from .child import live
+from .frames import Reader, job_values, pack, report_of
+from .marks import Journal, Mark, Marks
+
+_CHUNK = 1 << 18
+_SETTLING = 0.002
+"""Seconds after a recall until a child's mark can be believed."""
+_FROZEN = 60.0
+"""A child that has a job and has not begun it for so long is not there any more, whatever the system says."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_IDLE_TEND = 1.0
+_NONE: tuple[int, Job | None] = (0, None)
+_log = logging.getLogger("celery.concurrency.prefork")
+
+
+@dataclass(eq=False)
+class Child:
+    """One process as the parent sees it. `given` are its jobs in order, by number, each with its batch."""
+
+    place: int
+    pid: int
+    socket: socket.socket
+    mark: Mark
+    journal: Journal
+    watch: int
+    born: float
+    reader: Reader = field(default_factory=Reader)
+    out: bytearray = field(default_factory=bytearray)
+    given: OrderedDict[int, tuple[int, Job]] = field(default_factory=OrderedDict)
+    holds: OrderedDict[int, set[int]] = field(default_factory=OrderedDict)
+    handed: float = 0.0
+    recalled: tuple[int, float] | None = None
+    told_overdue: int = 0
+    ended_by: tuple[int, int | None, float | None] | None = None
+    leaving: bool = False
+    told: int = 0
+    """How many jobs it has told of; its mark says how many it has done."""
+
+
+class Prefork:
+    """See `base.Pool`. `recycle` are `worker_max_tasks_per_child` and `worker_max_memory_per_child` (KiB)."""
+
+    can = frozenset({"soft", "hard", "kill", "resize", "processes"})
+
+    def __init__(
+        self,
+        program: Program,
+        size: int,
+        *,
+        max_tasks: int | None = None,
+        max_memory: int | None = None,
+        on_fork: Callable[[], None] = lambda: None,
+        places: int = 1024,
+    ) -> None:
+        self.size = size
+        self._program = program
+        self._max_tasks = max_tasks
+        self._max_memory = max_memory
+        self._on_fork = on_fork
+        self._marks = Marks(max(places, size))
+        self._free_places = deque(range(self._marks.places))
+        self._children: dict[int, Child] = {}
+        self._selector = selectors.DefaultSelector()
+        self._waiting: deque[Job] = deque()
+        self._said: set[int] = set()
+        self._free: set[int] = set()
+        self._pace = Pace()
+        self._batch = 0
+        self._happened: list[Happening] = []
+        self._pause = _FIRST_PAUSE
+        self._not_before = 0.0
+        self._closing = False
+
+    # --- the contract
+
+    def start(self) -> None:
+        # What is alive now stays shared with the children: the collector must not touch, and thereby copy, it.
+        gc.collect()
+        gc.freeze()
+        self._staff(time.monotonic())
+
+    def room(self) -> int:
+        depth = self._pace.depth()
+        most = sum(max(0, depth - len(child.given)) for child in self._children.values() if not child.leaving)
+        return max(0, most - len(self._waiting))
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._waiting.extend(jobs)
+        self._hand_out()
+
+    def release(self, numbers: Sequence[int]) -> None:
+        released = set(numbers)
+        self._free |= released & self._said
+        for child in self._children.values():
+            if not child.holds:
+                continue
+            for held in child.holds.values():
+                held.difference_update(released)
+            self._let_go(child)
+
+    def recall(self, numbers: Sequence[int] | None = None) -> None:
+        wanted = None if numbers is None else set(numbers)
+        kept = deque[Job]()
+        for job in self._waiting:
+            if wanted is None or job.number in wanted:
+                self._return(job)
+            else:
+                kept.append(job)
+        self._waiting = kept
+
+    def collect(self) -> list[Happening]:
+        for key, events in self._selector.select(0):
+            child: Child
+            child, what = key.data
+            if what == "watch":
+                self._gone(child)
+            elif self._children.get(child.pid) is child:
+                if events & selectors.EVENT_WRITE:
+                    self._write(child)
+                if events & selectors.EVENT_READ:
+                    self._read(child)
+        if self._waiting:
+            self._hand_out()
+        happened, self._happened = self._happened, []
+        return happened
+
+    def fileno(self) -> int:
+        return self._selector.fileno()
+
+    def tend(self, now: float) -> float:
+        again = now + _IDLE_TEND
+        for child in list(self._children.values()):
+            if not child.watch:
+                self._look_after(child)
+            again = min(again, self._limits(child, now), self._unstick(child, now))
+        if not self._closing:
+            again = min(again, self._staff(now))
+        if self._waiting:
+            self._hand_out()
+        return again
+
+    def kill(self, number: int, signal: int) -> bool:
+        for child in self._children.values():
+            if child.mark.running == number and number in child.given:
+                child.ended_by = (number, signal, None)
+                _signal(child.pid, signal)
+                return True
+        return False
+
+    def resize(self, size: int) -> None:
+        self.size = max(size, 0)
+        surplus = [child for child in self._children.values() if not child.leaving]
+        surplus.sort(key=lambda child: len(child.given))
+        for child in surplus[: max(0, len(surplus) - self.size)]:
+            self._leave(child)
+        if not self._closing:
+            self._staff(time.monotonic())
+
+    def restart(self) -> None:
+        for child in list(self._children.values()):
+            self._leave(child)
+        self._staff(time.monotonic())
+
+    def members(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            {
+                "place": child.place,
+                "pid": child.pid,
+                "done": child.mark.done,
+                "running": child.mark.running or None,
+                "waiting": len(child.given),
+                "memory": child.mark.memory,
+            }
+            for child in self._children.values()
+        ]
+
+    def close(self, timeout: float) -> None:
+        self._closing = True
+        self.recall()
+        for child in list(self._children.values()):
+            self._leave(child)
+        end = time.monotonic() + timeout
+        happened: list[Happening] = []
+        while self._children:
+            left = end - time.monotonic()
+            if left <= 0:
+                self._end_all()
+            self._selector.select(min(max(left, 0.0), 0.1))
+            happened += self.collect()
+            self.tend(time.monotonic())
+            for job in self._waiting:
+                self._return(job)
+            self._waiting.clear()
+        self._happened = happened + self._happened
+
+    # --- children
+
+    def _staff(self, now: float) -> float:
+        """As many children as there should be; not again and again at once where they die as they are born."""
+        missing = self.size - sum(not child.leaving for child in self._children.values())
+        if missing <= 0:
+            return now + _IDLE_TEND
+        if now < self._not_before:
+            return self._not_before
+        for _ in range(missing):
+            self._fork(now)
+        return now + _IDLE_TEND
+
+    def _fork(self, now: float) -> None:
+        ours, theirs = socket.socketpair()
+        place = self._free_places.popleft()
+        mark, journal = self._marks.at(place), Journal()
+        mark.clear()
+        journal.clear()
+        self._on_fork()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            self._be_child(theirs, mark, journal, place)
+        theirs.close()
+        ours.setblocking(False)
+        child = Child(place, pid, ours, mark, journal, _watch(pid), now)
+        self._children[pid] = child
+        self._selector.register(ours, selectors.EVENT_READ, (child, "socket"))
+        if child.watch:
+            self._selector.register(child.watch, selectors.EVENT_READ, (child, "watch"))
+
+    def _be_child(self, parent: socket.socket, mark: Mark, journal: Journal, place: int) -> None:
+        """Never returns."""
+        code = 1
+        try:
+            for other in self._children.values():
+                other.socket.close()
+                if other.watch:
+                    os.close(other.watch)
+            self._selector.close()
+            code = live(parent, mark, journal, self._program, place)
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+        except BaseException:  # noqa: BLE001 - the last frame of this process: say why, and go
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _leave(self, child: Child) -> None:
+        """It gets no more jobs, and goes when it has done those it has."""
+        child.leaving = True
+        if not child.given and not child.out:
+            _hang_up(child)
+
+    def _end_all(self) -> None:
+        for child in self._children.values():
+            _signal(child.pid, signal.SIGKILL)
+
+    def _recycle(self, child: Child) -> None:
+        """Let it go when it has done its share, or has grown too big."""
+        if not child.leaving and (
+            self._share(child) <= 0 or (self._max_memory and child.mark.memory > self._max_memory)
+        ):
+            self._leave(child)
+
+    def _share(self, child: Child) -> int:
+        """How many jobs more it may be given in its life."""
+        return self._max_tasks - child.told - len(child.given) if self._max_tasks else sys.maxsize
+
+    # --- handing over
+
+    def _hand_out(self) -> None:
+        if not self._waiting:
+            return
+        idle = [child for child in self._children.values() if not child.given and not child.leaving]
+        while idle and self._waiting:
+            share = -(-len(self._waiting) // len(idle))
+            child = idle.pop()
+            self._give(child, self._next(child, share))
+        if self._waiting:
+            self._hand_ahead()
+
+    def _hand_ahead(self) -> None:
+        """A second batch for who is busy with quick jobs, so that it finds one when it is done."""
+        for child in self._children.values():
+            if not self._waiting:
+                return
+            if child.leaving or self._share(child) <= 0 or len(self._batches(child)) > 1:
+                continue
+            expected = sum(self._pace.expects(job.task) for _, job in child.given.values())
+            if expected + self._pace.expects(self._waiting[0].task) < AIM:
+                self._give(child, self._next(child, len(self._waiting)))
+
+    def _batches(self, child: Child) -> set[int]:
+        return {batch for batch, _ in child.given.values()}
+
+    def _next(self, child: Child, most: int) -> list[Job]:
+        count = self._pace.batch((job.task for job in self._waiting), min(MOST, most, self._share(child)))
+        return [self._waiting.popleft() for _ in range(count)]
+
+    def _give(self, child: Child, jobs: Sequence[Job]) -> None:
+        self._batch += 1
+        batch, now = self._batch, time.time()
+        held = set()
+        for job in jobs:
+            child.given[job.number] = (batch, job)
+            if job.number not in self._said:
+                self._said.add(job.number)
+                self._happened.append(Begun(job.number, child.pid, now))
+            if job.held and job.number not in self._free:
+                held.add(job.number)
+        child.holds[batch] = held
+        child.handed = time.monotonic()
+        self._let_go(child)
+        child.out += pack(batch, [job_values(job) for job in jobs])
+        self._write(child)
+
+    def _let_go(self, child: Child) -> None:
+        """Tell the child how far its batches are released: up to the first that still waits for one."""
+        last = 0
+        for batch in list(child.holds):
+            if child.holds[batch]:
+                break
+            last = batch
+            del child.holds[batch]
+        if last:
+            child.mark.release(last)
+
+    def _write(self, child: Child) -> None:
+        try:
+            while child.out:
+                sent = child.socket.send(child.out[:_CHUNK])
+                del child.out[:sent]
+        except BlockingIOError:
+            self._selector.modify(child.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, (child, "socket"))
+            return
+        except OSError:
+            child.out.clear()  # it is gone, which its watch will tell
+        if self._selector.get_key(child.socket).events & selectors.EVENT_WRITE:
+            self._selector.modify(child.socket, selectors.EVENT_READ, (child, "socket"))
+
+    # --- what comes back
+
+    def _read(self, child: Child) -> None:
+        try:
+            data = child.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone(child)
+            return
+        self._hear(child, data)
+        if not child.given:
+            self._recycle(child)
+            if child.leaving and not self._closing:
+                self._staff(time.monotonic())
+        if child.leaving and not child.given:
+            _hang_up(child)
+
+    def _hear(self, child: Child, data: bytes) -> None:
+        for batch, reports in child.reader.feed(data):
+            for values in reports:
+                self._done(child, batch, values)
+
+    def _done(self, child: Child, batch: int, values: Sequence[Any]) -> None:
+        number, took, report = report_of(values)
+        if took >= 0:
+            child.told += 1
+        own, job = child.given.get(number, _NONE)
+        if own != batch or job is None:
+            return  # taken back before, by its mark; it may even be here again, in a later batch
+        del child.given[number]
+        if took < 0:
+            self._waiting.appendleft(job)
+            return
+        self._pause = _FIRST_PAUSE
+        self._pace.saw(job.task, took)
+        self._forget(number)
+        child.handed = time.monotonic()
+        self._happened.append(Ended(number, report))
+
+    def _forget(self, number: int) -> None:
+        self._said.discard(number)
+        self._free.discard(number)
+
+    def _return(self, job: Job) -> None:
+        self._forget(job.number)
+        self._happened.append(Returned(job.number))
+
+    # --- death
+
+    def _gone(self, child: Child) -> None:
+        """Its process has ended, or its socket has: either way it is nobody's any more."""
+        if self._children.get(child.pid) is not child:
+            return
+        self._drain(child)
+        status = _reap(child.pid)
+        del self._children[child.pid]
+        self._selector.unregister(child.socket)
+        child.socket.close()
+        if child.watch:
+            self._selector.unregister(child.watch)
+            os.close(child.watch)
+        self._inherit(child)
+        running = child.mark.running
+        early = not child.mark.done and not running and not child.leaving
+        entry = child.given.pop(running, None)
+        if entry is not None:
+            self._forget(running)
+            self._happened.append(_loss(child, running, status))
+        self._waiting.extendleft(job for _, job in reversed(child.given.values()))
+        child.given.clear()
+        child.journal.close()
+        self._free_places.append(child.place)
+        if status and entry is None and child.ended_by is None:
+            _log.error(
+                "Child process %s died between tasks: %s. Its place is taken by a new one.", child.pid, _why(status)
+            )
+        if early and status:
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        if not self._closing:
+            self._staff(time.monotonic())
+
+    def _drain(self, child: Child) -> None:
+        """What it had written before it went."""
+        try:
+            while data := child.socket.recv(_CHUNK):
+                self._hear(child, data)
+        except OSError:
+            pass
+
+    def _inherit(self, child: Child) -> None:
+        """What it had done and not told."""
+        for batch, (reports, debts) in Reader().feed(child.journal.read()):
+            for values in reports:
+                if values[0] in child.given:
+                    if debts:
+                        self._program.pay(debts)
+                    self._done(child, batch, values)
+
+    def _look_after(self, child: Child) -> None:
+        """Where the system has no descriptor for a process."""
+        try:
+            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            ended = True
+        if ended:
+            self._gone(child)
+
+    # --- limits, and children that do not move
+
+    def _limits(self, child: Child, now: float) -> float:
+        """When to look at its limits again."""
+        running = child.mark.running
+        entry = child.given.get(running)
+        soonest = min(
+            (limit for _, job in child.given.values() for limit in (job.soft, job.hard) if limit), default=_IDLE_TEND
+        )
+        if entry is None:
+            return now + soonest
+        _, job = entry
+        since = child.mark.since
+        if child.mark.running != running:
+            return now  # it has just gone on to the next
+        ran = now - since
+        if job.hard and ran >= job.hard:
+            if child.ended_by is None:
+                child.ended_by = (running, None, job.hard)
+                _signal(child.pid, signal.SIGKILL)
+            return now + _IDLE_TEND
+        if job.soft and ran >= job.soft and child.told_overdue != running:
+            child.told_overdue = running
+            child.mark.overrun(running)
+            self._happened.append(Overdue(running, job.soft))
+            _signal(child.pid, signal.SIGUSR1)
+        waits = [limit - ran for limit in (job.soft, job.hard) if limit and limit > ran]
+        return now + min([*waits, _IDLE_TEND])
+
+    def _unstick(self, child: Child, now: float) -> float:
+        """Take back what waits behind a slow job while another child is idle; end a child that does not begin."""
+        if not child.given:
+            return now + _IDLE_TEND
+        if child.recalled is not None:
+            batch, at = child.recalled
+            if now < at + _SETTLING:
+                return at + _SETTLING
+            child.recalled = None
+            self._take_back(child, batch)
+            return now + _IDLE_TEND
+        running = child.mark.running
+        if not running and now - child.handed > _FROZEN and now - child.born > _FROZEN:
+            _signal(child.pid, signal.SIGKILL)
+        if len(child.given) > 1 and self._idle():
+            slow = running in child.given and now - child.mark.since > 0.02  # noqa: PLR2004 - five batches' worth
+            if slow:
+                child.recalled = (self._batch, now)
+                child.mark.recall(self._batch)
+                return now + _SETTLING
+            return now + 0.02
+        return now + (0.02 if len(child.given) > 1 else _IDLE_TEND)
+
+    def _idle(self) -> bool:
+        return any(not child.given and not child.leaving for child in self._children.values())
+
+    def _take_back(self, child: Child, batch: int) -> None:
+        """Jobs are run in order, so what it has done and not told are the first of those it was given."""
+        running = child.mark.running
+        finished = child.mark.done - child.told
+        back = [
+            job
+            for place, (own, job) in enumerate(child.given.values())
+            if place >= finished and own <= batch and job.number != running
+        ]
+        for job in reversed(back):
+            del child.given[job.number]
+            self._waiting.appendleft(job)
+
+
+def _loss(child: Child, number: int, status: int) -> Lost:
+    limit = sent = None
+    if child.ended_by is not None and child.ended_by[0] == number:
+        _, sent, limit = child.ended_by
+    return Lost(number, _why(status), True, limit, sent)
+
+
+def _why(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = "unknown"
+        return f"signal {number} ({name})"
+    return f"exitcode {os.WEXITSTATUS(status)}"
+
+
+def _watch(pid: int) -> int:
+    """A descriptor that is readable when the process has ended; 0 where the system has none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return 0
+
+
+def _reap(pid: int) -> int:
+    """How it ended. One that lives on without its socket is of no use to anybody."""
+    for pause in (0.0, 0.001, 0.01, 0.05):
+        time.sleep(pause)
+        try:
+            reaped, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return 0  # somebody else waited for it: a task's own SIGCHLD handler
+        if reaped:
+            return status
+    _signal(pid, signal.SIGKILL)
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return 0
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _hang_up(child: Child) -> None:
+    with contextlib.suppress(OSError):
+        child.socket.shutdown(socket.SHUT_WR)
