@@ -68,19 +68,16 @@ class Reader:
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
-    body, content_type, content_encoding, headers, properties = _message_values(job.message)
-    return (
-        *(job.number, job.task, job.id, body, content_type, content_encoding, headers, properties),
-        *(job.queue, job.exchange, job.routing_key, job.redelivered, job.priority, job.soft, job.hard, job.held),
-    )
+    return (*_message_values(job.message), *job[:_MESSAGE], *job[_MESSAGE + 1 :])
 
 
+_MESSAGE = Job._fields.index("message")
 _message_values = attrgetter("body", "content_type", "content_encoding", "headers", "properties")
 
 
 def job_of(values: Sequence[Any]) -> Job:
-    number, task, task_id, body, content_type, content_encoding, headers, properties, *rest = values
-    return Job(number, task, task_id, Message(body, content_type, content_encoding, headers, properties), *rest)
+    number, task, task_id, *rest = values[5:]
+    return Job(number, task, task_id, Message(*values[:5]), *rest)
 
 
 def report_values(done: Iterable[Done]) -> list[tuple[Any, ...]]:
