@@ -51,11 +51,11 @@ class RouteMap:
     a `*`, as in Celery: `feed.tasks.?` is a name.
     """
 
-    __slots__ = ("_names", "_patterns")
+    __slots__ = ("names", "patterns")
 
     def __init__(self, pairs: Mapping[Any, Target] | Iterable[tuple[Any, Target]]) -> None:
-        self._names: dict[str, Target] = {}
-        self._patterns: list[tuple[re.Pattern[str], Target]] = []
+        self.names: dict[str, Target] = {}
+        self.patterns: list[tuple[re.Pattern[str], Target]] = []
         for pair in pairs.items() if isinstance(pairs, Mapping) else pairs:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 (a pair is two)
                 raise BadCall(f"task_routes: expected pairs of a name and a target, got {shown(pair)}")
@@ -65,19 +65,19 @@ class RouteMap:
         if not isinstance(target, (str, Mapping)):
             raise BadCall(f"task_routes: {key!r}: expected a queue name or a mapping of options, got {shown(target)}")
         if isinstance(key, re.Pattern):
-            self._patterns.append((key, target))
+            self.patterns.append((key, target))
         elif not isinstance(key, str):
             raise BadCall(f"task_routes: expected a task name, a glob or a compiled pattern, got {shown(key)}")
         elif "*" in key:
-            self._patterns.append((re.compile(translate(key)), target))
+            self.patterns.append((re.compile(translate(key)), target))
         else:
-            self._names[key] = target
+            self.names[key] = target
 
     def __call__(self, name: str, *_args: Any, **_kwargs: Any) -> Target | None:
-        target = self._names.get(name)
+        target = self.names.get(name)
         if target is not None:
             return target
-        return next((target for pattern, target in self._patterns if pattern.match(name)), None)
+        return next((target for pattern, target in self.patterns if pattern.match(name)), None)
 
 
 def read_routes(setting: Any) -> tuple[RouteRule, ...]:

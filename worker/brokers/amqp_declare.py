@@ -128,6 +128,8 @@ def parked_in(exchange: str, routing_key: str) -> bool:
 
 
 def declarations(queue: Queue) -> topology.Topology:
+    if not queue.name:
+        return (_exchange(queue),)
     made = topology.Queue(
         queue.name,
         durable=queue.durable,

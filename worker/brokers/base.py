@@ -21,6 +21,7 @@ class Queue:
     """A queue and its one binding, as a broker declares them. Times are seconds.
 
     `routing_key` and `exchange` empty: bound to nothing, reached through the anonymous exchange by its name alone.
+    `name` empty: no queue, its exchange alone; for declaring, not for listening.
     """
 
     name: str

@@ -91,6 +91,8 @@ class KombuBroker:
             self._declare_exchange(
                 queue.exchange, queue.exchange_type, durable=queue.exchange_durable, gone=queue.exchange_auto_delete
             )
+        if not queue.name:
+            return
         self._channel.queue_declare(
             queue=queue.name,
             durable=queue.durable,

@@ -186,7 +186,8 @@ class MemoryBroker:
     def declare(self, queues: Sequence[Queue]) -> None:
         with self._store.lock:
             for queue in queues:
-                self._store.declare(queue)
+                if queue.name:
+                    self._store.declare(queue)
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         with self._store.lock:

@@ -14,21 +14,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from ...protocol.errors import BadCall
-from .base import Broker
 
 LIMIT = 10  # kombu's `broker_pool_limit`
 
 
-class Pool:
+class Lent(Protocol):
+    """A broker, or what somebody keeps with one."""
+
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Lent)
+
+
+class Pool(Generic[T]):
     """At most `limit` brokers of one kind; None: as many as are asked for, 0: nothing is kept.
 
     `connect` makes one. `wait` is how long a thread waits for its turn.
     """
 
-    def __init__(self, connect: Callable[[], Broker], limit: int | None = LIMIT, wait: float = 4.0) -> None:
+    def __init__(self, connect: Callable[[], T], limit: int | None = LIMIT, wait: float = 4.0) -> None:
         if limit is not None and limit < 0:
             raise BadCall(f"a pool keeps 0 brokers or more, or any number (None), not {limit}")
         self._connect = connect
@@ -41,12 +49,12 @@ class Pool:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._turn = threading.Condition(threading.Lock())
-        self._idle: list[Broker] = []
+        self._idle: list[T] = []
         self._lent = 0
         self._closed = False
 
     @contextmanager
-    def lend(self) -> Iterator[Broker]:
+    def lend(self) -> Iterator[T]:
         """A broker for this thread and as long as the block lasts."""
         broker = self._take()
         pid, sound = self._pid, False
@@ -60,7 +68,7 @@ class Pool:
             if pid == os.getpid():
                 self._give_back(broker, sound=sound)
 
-    def _take(self) -> Broker:
+    def _take(self) -> T:
         if self._pid != os.getpid():
             self._leave_to_parent()
         with self._turn:
@@ -91,7 +99,7 @@ class Pool:
                     "raise broker_pool_limit, or look for what holds them"
                 )
 
-    def _give_back(self, broker: Broker, *, sound: bool) -> None:
+    def _give_back(self, broker: T, *, sound: bool) -> None:
         with self._turn:
             self._lent -= 1
             kept = sound and not self._closed and self._limit != 0

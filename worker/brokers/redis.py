@@ -93,7 +93,7 @@ class RedisBroker:
         for queue in queues:
             if queue.expires is not None:
                 self._expires[queue.name] = int(queue.expires * 1000)
-            if queue.exchange:
+            if queue.exchange and queue.name:
                 commands += self._binding(queue)
         if commands:
             self._ask(*commands)

@@ -1,0 +1,35 @@
+"""New ids: random UUIDs (version 4) as text, many for one question to the kernel.
+
+Law: an id is never given twice, not in a thread beside this one and not in a forked child.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .forks import in_child
+
+_AT_ONCE = 64
+_pool: list[str] = []
+
+
+def new_id() -> str:
+    try:
+        return _pool.pop()
+    except IndexError:
+        _refill()
+        return new_id()
+
+
+def _refill() -> None:
+    digits = os.urandom(16 * _AT_ONCE).hex()
+    _pool.extend(
+        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
+        f"-{_VARIANT[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
+        for at in range(0, len(digits), 32)
+    )
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+in_child(_pool.clear)

@@ -1,0 +1,126 @@
+"""Sends messages through a pool of brokers: declares what must be there, tries again as a policy says.
+
+Law: whoever sends waits until the broker has the message, and gets `OperationalError` when it has not, after a bounded
+time: each try ends by the deadlines of its connection, and their number is the policy's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from .brokers import connect, failover
+from .brokers.base import Broker, Parcel, Queue
+from .brokers.pool import Pool
+
+_AT_ONCE = 500  # parcels of a bulk in one send
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often, and after which pauses, a send that failed is tried again. `retries` None: for as long as it takes."""
+
+    retries: int | None = 3
+    first_pause: float = 0.0
+    longer_by: float = 0.2
+    longest_pause: float = 1.0
+    errors: tuple[type[BaseException], ...] = ()
+    tell: Callable[[BaseException, float], Any] | None = None
+
+    def pause(self, tries: int) -> float:
+        """Before the try after so many."""
+        return float(min(self.first_pause + self.longer_by * tries, self.longest_pause))
+
+
+class Desk:
+    """One broker, and which queues were declared through it: another connection may lead to another server."""
+
+    __slots__ = ("_declared", "_last", "abandon", "broker", "close")
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.close = broker.close
+        self.abandon = getattr(broker, "abandon", None)
+        self._declared: dict[tuple[str, str, str], Queue] = {}
+        self._last: Sequence[Queue] = ()
+
+    def declare(self, queues: Sequence[Queue]) -> None:
+        """Those that were not yet. Whoever sends often keeps the sequence, which is known by being the same."""
+        if queues is self._last:
+            return
+        missing = []
+        for queue in queues:
+            place = queue.name, queue.exchange, queue.routing_key
+            if self._declared.get(place) != queue:
+                missing.append((place, queue))
+        if missing:
+            self.broker.declare([queue for _, queue in missing])
+            self._declared.update(missing)
+        self._last = queues
+
+
+class Producer:
+    """For any number of threads. `connect` makes a broker; `wait` is how long a thread waits for a free one."""
+
+    def __init__(self, connect: Callable[[], Broker], *, limit: int | None = 10, wait: float = 4.0) -> None:
+        self._pool: Pool[Desk] = Pool(lambda: Desk(connect()), limit, wait)
+
+    @classmethod
+    def to(
+        cls, url: str | Sequence[str], options: Mapping[str, Any], *, timeout: float, limit: int | None, wait: float
+    ) -> Producer:
+        """`url` may name several brokers, as kombu writes it. `timeout` is for connecting to one."""
+        urls = failover.several(url)
+
+        def one(each: str) -> Broker:
+            return connect(each, options, timeout)
+
+        def any_of_them() -> Broker:
+            return failover.first_that_answers(urls, one, options.get("failover_strategy"))
+
+        return cls(any_of_them, limit=limit, wait=wait)
+
+    def send(self, parcels: Sequence[Parcel], queues: Sequence[Queue] = (), patience: Patience | None = None) -> None:
+        """Publish all, in order, to queues that are there. Without patience there is one try."""
+        tries = 0
+        while True:
+            try:
+                with self._pool.lend() as desk:
+                    desk.declare(queues)
+                    desk.broker.send(parcels)
+            except Exception as problem:  # noqa: BLE001, PERF203 - raised again, unless it is to be tried again
+                self._await_another_try(problem, patience, tries)
+                tries += 1
+            else:
+                return
+
+    def send_many(
+        self, parcels: Iterable[Parcel], queues: Sequence[Queue] = (), patience: Patience | None = None
+    ) -> None:
+        """The same for a stream of any length, in pieces."""
+        pieces = iter(parcels)
+        while piece := list(islice(pieces, _AT_ONCE)):
+            self.send(piece, queues, patience)
+
+    def _await_another_try(self, problem: Exception, patience: Patience | None, tries: int) -> None:
+        if patience is None or not _may_pass(problem, patience.errors):
+            raise problem
+        if patience.retries is not None and tries >= patience.retries:
+            raise problem
+        pause = patience.pause(tries)
+        if patience.tell is not None:
+            patience.tell(problem, pause)
+        if pause > 0:
+            time.sleep(pause)
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+def _may_pass(problem: Exception, errors: tuple[type[BaseException], ...]) -> bool:
+    from kombu.exceptions import OperationalError
+
+    return isinstance(problem, (OperationalError, *errors))
