@@ -252,7 +252,7 @@ class _Publisher:
         group_id = head["options"].get("task_id") or self.ids()
         root_id = body["options"].get("root_id")
         if everything:
-            body = self.with_links(body, everything)
+            body = with_links(body, everything)
             body["options"].update(_for_body(everything))
         if body["subtask_type"] == CHAIN:
             self.freezer.unroll_chords(body)
@@ -272,23 +272,6 @@ class _Publisher:
         if is_signature(tasks):
             return cloned(tasks)
         return group_of(tasks if is_lazy(tasks) else list(tasks), task_id=sig["options"].get("task_id") or self.ids())
-
-    def with_links(self, body: Signature, options: dict[str, Any]) -> Signature:
-        """Links given to a chord belong to its body; taken out of the options, as a header refuses them."""
-        callbacks, errbacks = listed(options.pop("link", None)), listed(options.pop("link_error", None))
-        if callbacks or errbacks:
-            body = owned(body)
-        for callback in callbacks:
-            if body["subtask_type"] == GROUP and not members(body):
-                body["options"].setdefault("link", []).append(callback)
-            else:
-                link(body, cloned(callback))
-        for errback in errbacks:
-            if body["subtask_type"] == GROUP:
-                _link_error_to_members(body, errback)
-            else:
-                _append_errback(body, errback)
-        return body
 
     def send_header(
         self,
@@ -346,6 +329,24 @@ class _Publisher:
         if "exchange_type" in options:
             kwargs["_chord_unlock_exchange_type"] = options["exchange_type"]
         return self.call("celery.chord_unlock", (header.id, body), kwargs, {"countdown": 1, **options})
+
+
+def with_links(body: Signature, options: dict[str, Any]) -> Signature:
+    """Links given to a chord belong to its body; taken out of the options, as a header refuses them."""
+    callbacks, errbacks = listed(options.pop("link", None)), listed(options.pop("link_error", None))
+    if callbacks or errbacks:
+        body = owned(body)
+    for callback in callbacks:
+        if body["subtask_type"] == GROUP and not members(body):
+            body["options"].setdefault("link", []).append(callback)
+        else:
+            link(body, cloned(callback))
+    for errback in errbacks:
+        if body["subtask_type"] == GROUP:
+            _link_error_to_members(body, errback)
+        else:
+            _append_errback(body, errback)
+    return body
 
 
 def _group_options(sig: Signature, options: dict[str, Any]) -> dict[str, Any]:

@@ -60,34 +60,34 @@ def stamped(sig: Signature, visitor: Visitor | None = None, *, append: bool = Fa
     `append` collects a name's values in a list; otherwise the value that is already there stays.
     """
     copy = owned(sig)
-    _stamp(copy, visitor, append, stamps)
+    stamp(copy, visitor, append, stamps)
     return copy
 
 
-def _stamp(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
+def stamp(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
     _STAMP.get(sig["subtask_type"], _stamp_task)(sig, visitor, append, stamps)
 
 
 def _stamp_task(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
-    _stamp_links(sig, visitor, append, stamps)
+    stamp_links(sig, visitor, append, stamps)
     seen = visitor.on_signature(sig, **stamps) or {} if visitor else None
-    sig["options"].update(_together(sig, seen, append, stamps))
+    sig["options"].update(together(sig, seen, append, stamps))
 
 
 def _stamp_chain(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
     seen = visitor.on_chain_start(sig, **stamps) or {} if visitor else None
-    stamps = _together(sig, seen, append, stamps)
-    _stamp_links(sig, visitor, False, stamps)
+    stamps = together(sig, seen, append, stamps)
+    stamp_links(sig, visitor, False, stamps)
     for task in sig["kwargs"]["tasks"]:
-        _stamp(task, visitor, append, stamps)
+        stamp(task, visitor, append, stamps)
     if visitor:
         visitor.on_chain_end(sig, **stamps)
 
 
 def _stamp_group(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
     seen = visitor.on_group_start(sig, **stamps) or {} if visitor else None
-    stamps = _together(sig, seen, append, stamps)
-    _stamp_links(sig, visitor, append, stamps)
+    stamps = together(sig, seen, append, stamps)
+    stamp_links(sig, visitor, append, stamps)
     _stamp_members(sig["kwargs"], "tasks", visitor, append, stamps)
     if visitor:
         visitor.on_group_end(sig, **stamps)
@@ -95,8 +95,8 @@ def _stamp_group(sig: Signature, visitor: Visitor | None, append: bool, stamps: 
 
 def _stamp_chord(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
     seen = visitor.on_chord_header_start(sig, **stamps) or {} if visitor else None
-    stamps = _together(sig, seen, append, stamps)
-    _stamp_links(sig, visitor, append, stamps)
+    stamps = together(sig, seen, append, stamps)
+    stamp_links(sig, visitor, append, stamps)
     box, key = sig["kwargs"], "header"
     if is_signature(box[key]):
         box, key = box[key]["kwargs"], "tasks"
@@ -106,8 +106,8 @@ def _stamp_chord(sig: Signature, visitor: Visitor | None, append: bool, stamps: 
     visitor.on_chord_header_end(sig, **stamps)
     if sig["kwargs"]["body"] is not None:
         seen = visitor.on_chord_body(sig, **stamps) or {}
-        stamps = _together(sig, seen, append, stamps)
-        _stamp(sig["kwargs"]["body"], visitor, append, stamps)
+        stamps = together(sig, seen, append, stamps)
+        stamp(sig["kwargs"]["body"], visitor, append, stamps)
 
 
 _STAMP = {CHAIN: _stamp_chain, GROUP: _stamp_group, CHORD: _stamp_chord}
@@ -117,29 +117,29 @@ def _stamp_members(box: dict[str, Any], key: str, visitor: Visitor | None, appen
     tasks = box[key]
     if not is_lazy(tasks):
         for task in tasks:
-            _stamp(task, visitor, append, stamps)
+            stamp(task, visitor, append, stamps)
         return
 
     def later() -> Iterator[Signature]:
         for task in tasks:
             copy = owned(task)
-            _stamp(copy, visitor, append, stamps)
+            stamp(copy, visitor, append, stamps)
             yield copy
 
     box[key] = later()
 
 
-def _stamp_links(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
+def stamp_links(sig: Signature, visitor: Visitor | None, append: bool, stamps: Stamps) -> None:
     for key, ask in (("link", "on_callback"), ("link_error", "on_errback")):
         # Each link hands what it was given to the next one of its kind.
         passed = stamps
         for linked in listed(sig["options"].get(key)):
             seen = getattr(visitor, ask)(linked, **passed) or {} if visitor else None
-            passed = _together(None, seen, append, passed)
-            _stamp(linked, visitor, append, passed)
+            passed = together(None, seen, append, passed)
+            stamp(linked, visitor, append, passed)
 
 
-def _together(sig: Signature | None, seen: Stamps | None, append: bool, stamps: Stamps) -> Stamps:
+def together(sig: Signature | None, seen: Stamps | None, append: bool, stamps: Stamps) -> Stamps:
     """The stamps given, those that a visitor named, and those that the signature already has."""
     both = dict(stamps)
     if _NAMES not in both:
