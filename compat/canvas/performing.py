@@ -1,0 +1,279 @@
+"""Performs what the rules say is to be sent: messages in bulk, a word to the result store between them.
+
+Law: in the order of the steps. Nothing is decided here; a canvas of any size streams.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, Literal
+
+from ...protocol.errors import BadCall
+from ...protocol.rules.calling import Call, Parent
+from ...protocol.rules.continuing import ExtendChord
+from ...protocol.rules.freezing import Node, oldest
+from ...protocol.rules.publishing import Facts, SaveGroup, SetChordSize, publish
+from ...worker.ids import new_id
+from . import signatures
+from .freezing import Named, Special, promise
+from .mirror import Kind, completed, flat, flat_options
+from .signatures import Signature
+
+Steps = Generator[Any, None, Any]
+
+_AT_ONCE = 2000  # calls in one piece: enough to hide the way to the broker, too few to weigh anything
+
+
+# --- what the rules need to know ----------------------------------------------------------------------------
+
+
+def facts(app: Any) -> Facts:
+    """The app, its result store and the task that runs, as far as sending minds."""
+    conf = app.conf
+    return Facts(
+        reply_to=app.thread_oid,
+        protocol=conf.task_protocol,
+        chords=chords(app.backend),
+        parent=parent(app.current_worker_task),
+        inherit_priority=bool(conf.task_inherit_parent_priority),
+        errback_on_header=bool(conf.task_allow_error_cb_on_chord_header),
+        unlock=partial(_unlock, app),
+    )
+
+
+def parent(task: Any) -> Parent | None:
+    """The task in whose course something is sent."""
+    if task is None:
+        return None
+    request = task.request
+    return Parent(request.id, request.root_id, (request.delivery_info or {}).get("priority"))
+
+
+def chords(backend: Any) -> Literal["native", "saved", "polled", "refused"]:
+    """How a chord is completed: by a store that counts, with or without the saved group, by asking, or not at all."""
+    store = getattr(backend, "store", None)
+    can = getattr(store, "can", frozenset())
+    if "chord" in can:
+        return "native" if "push" in can else "saved"
+    try:
+        backend.ensure_chords_allowed()
+    except NotImplementedError:
+        return "refused"
+    return "polled"
+
+
+def _unlock(app: Any, body: Any) -> dict[str, Any]:
+    """Where celery.chord_unlock goes for the rules: to the body's queue."""
+    options, task = body["options"], app.tasks.get(body["task"])
+    queue = options.get("queue") or getattr(task, "queue", None)
+    if queue is None:
+        queue = app.amqp.router.route({}, body["task"])["queue"].name
+    found = {"queue": queue, "priority": 0 if task is None else task.priority}
+    try:
+        known = app.amqp.queues[queue] if isinstance(queue, str) else queue
+        found["exchange_type"] = known.exchange.type
+    except (AttributeError, KeyError):
+        pass
+    return found
+
+
+# --- doors --------------------------------------------------------------------------------------------------
+
+
+def send(sig: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
+    """`apply_async` of a canvas: everything it takes is sent, and its result is promised."""
+    app = sig.app
+    producer = options.pop("producer", None)
+    publisher = options.pop("publisher", None)
+    add_to_parent = options.pop("add_to_parent", None) is not False
+    kwargs = dict(kwargs or {})
+    if kwargs.get("body") is not None:
+        kwargs["body"] = flat(completed(kwargs["body"]))
+    image = flat(sig, top=True)
+    known = facts(app)
+    if getattr(sig, "_use_link", None):
+        known = _with_links(known)
+    steps = publish(image, args or (), kwargs, flat_options(options), ids=new_id, facts=known)
+    try:
+        node, special = _perform(app, steps, producer or publisher)
+    except BadCall:
+        if known.chords == "refused":
+            app.backend.ensure_chords_allowed()
+        raise
+    if node is None:
+        return None
+    made: dict[int, Any] = {}
+    result = promise(app, node, special, made)
+    if add_to_parent and (known.parent or app.current_worker_task):
+        _add_to_trail(app, sig["subtask_type"], node, result, made)
+    return result
+
+
+def perform(app: Any, steps: Steps, producer: Any = None) -> Any:
+    """Performs steps of publishing and continuing; gives the results that they promise.
+
+    None for none; a list for a list. Nothing is added to the children of a running task.
+    """
+    node, special = _perform(app, steps, producer)
+    if isinstance(node, list):
+        made: dict[int, Any] = {}
+        return [promise(app, each, special, made) for each in node]
+    return promise(app, node, special) if isinstance(node, Node) else node
+
+
+def _with_links(known: Facts) -> Facts:
+    from dataclasses import replace
+
+    return replace(known, protocol=1)
+
+
+def _add_to_trail(app: Any, kind: Any, node: Node, result: Any, made: dict[int, Any]) -> None:
+    """What a running task sent is its child: of a chain the first step, of a chord the header."""
+    task = app.current_worker_task
+    if task is None:
+        return
+    if kind != "group":
+        first = oldest(node)
+        result = made.get(id(first), result)
+        if first.children == []:  # the header was empty, and only the body is sent
+            result = made[id(node)]
+    task.add_trail(result)
+
+
+# --- performing ---------------------------------------------------------------------------------------------
+
+
+def _perform(app: Any, steps: Steps, producer: Any) -> tuple[Any, Named]:
+    run = _Run(app, steps, producer)
+    run.all()
+    return run.value, run.named
+
+
+class _Run:
+    """One pass over the steps."""
+
+    __slots__ = ("app", "last_body", "named", "producer", "rerouted", "special", "steps", "value", "waiting")
+
+    def __init__(self, app: Any, steps: Steps, producer: Any) -> None:
+        self.app = app
+        self.steps = steps
+        self.producer = producer
+        self.value: Any = None
+        self.waiting: Any = None
+        self.named: Named = {}
+        self.special = Special(app)
+        self.last_body: Any = None
+        # A tool has put its own `Signature.apply_async` in the place of ours: then each call goes through it.
+        self.rerouted = not hasattr(signatures.Signature.apply_async, "stock")
+
+    def all(self) -> None:
+        from ..app import sending
+
+        while True:
+            calls = self.calls()
+            while piece := list(islice(calls, _AT_ONCE)):
+                deque(sending.send_calls(self.app, piece, self.producer), maxlen=0)
+            if self.waiting is None:
+                return
+            step, self.waiting = self.waiting, None
+            if isinstance(step, Call):
+                self.call_signature(step)
+            else:
+                tell_store(self.app, step)
+
+    def calls(self) -> Iterator[Call]:
+        """Up to the next step that is no message, or whose sending is the user's own."""
+        while True:
+            try:
+                step = next(self.steps)
+            except StopIteration as end:
+                self.value = end.value
+                return
+            if isinstance(step, Call):
+                self.note(step)
+                if not self.rerouted and type(step.name) is not Kind:
+                    yield step
+                    continue
+            self.waiting = step
+            return
+
+    def note(self, call: Call) -> None:
+        """Who promises its result itself, among those whose ids the rules have just given."""
+        if self.special.of(call.name) is not None:
+            self.special.note(call.name, call.options["task_id"], self.named)
+        options = call.options
+        for step in options.get("chain") or ():
+            self.note_step(step)
+        body = options.get("chord")
+        if body is not None and body is not self.last_body:
+            self.last_body = body
+            self.note_step(body)
+
+    def note_step(self, step: Any) -> None:
+        if step["subtask_type"] is None:
+            self.special.note(step["task"], step["options"].get("task_id"), self.named)
+        elif step["subtask_type"] == "chord" and step["kwargs"]["body"]:
+            self.note_step(step["kwargs"]["body"])
+        elif step["subtask_type"] in ("group", "chain"):
+            for task in step["kwargs"]["tasks"]:
+                self.note_step(task)
+
+    def call_signature(self, call: Call) -> None:
+        """Through the `apply_async` of its signature."""
+        image = {
+            "task": str(call.name), "args": tuple(call.args), "kwargs": dict(call.kwargs or {}),
+            "options": {}, "subtask_type": None, "immutable": True,
+        }  # fmt: skip
+        options = dict(call.options)
+        made: Any
+        if isinstance(call.name, Kind):
+            cls: Any = call.name.cls
+            made = dict.__new__(cls)
+            dict.update(made, image, options=options)
+            options = {}
+        else:
+            made = Signature(image)
+        made._app = self.app
+        made.apply_async(add_to_parent=False, producer=self.producer, **options)
+
+
+def tell_store(app: Any, step: Any) -> None:
+    """One step that is for the result store."""
+    backend = app.backend
+    store = getattr(backend, "store", None)
+    if isinstance(step, SetChordSize):
+        if store is not None:
+            store.chord_start(step.group_id, step.size)
+        else:
+            backend.set_chord_size(step.group_id, step.size)
+    elif isinstance(step, ExtendChord):
+        if store is not None:
+            store.chord_grow(step.group_id)
+        else:
+            backend.add_to_chord(step.group_id, None)
+    elif isinstance(step, SaveGroup):
+        _save(app, backend, store, step)
+    else:
+        raise TypeError(f"no such step: {step!r}")
+
+
+def _save(app: Any, backend: Any, store: Any, step: SaveGroup) -> None:
+    if store is None:
+        from ..result import result_from_tuple
+
+        backend.save_group(step.group_id, result_from_tuple(step.tree, app=app))
+        return
+    from ...protocol.wire import children
+
+    tree = children.parse(step.tree)
+    if "chord" in store.can and "push" not in store.can:
+        # A store that adds and counts: stock workers take the number of members from the saved group.
+        store.chord_start(step.group_id, len(tree.members or ()), tree)
+    else:
+        store.store_group(tree)
+
+
+__all__ = ("chords", "facts", "parent", "perform", "send", "tell_store")
