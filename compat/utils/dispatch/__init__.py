@@ -1,1 +1,5 @@
 """Signals and who listens to them."""
+
+from .signal import Signal
+
+__all__ = ("Signal",)

@@ -1,0 +1,197 @@
+"""`celery` is this package: a finder that answers `import celery.X` with the module object `celeriac.compat.X`.
+
+Law: one module object, two names, so that isinstance, patches and pickles agree. What we lack is a
+ModuleNotFoundError; a module of the real Celery is never mixed in, nor one of ours into the real one.
+
+`install()` makes it so before all other finders. Without it, a process that has loaded this package and no Celery
+finds `celery` here after everything else was asked (`offer`): pickles written under Celery's names can then be read.
+The same holds for `billiard.exceptions`, under whose name Celery writes time limits and lost workers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+_HERE = __name__.rpartition(".")[0]
+_CELERY = "celery"
+_BILLIARD = ("billiard", "billiard.exceptions")
+
+
+class AliasError(ImportError):
+    """`celery` cannot be made to mean this package any more."""
+
+
+class _Loader:
+    """Gives out the module that there is; nothing is executed twice."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.spec: Any = None
+
+    def create_module(self, spec: Any) -> ModuleType:
+        module = importlib.import_module(self.target)
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec  # the import system has put the alias' own here
+
+    def is_package(self, name: str) -> bool:
+        return hasattr(importlib.import_module(self.target), "__path__")
+
+    def get_code(self, name: str) -> Any:
+        """What `python -m celery` runs."""
+        spec = importlib.util.find_spec(self.target)
+        return None if spec is None else spec.loader.get_code(self.target)  # type: ignore[union-attr]
+
+
+class _Finder:
+    """Answers for `celery` and everything under it."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if name != _CELERY and not name.startswith(f"{_CELERY}."):
+            return None
+        return _spec(name)
+
+    def find_distributions(self, context: Any = None) -> Iterable[Any]:
+        return _distributions(self, context)
+
+
+class _LastFinder:
+    """Answers when nobody else knows of `celery`, and for the exceptions of a billiard that is not installed."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if name in _BILLIARD:
+            return importlib.machinery.ModuleSpec(name, _BilliardLoader(), is_package=name == "billiard")  # type: ignore[arg-type]
+        if name == _CELERY:
+            sys.meta_path.insert(0, _FINDER)  # type: ignore[arg-type]
+            return _spec(name)
+        return None
+
+
+class _BilliardLoader:
+    """Makes `billiard.exceptions`, and a `billiard` that holds nothing else."""
+
+    def create_module(self, spec: Any) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ == "billiard.exceptions":
+            vars(module).update(_billiard_classes())
+        else:
+            module.__doc__ = "celeriac's stand-in for billiard: its exceptions, for pickles that name them."
+
+
+_FINDER = _Finder()
+_LAST = _LastFinder()
+
+
+def _spec(name: str) -> Any:
+    target = _HERE + name[len(_CELERY) :]
+    if target not in sys.modules and importlib.util.find_spec(target) is None:
+        raise ModuleNotFoundError(
+            f"No module named {name!r}: celeriac stands in for celery here, and has no such module", name=name
+        )
+    return importlib.util.spec_from_loader(name, _Loader(target))  # type: ignore[arg-type]
+
+
+def installed() -> bool:
+    """Whether `import celery` gives this package."""
+    return sys.modules.get(_CELERY) is sys.modules[_HERE] or _FINDER in sys.meta_path
+
+
+def install() -> None:
+    """From now on `celery` is this package, in this process. Too late when the real one is loaded already."""
+    loaded = sys.modules.get(_CELERY)
+    if loaded is not None and loaded is not sys.modules[_HERE]:
+        where = getattr(loaded, "__file__", None) or "an unknown place"
+        raise AliasError(
+            f"celeriac.install() came too late: the real celery is loaded already, from {where}. "
+            "Call it before the first `import celery`, or start the program with `celeriac run`."
+        )
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)  # type: ignore[arg-type]
+    importlib.import_module(_CELERY)
+
+
+def uninstall() -> None:
+    """Takes the alias back: for tests, which share one process."""
+    if _FINDER in sys.meta_path:
+        sys.meta_path.remove(_FINDER)  # type: ignore[arg-type]
+    for name, module in list(sys.modules.items()):
+        ours = _HERE + name[len(_CELERY) :]
+        if (name == _CELERY or name.startswith(f"{_CELERY}.")) and module is sys.modules.get(ours):
+            del sys.modules[name]
+
+
+def offer() -> None:
+    """`celery` is this package when there is no other."""
+    if _LAST not in sys.meta_path:
+        sys.meta_path.append(_LAST)  # type: ignore[arg-type]
+
+
+def billiard_exceptions() -> ModuleType:
+    """billiard's exceptions where it is installed, else the stand-in's."""
+    offer()
+    return importlib.import_module("billiard.exceptions")
+
+
+def _billiard_classes() -> dict[str, Any]:
+    meanings = {
+        "TimeLimitExceeded": "The hard time limit has passed and the process was killed.",
+        "SoftTimeLimitExceeded": "The soft time limit has passed; the task may clean up.",
+        "WorkerLostError": "The process that ran the task is gone.",
+        "Terminated": "The process was ended by request.",
+        "RestartFreqExceeded": "Processes are started too often.",
+        "CoroStop": "A coroutine is to stop.",
+    }
+    classes: dict[str, Any] = {}
+    for name, meaning in meanings.items():
+        body: dict[str, Any] = {"__module__": "billiard.exceptions", "__doc__": meaning}
+        if name.endswith("TimeLimitExceeded"):
+            body["__str__"] = lambda self, name=name: f"{name}{self.args}"
+        classes[name] = type(name, (Exception,), body)
+    classes["__getattr__"] = _from_multiprocessing
+    return classes
+
+
+def _from_multiprocessing(name: str) -> Any:
+    if name in {"ProcessError", "BufferTooShort", "TimeoutError", "AuthenticationError"}:
+        import multiprocessing
+
+        return getattr(multiprocessing, name)
+    raise AttributeError(f"module 'billiard.exceptions' has no attribute {name!r}")
+
+
+def _distributions(finder: Any, context: Any) -> Iterable[Any]:
+    """What `importlib.metadata.version("celery")` reads, where no distribution of that name is installed."""
+    if getattr(context, "name", None) != _CELERY:
+        return
+    from importlib import metadata
+
+    for other in sys.meta_path:
+        if other is finder or not hasattr(other, "find_distributions"):
+            continue
+        if any(True for _ in other.find_distributions(context)):
+            return
+
+    class Distribution(metadata.Distribution):
+        def read_text(self, filename: str) -> str | None:
+            from . import __version__
+
+            if filename == "METADATA":
+                return f"Metadata-Version: 2.1\nName: celery\nVersion: {__version__}\nSummary: celeriac's stand-in\n"
+            return None
+
+        def locate_file(self, path: Any) -> Any:
+            from pathlib import Path
+
+            return Path(__file__).parent / path
+
+    yield Distribution()
