@@ -1,0 +1,398 @@
+"""From a job to its report: resolve, decode, run, record. What runs in the children of a pool.
+
+Law: no message ends a child. What cannot be read or is not registered is a report like any other; only
+SystemExit, KeyboardInterrupt and what a limit injects pass. Results of quick tasks wait for `flush`, which writes
+those of a batch at once; one that could not be written comes back as the worker's own failure, never as a success.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..protocol.errors import BadMessage, shown
+from ..protocol.rules.outcome import Fate, Report
+from ..protocol.wire import result as wire
+from ..protocol.wire import states
+from ..protocol.wire.json import loads
+from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
+from ..protocol.wire.result import Result
+from . import redis_link
+from .coroutines import LOOPS
+from .pools.base import Job
+from .ports import App, Surroundings
+from .recording import fail, failed_report, record_refusal, safe_repr, signal_internal_error
+from .tracing import HERE, Run, Tracer
+
+log = logging.getLogger("celery.worker.request")
+
+Built = Callable[..., Any]
+"""A tracer: ours, or one that somebody has put around it or in its place."""
+
+_EMPTY: Mapping[str, Any] = {}
+_JSON = "application/json"
+
+
+class Debt:
+    """A result that is still to be written, and the report that must not leave before."""
+
+    __slots__ = ("command", "data", "report", "result", "store")
+
+    def __init__(self, store: Any, result: Result, command: Any, data: bytes) -> None:
+        self.store = store
+        self.result = result
+        self.command = command
+        self.data = data
+        self.report: Report | None = None
+
+
+class Debts(threading.local):
+    """What one thread has to write, and the connection it writes on."""
+
+    def __init__(self) -> None:
+        self.all: list[Debt] = []
+        self.last: Debt | None = None
+        self.links: dict[int, Any] = {}
+
+    def hold(self, store: Any, result: Result, backend: Any) -> None:
+        """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
+        commanding = store if hasattr(store, "store_command") else getattr(store, "inner", None)
+        if not hasattr(commanding, "store_command"):
+            store.store(result)
+            return
+        command = commanding.store_command(result)
+        debt = self.last = Debt(store, result, command, command[_VALUE])
+        self.all.append(debt)
+
+    def pay_all(self) -> list[tuple[Debt, Exception]]:
+        """Write all that waits; what could not be written, and why."""
+        debts, self.all = self.all, []
+        unpaid: list[Debt] = debts
+        first = debts[0].store
+        if all(debt.store is first for debt in debts):
+            unpaid = self._at_once(first, debts)
+        failed = []
+        for debt in unpaid:
+            try:
+                debt.store.store(debt.result)
+            except Exception as exc:  # noqa: BLE001, PERF203 - whatever a store raises, the others are still to be written
+                failed.append((debt, exc))
+        return failed
+
+    def _at_once(self, store: Any, debts: list[Debt]) -> list[Debt]:
+        """In one write. What is left is to be stored one by one, which has patience."""
+        commanding = store if hasattr(store, "store_command") else store.inner
+        try:
+            replies = self._link(commanding).ask(*[debt.command for debt in debts])
+        except redis_link.operational_error():
+            return debts
+        kept = commanding.kept
+        return [debt for debt, reply in zip(debts, replies, strict=True) if kept(reply) is None]
+
+    def _link(self, store: Any) -> Any:
+        link = self.links.get(id(store))
+        if link is not None:
+            if link.open and link.alive():
+                return link
+            link.close()
+        link = self.links[id(store)] = redis_link.connect(store.place)
+        return link
+
+    def leave(self) -> None:
+        links, self.links = self.links, {}
+        for link in links.values():
+            link.close()
+
+
+_VALUE = 4  # in ("EVALSHA", sha, 1, key, value, ...)
+
+
+class Traced:
+    """Makes what Celery's tracers return. Handed to `build_tracer`, so that it reaches ours through any wrapper."""
+
+    def __init__(self, make: Callable[..., Any], held: Debts) -> None:
+        self._make = make
+        self.held = held
+
+    def __call__(self, retval: Any, info: Any, runtime: Any, retstr: Any) -> Any:
+        return self._make(retval, info, runtime, retstr)
+
+
+class Execution:
+    """The `Program` of `pools.base`. `build` makes the tracer of a task: it is asked once for each, late."""
+
+    def __init__(
+        self,
+        app: App,
+        around: Surroundings,
+        build: Callable[..., Built],
+        ended: Callable[..., Any],
+        *,
+        hostname: str | None = None,
+        reader: Reader | None = None,
+        begin: Callable[[int], None] = lambda _place: None,
+        end: Callable[[int], None] = lambda _code: None,
+    ) -> None:
+        self.app = app
+        self.around = around
+        self.hostname = hostname or socket.gethostname()
+        self.reader = reader or Reader()
+        self._build = build
+        self._begin = begin
+        self._end = end
+        self._debts = Debts()
+        self._traced = Traced(ended, self._debts)
+        self._tracers: dict[str, Built] = {}
+        self._plain_json = _JSON in self.reader.accept
+
+    # --- Program
+
+    def begin(self, place: int) -> None:
+        self._debts.all, self._debts.last, self._debts.links = [], None, {}
+        self._begin(place)
+
+    def run(self, job: Job) -> Report:
+        self._debts.last = None
+        try:
+            tracer, args, kwargs, request = self.prepared(job)
+            if type(tracer) is Tracer:
+                return self.reported(job, tracer.run(job.id, args, kwargs, self.around.Context(request)))
+            return self.foreign(job, tracer(job.id, args, kwargs, request))
+        except _Answered as answer:
+            return answer.report
+        except self.around.Reject as exc:
+            return self.rejected(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever fails around a task must not end the child
+            return self.internal(job, exc)
+
+    async def run_async(self, job: Job) -> Report:
+        self._debts.last = None
+        try:
+            tracer, args, kwargs, request = self.prepared(job)
+            if type(tracer) is Tracer:
+                return self.reported(job, await tracer.run_async(job.id, args, kwargs, self.around.Context(request)))
+            return self.foreign(job, tracer(job.id, args, kwargs, request))
+        except _Answered as answer:
+            return answer.report
+        except self.around.Reject as exc:
+            return self.rejected(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever fails around a task must not end the child
+            return self.internal(job, exc)
+
+    def debts(self) -> bytes | None:
+        last = self._debts.last
+        return None if last is None else last.data
+
+    def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
+        if not self._debts.all:
+            return reports
+        failed = {id(debt.report): exc for debt, exc in self._debts.pay_all() if self.lost(debt, exc)}
+        if not failed:
+            return reports
+        return [self.unstored(report, failed.get(id(report))) for report in reports]
+
+    def pay(self, debts: bytes) -> None:
+        store = self.app.backend.store
+        store.store(wire.parse(debts, store.settings.codec))
+
+    def interrupt(self, seconds: float) -> None:
+        if HERE.task_runs:
+            raise self.around.soft_limit(seconds)
+
+    def end(self, code: int) -> None:
+        try:
+            self._end(code)
+        finally:
+            self._debts.leave()
+            LOOPS.close()
+
+    # --- before
+
+    def prepared(self, job: Job) -> tuple[Built, Any, Any, dict[str, Any]]:
+        """What runs, with what; or `_Answered`."""
+        try:
+            args, kwargs, request = self.read(job)
+        except BadMessage as bad:
+            raise _Answered(self.unreadable(job, bad)) from None
+        tracer = self._tracers.get(job.task)
+        if tracer is None:
+            tracer = self.resolve(job, request)
+        return tracer, args, kwargs, request
+
+    def resolve(self, job: Job, request: dict[str, Any]) -> Built:
+        try:
+            task = self.app.tasks[job.task]
+        except KeyError as exc:
+            raise _Answered(self.unknown(job, request, exc)) from None
+        tracer: Built | None = getattr(task, "__trace__", None)  # somebody's own, then
+        if tracer is None:
+            tracer = self._build(task.name, task, self.app.loader, self.hostname, app=self.app, trace_ok_t=self._traced)
+        self._tracers[job.task] = tracer
+        return tracer
+
+    def read(self, job: Job) -> tuple[Any, Any, dict[str, Any]]:
+        """args, kwargs, and the request as Celery's workers make it."""
+        message = job.message
+        headers = message.headers
+        if (
+            self._plain_json
+            and message.content_type == _JSON
+            and type(headers.get("retries")) is int
+            and type(headers.get("timelimit")) is list
+            and "compression" not in headers
+            and "task" in headers
+            and message.body[:2] == b"[["
+        ):
+            payload = loads(message.body)
+            if type(payload) is list and len(payload) == 3:  # noqa: PLR2004 - args, kwargs, embed
+                args, kwargs, embed = payload
+                if type(kwargs) is dict and embed == _NOTHING_FOLLOWS:
+                    return args, kwargs, self.request(job, headers, args, kwargs, embed)
+        head = read_head(message, self.reader)
+        body = read_body(message, head, self.reader)
+        fields = {
+            **{key: value for key, value in head.fields.items() if key not in ("args", "kwargs", "headers")},
+            "task": head.name,
+            "id": head.id,
+            "shadow": head.shadow,
+            "eta": head.eta_text,
+            "expires": head.expires_text,
+            "group": head.group,
+            "group_index": head.group_index,
+            "retries": head.retries,
+            "timelimit": list(head.timelimit),
+            "root_id": head.root_id,
+            "parent_id": head.parent_id,
+            "argsrepr": head.argsrepr,
+            "kwargsrepr": head.kwargsrepr,
+            "origin": head.origin,
+            "ignore_result": head.ignore_result,
+            "replaced_task_nesting": head.replaced_task_nesting,
+            "stamped_headers": head.stamped_headers,
+            "stamps": head.stamps,
+            "headers": own_headers(head) or None,
+        }
+        embed = {
+            "callbacks": body.callbacks,
+            "errbacks": body.errbacks,
+            "chain": body.chain,
+            "chord": body.chord,
+        }
+        args = () if body.args is None else body.args
+        request = self.request(job, fields, args, body.kwargs, embed)
+        request["correlation_id"] = head.correlation_id
+        request["reply_to"] = head.reply_to
+        return args, body.kwargs, request
+
+    def request(self, job: Job, headers: Mapping[str, Any], args: Any, kwargs: Any, embed: Any) -> dict[str, Any]:
+        properties = job.message.properties or _EMPTY
+        return {
+            **headers,
+            "properties": properties,
+            "reply_to": properties.get("reply_to"),
+            "correlation_id": properties.get("correlation_id"),
+            "hostname": self.hostname,
+            "delivery_info": {
+                "exchange": job.exchange,
+                "routing_key": job.routing_key,
+                "priority": properties.get("priority"),
+                "redelivered": job.redelivered,
+            },
+            "args": args,
+            "kwargs": kwargs,
+            "is_eager": False,
+            "called_directly": False,
+            **embed,
+        }
+
+    # --- after
+
+    def reported(self, job: Job, run: Run) -> Report:
+        if run.state == states.REJECTED and not run.retval.requeue:
+            self.refused(run.tracer.task, run.request, run.retval, run.shown)
+        report = run.report()
+        debt = self._debts.last
+        if debt is not None:
+            debt.report = report
+        return report
+
+    def foreign(self, job: Job, ended: Any) -> Report:
+        """What a tracer came to that may not be ours."""
+        run = getattr(ended, "run", None)
+        if run is not None:
+            return self.reported(job, run)
+        retval, info, runtime, text = ended
+        if info is None:
+            return Report(states.SUCCESS, Fate.DONE, runtime or 0.0, text)
+        traceback = getattr(retval, "traceback", None)
+        if info.state == states.FAILURE:
+            return failed_report(info.retval, traceback, runtime=runtime or 0.0)
+        fate = _FATES.get(info.state, Fate.FAILED)
+        if fate is Fate.REJECTED and getattr(info.retval, "requeue", False):
+            fate = Fate.REQUEUED
+        return Report(info.state, fate, runtime or 0.0, error=safe_repr(info.retval), traceback=traceback)
+
+    def refused(self, task: Any, request: Any, exc: Any, einfo: Any) -> None:
+        record_refusal(self.around, self.app, task, request, exc, einfo)
+
+    def rejected(self, exc: Any) -> Report:
+        """Refused outside its body, by a hook or because what follows it could not be sent."""
+        fate = Fate.REQUEUED if exc.requeue else Fate.REJECTED
+        return Report(states.REJECTED, fate, error=safe_repr(exc))
+
+    def internal(self, job: Job, exc: Exception) -> Report:
+        log.critical("Task %s[%s] INTERNAL ERROR: %r", job.task, job.id, exc, exc_info=exc)
+        task = self.app.tasks.get(job.task)
+        try:
+            signal_internal_error(self.around, task, job.id, (), {}, {"id": job.id, "task": job.task}, exc)
+        except Exception:
+            log.exception("A receiver of task_internal_error failed")
+        return failed_report(exc, None, internal=True)
+
+    def unreadable(self, job: Job, bad: BadMessage) -> Report:
+        """To quarantine: nobody can run it, here or elsewhere."""
+        message = job.message
+        log.critical(
+            "Can't decode message body: %r [type:%r encoding:%r headers:%s]\n\nbody: %s",
+            bad,
+            message.content_type,
+            message.content_encoding,
+            shown(message.headers),
+            shown(message.body),
+        )
+        return Report(states.REJECTED, Fate.REJECTED, error=str(bad), internal=True)
+
+    def unknown(self, job: Job, request: dict[str, Any], exc: KeyError) -> Report:
+        """No such task here. Who waits for it learns so."""
+        log.error("Received unregistered task of type %r: %s", job.task, shown(job.message.headers))
+        context = self.around.Context(request)
+        fail(self.around, self.app, self.app.backend, context, exc, None, store_errors=True, errbacks=True)
+        return failed_report(exc, None)
+
+    def lost(self, debt: Debt, exc: Exception) -> bool:
+        log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.data))
+        return True
+
+    def unstored(self, report: Report, exc: Exception | None) -> Report:
+        if exc is None:
+            return report
+        return replace(report, state=states.FAILURE, fate=Fate.FAILED, error=safe_repr(exc), internal=True)
+
+
+_NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_FATES = {
+    states.IGNORED: Fate.DONE,
+    states.RETRY: Fate.RETRIED,
+    states.REJECTED: Fate.REJECTED,
+}
+
+
+class _Answered(Exception):
+    """The job ends here, with this report."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report

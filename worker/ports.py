@@ -1,0 +1,145 @@
+"""What running a task needs from an app, a task and their surroundings. compat's classes have these shapes.
+
+Law: shapes alone. The names are Celery's where Celery has the thing: users replace such things one by one, so each
+is looked up when it is needed. What is Any here is the user's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ..protocol.rules.continuing import LostStep
+from ..protocol.rules.outcome import Continue, Trouble
+from ..protocol.rules.signature import Signature
+from ..protocol.wire.result import Result
+
+
+class Settings(Protocol):
+    """`app.conf`, as far as it is asked here."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+class Loader(Protocol):
+    """`app.loader`."""
+
+    def on_task_init(self, task_id: str, task: Any) -> Any: ...
+
+    def on_process_cleanup(self) -> Any: ...
+
+
+class Stack(Protocol):
+    """What is current: one stack a thread, and a coroutine."""
+
+    def push(self, item: Any) -> Any: ...
+
+    def pop(self) -> Any: ...
+
+
+class Backend(Protocol):
+    """`task.backend`: ours over a `Store`, or anybody's that was written for Celery."""
+
+    def store_result(self, task_id: str, result: Any, state: str, traceback: Any = ..., request: Any = ...) -> Any: ...
+
+    def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> Any: ...
+
+    def process_cleanup(self) -> Any: ...
+
+
+class App(Protocol):
+    """The application."""
+
+    conf: Any
+    loader: Any
+    backend: Any
+    tasks: Mapping[str, Any]
+
+
+class Task(Protocol):
+    """A registered task."""
+
+    name: str
+    throws: Any
+    request_stack: Stack
+    backend: Any
+    ignore_result: Any
+    store_errors_even_if_ignored: Any
+    track_started: Any
+    acks_late: Any
+    resultrepr_maxsize: int
+    store_eager_result: Any
+
+    def run(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> Any: ...
+
+    def on_retry(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> Any: ...
+
+    def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> Any: ...
+
+
+class Surroundings(Protocol):
+    """What is around a running task in one process. There is one; compat makes it."""
+
+    Context: Any
+    """Makes `task.request` of a mapping."""
+
+    Ignore: type[Exception]
+    Reject: type[Exception]
+    Retry: type[Exception]
+    InvalidTaskError: type[Exception]
+    signals: Any
+    """By name: `task_prerun`, `task_success`, ..., each with `receivers` and `send`."""
+
+    log: logging.Logger
+    tasks: Stack
+    successful: Any
+    """Ids of tasks that are known to have succeeded: a set."""
+
+    def custom(self, task: Any, name: str) -> bool:
+        """Whether the task's class says how, and not Celery's."""
+
+    def ignores(self, task: Any, request: Any) -> bool:
+        """Whether the result of this request is ignored."""
+
+    def trouble(self, exc: BaseException) -> Trouble:
+        """Why an effect failed."""
+
+    def unencodable(self, exc: BaseException) -> BaseException:
+        """The error that says that a result cannot be written."""
+
+    def pickleable(self, exc: BaseException) -> BaseException:
+        """The exception, or the nearest that can be sent to another process."""
+
+    def pickleable_type(self, kind: type[BaseException]) -> type[BaseException]: ...
+
+    def restored(self, exc: BaseException) -> BaseException:
+        """What `pickleable` made, as it was."""
+
+    def soft_limit(self, seconds: float) -> BaseException:
+        """What is raised in a task that is over its soft limit."""
+
+    def proceed(self, app: Any, request: Any, value: Any, effect: Continue, priority: int | None) -> None:
+        """Send callbacks and the next step of the chain; what was sent becomes the request's children."""
+
+    def call_errbacks(
+        self, app: Any, request: Any, errbacks: Sequence[Signature], exc: BaseException, traceback: str | None
+    ) -> None:
+        """Those that take more than an id are called here, the others sent."""
+
+    def lost(self, step: LostStep) -> Any:
+        """The request that a step would have had."""
+
+    def has_failed(self, backend: Any, task_id: str) -> bool:
+        """Whether the store knows that it failed: then its chord has counted it."""
+
+    def succeeded_before(self, app: Any, task_id: str) -> Mapping[str, Any] | None:
+        """What is stored of it, if that is a SUCCESS."""
+
+
+class Held(Protocol):
+    """Where a result waits to be written together with others."""
+
+    def hold(self, store: Any, result: Result, backend: Any) -> None: ...

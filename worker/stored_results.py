@@ -1,0 +1,75 @@
+"""What is stored of a run: the document of a result, made of a request, for a store of ours.
+
+Law: key for key what Celery stores. Only a backend whose methods are all our own is written to in another way than
+by its methods: whoever overrides one is asked.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from ..protocol.wire import states
+from ..protocol.wire.result import About, Result
+
+_PLAIN = frozenset({int, str, float, bool, type(None), list, dict, tuple, bytes})
+_ASKED = (
+    *("store_result", "_store_result", "mark_as_done", "mark_as_failure", "mark_as_retry", "on_chord_part_return"),
+    *("process_cleanup", "prepare_value", "encode", "_get_result_meta", "current_task_children"),
+)
+_OURS = "celeriac.compat.backends"
+
+
+def native(backend: Any) -> Any:
+    """The `Store` behind a backend whose methods are ours. None: it is somebody else's, or has been changed."""
+    store = getattr(backend, "store", None)
+    if store is None or not hasattr(store, "store") or not hasattr(store, "fetch"):
+        return None
+    kind, own = type(backend), getattr(backend, "__dict__", {})
+    for name in _ASKED:
+        method = getattr(kind, name, None)
+        if name in own or (method is not None and not getattr(method, "__module__", "").startswith(_OURS)):
+            return None
+    return store
+
+
+def result_of(app: Any, backend: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> Result:
+    """The result as it is stored."""
+    if type(value) not in _PLAIN and state == states.SUCCESS:
+        prepare = getattr(backend, "prepare_value", None)
+        value = value if prepare is None else prepare(value)
+    children = request._children  # noqa: SLF001 - the property would make a list for each
+    return Result(
+        request.id,
+        state,
+        value,
+        traceback,
+        [child.as_tuple() for child in children] if children else [],
+        done_at(app) if state in states.READY else None,
+        request.group or None,
+        request.parent_id or None,
+        about(request) if app.conf.result_extended else None,
+    )
+
+
+def done_at(app: Any) -> str:
+    zone = app.timezone
+    if zone is timezone.utc or str(zone) == "UTC":
+        return datetime.now(timezone.utc).isoformat()
+    now: str = app.now().isoformat()
+    return now
+
+
+def about(request: Any) -> About:
+    """What `result_extended` adds."""
+    stamps = request.stamps
+    return About(
+        getattr(request, "task", None),
+        request.args,
+        request.kwargs,
+        request.hostname,
+        request.retries,
+        (request.delivery_info or {}).get("routing_key"),
+        stamps or {},
+        tuple(request.stamped_headers or ()) if stamps else (),
+    )
