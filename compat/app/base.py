@@ -1,0 +1,1205 @@
+"""The class `Celery`: one application, its configuration, its tasks and the doors to everything else.
+
+Law: making an app and decorating tasks loads no kombu, no transport, no worker. What costs is loaded by the first
+access to it, and every string that names one of Celery's own classes is resolved in this house (`symbol_by_name`).
+"""
+
+# ruff: noqa: SLF001 - names that begin with an underscore are part of what Celery's packages rely on
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import types
+import warnings
+from collections import UserDict, defaultdict, deque
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime
+from datetime import timezone as datetime_timezone
+from functools import cached_property
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+from .. import _state
+from .._state import (
+    _announce_app_finalized,
+    _deregister_app,
+    _register_app,
+    _set_current_app,
+    _task_stack,
+    connect_on_app_finalize,
+    get_current_app,
+    get_current_worker_task,
+    set_default_app,
+)
+from ..local import PromiseProxy, maybe_evaluate
+from ..utils.dispatch import Signal
+from ..utils.imports import gen_task_name, qualname, symbol_by_name
+from . import builtins as _builtins  # noqa: F401  # their constructors connect themselves
+from .header import Header
+from .registry import TaskRegistry
+from .utils import (
+    AppPickler,
+    Settings,
+    _new_key_to_old,
+    _old_key_to_new,
+    _unpickle_app,
+    _unpickle_app_v2,
+    appstr,
+    detect_settings,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .task import Task
+
+__all__ = ("Celery",)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+BUILTIN_FIXUPS = {"celery.fixups.django:fixup"}
+# A child of a pool that was spawned imports the module of its tasks with an app of its own.
+USING_EXECV = os.environ.get("FORKED_BY_MULTIPROCESSING")
+
+
+def app_has_custom(app: Any, attr: str) -> bool:
+    """Whether a subclass of Celery has its own `attr`."""
+    for cls in type(app).__mro__:
+        if cls is Celery:
+            return False
+        if attr in cls.__dict__:
+            return True
+    return False
+
+
+def _unpickle_appattr(reverse_name: str, args: tuple[Any, ...]) -> Any:
+    return get_current_app()._rgetattr(reverse_name)(*args)
+
+
+def _after_fork_cleanup_apps() -> None:
+    for app in list(_state._get_active_apps()):
+        try:
+            app._after_fork()
+        except Exception:  # noqa: PERF203 - a child must start, whatever a receiver of on_after_fork does
+            import logging
+
+            logging.getLogger(__name__).info("an app could not be made ready after a fork", exc_info=True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_cleanup_apps)
+
+
+def _caller_stacklevel() -> int:
+    """How far up is the first frame that is not of this house: registering may be immediate or deferred."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("celery", "celeriac"):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _annotations(fun: Any) -> Any:
+    """A function's annotations, unevaluated where evaluating fails (Python 3.14 evaluates late)."""
+    try:
+        return fun.__annotations__
+    except NameError:
+        import annotationlib  # type: ignore[import-not-found,unused-ignore]  # there when this happens
+
+        return annotationlib.get_annotations(fun, format=annotationlib.Format.STRING)
+
+
+class PendingConfiguration(UserDict):  # type: ignore[type-arg]  # keys of any kind
+    """What `app.conf` reads before it is configured: writes are kept, the first read loads the configuration."""
+
+    callback: Any = None
+    _data: Any = None
+
+    def __init__(self, conf: Any, callback: Callable[[], Any]) -> None:
+        object.__setattr__(self, "_data", conf)
+        object.__setattr__(self, "callback", callback)
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}") from None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._data[key] = value
+
+    def clear(self) -> None:
+        self._data.clear()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self._data.update(*args, **kwargs)
+
+    def setdefault(self, *args: Any, **kwargs: Any) -> Any:
+        return self._data.setdefault(*args, **kwargs)
+
+    def __contains__(self, key: object) -> bool:
+        # No read, so that `setdefault` of the settings around stays one too.
+        return key in self._data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return repr(self.data)
+
+    @cached_property
+    def data(self) -> Any:  # type: ignore[override]
+        return self.callback()
+
+
+class _Lent:
+    """`with` gives what was passed, or takes one and gives it back."""
+
+    def __init__(self, provided: Any, take: Callable[..., Any], **kwargs: Any) -> None:
+        self._provided, self._take, self._kwargs = provided, take, kwargs
+        self._context: Any = None
+
+    def __enter__(self) -> Any:
+        if self._provided is not None:
+            return self._provided
+        self._context = self._take(**self._kwargs)
+        return self._context.__enter__()
+
+    def __exit__(self, *exc_info: object) -> Any:
+        return None if self._context is None else self._context.__exit__(*exc_info)
+
+
+class Celery:
+    """An application. See the arguments of stock Celery's class of this name: they are the same."""
+
+    Pickler = AppPickler
+
+    SYSTEM = os.uname().sysname if hasattr(os, "uname") else "Windows"
+    IS_macOS, IS_WINDOWS = SYSTEM == "Darwin", SYSTEM == "Windows"
+
+    #: Stands for `__main__` in the names of tasks.
+    main: str | None = None
+    user_options: Any = None
+    steps: Any = None
+
+    builtin_fixups = BUILTIN_FIXUPS
+
+    amqp_cls: Any = "celery.app.amqp:AMQP"
+    backend_cls: Any = None
+    events_cls: Any = "celery.app.events:Events"
+    loader_cls: Any = None
+    log_cls: Any = "celery.app.log:Logging"
+    control_cls: Any = "celery.app.control:Control"
+    task_cls: Any = "celery.app.task:Task"
+    registry_cls: Any = "celery.app.registry:TaskRegistry"
+
+    _local: Any = None
+    _fixups: Any = None
+    _pool: Any = None
+    _conf: Any = None
+
+    #: Sent when the configuration is about to be read.
+    on_configure: Any = None
+    #: Sent when it has been read, with `source`.
+    on_after_configure: Any = None
+    #: Sent when every task that is known is registered and bound.
+    on_after_finalize: Any = None
+    #: Sent in every new process after a fork.
+    on_after_fork: Any = None
+
+    def __init__(
+        self,
+        main: str | None = None,
+        loader: Any = None,
+        backend: Any = None,
+        amqp: Any = None,
+        events: Any = None,
+        log: Any = None,
+        control: Any = None,
+        set_as_current: bool = True,
+        tasks: Any = None,
+        broker: Any = None,
+        include: Any = None,
+        changes: Any = None,
+        config_source: Any = None,
+        fixups: Any = None,
+        task_cls: Any = None,
+        autofinalize: bool = True,
+        namespace: str | None = None,
+        strict_typing: bool = True,
+        config_source_silent: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self._local = threading.local()
+        self._backend_cache: Any = None
+        self.main = main
+        self.amqp_cls = amqp or self.amqp_cls
+        self.events_cls = events or self.events_cls
+        self.loader_cls = loader or self._get_default_loader()
+        self.log_cls = log or self.log_cls
+        self.control_cls = control or self.control_cls
+        self._custom_task_cls_used = bool(task_cls) or app_has_custom(self, "task_cls")
+        self.task_cls = task_cls or self.task_cls
+        self.set_as_current = set_as_current
+        self.registry_cls = symbol_by_name(self.registry_cls)
+        self.user_options = defaultdict(set)
+        self.steps = defaultdict(set)
+        self.autofinalize = autofinalize
+        self.namespace = namespace
+        self.strict_typing = strict_typing
+
+        self.configured = False
+        self._config_source = config_source
+        self._config_source_silent = config_source_silent
+        self._pending_defaults: deque[Any] = deque()
+        self._pending_periodic_tasks: deque[Any] = deque()
+
+        self.finalized = False
+        self._finalize_mutex = threading.RLock()
+        self._pending: deque[Any] = deque()
+        self._duplicate_task_names_warned: set[str] = set()
+        self._tasks = tasks if isinstance(tasks, TaskRegistry) else self.registry_cls(tasks or {})
+
+        # Whoever has arguments of its own for pickling has them as a list, the old way.
+        self._using_v1_reduce = app_has_custom(self, "__reduce_args__")
+
+        # Kept as configuration, so that a pickled app has them.
+        self._preconf = changes or {}
+        self._preconf_set_by_auto: set[str] = set()
+        for key, value in {"broker_url": broker, "result_backend": backend, "include": include, **kwargs}.items():
+            if value is not None:
+                self._preconf[key] = value
+                self._preconf_set_by_auto.add(key)
+        self._conf = Settings(
+            PendingConfiguration(self._preconf, self._finalize_pending_conf),
+            prefix=self.namespace,
+            keys=(_old_key_to_new, _new_key_to_old),
+        )
+
+        self.fixups = set(self.builtin_fixups) if fixups is None else fixups
+        self._fixups = [_fix_up(fixup, self) for fixup in self.fixups]  # kept: receivers hold them weakly
+
+        if self.set_as_current:
+            self.set_current()
+
+        if self.on_configure is None:  # a subclass may have a method of this name
+            self.on_configure = Signal(name="app.on_configure")
+        self.on_after_configure = Signal(name="app.on_after_configure", providing_args={"source"})
+        self.on_after_finalize = Signal(name="app.on_after_finalize")
+        self.on_after_fork = Signal(name="app.on_after_fork")
+
+        self.use_fast_trace_task = False
+
+        self.on_init()
+        _register_app(self)
+
+    def _get_default_loader(self) -> Any:
+        # `--loader` sets the variable.
+        return os.environ.get("CELERY_LOADER") or self.loader_cls or "celery.loaders.app:AppLoader"
+
+    def on_init(self) -> None:
+        """For subclasses: called when the app has been made."""
+
+    def set_current(self) -> None:
+        """Make this the current app of this thread."""
+        _set_current_app(self)
+
+    def set_default(self) -> None:
+        """Make this the current app of threads that have no other."""
+        set_default_app(self)
+
+    def close(self) -> None:
+        """Leave the broker, and be forgotten as an app that shared tasks register with."""
+        self._pool = None
+        sending = self.__dict__.get("_sending")
+        if sending is not None and hasattr(sending, "close"):
+            sending.close(self)
+        _deregister_app(self)
+
+    # --- programs
+
+    def start(self, argv: Any = None) -> Any:
+        """Run the `celery` program with these arguments, or those of the process."""
+        from click.exceptions import Exit
+
+        from ..bin.celery import celery
+
+        celery.params[0].default = self
+        try:
+            celery.main(args=sys.argv if argv is None else argv, standalone_mode=False)
+        except Exit as exit_:
+            return exit_.exit_code
+        finally:
+            celery.params[0].default = None
+        return None
+
+    def worker_main(self, argv: Any = None) -> None:
+        """Run `celery worker` with these arguments, or those of the process."""
+        argv = sys.argv if argv is None else argv
+        if "worker" not in argv:
+            raise ValueError("argv names no worker sub-command: put 'worker' into it, or use app.start()")
+        self.start(argv=argv)
+
+    # --- tasks
+
+    # The overloads of coroutine functions come first: what they return is what the task returns.
+    @overload
+    def task(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def task(self, fun: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, *, bind: Literal[True], **opts: Any) -> _BoundDecorator: ...
+    @overload
+    def task(self, *, bind: Literal[False] = False, **opts: Any) -> _Decorator: ...
+    def task(self, *args: Any, **opts: Any) -> Any:
+        """Make a task of a function: `@app.task`, or `@app.task(**options)`.
+
+        The task is made when it is first used or when the app is finalized, so that it may still be configured.
+        """
+        if USING_EXECV and opts.get("lazy", True):
+            from . import shared_task
+
+            opts["lazy"] = False
+            return shared_task(*args, **opts)
+        if len(args) == 1:
+            if callable(args[0]):
+                return self._task_decorator(**opts)(args[0])
+            raise TypeError("argument 1 to @task() must be a callable")
+        if args:
+            raise TypeError(f"@task() takes exactly 1 argument ({len(args) + len(opts)} given)")
+        return self._task_decorator(**opts)
+
+    def _task_decorator(
+        self, shared: bool = True, filter: Any = None, lazy: bool = True, **opts: Any
+    ) -> Callable[[Any], Any]:
+        def decorate(fun: Any) -> Any:
+            if shared:
+
+                def cons(app: Celery) -> Any:
+                    return app._task_from_fun(fun, **opts)
+
+                cons.__name__ = fun.__name__
+                connect_on_app_finalize(cons)
+            if lazy and not self.finalized:
+                task = PromiseProxy(self._task_from_fun, (fun,), opts, __doc__=fun.__doc__)
+                self._pending.append(task)
+            else:
+                task = self._task_from_fun(fun, **opts)
+            return filter(task) if filter else task
+
+        return decorate
+
+    def type_checker(self, fun: Any, bound: bool = False) -> Any:
+        """What checks the arguments of calls of `fun`: made at the first of them."""
+        return Header(fun, bound=bound)
+
+    def _task_from_fun(
+        self,
+        fun: Any,
+        name: str | None = None,
+        base: Any = None,
+        bind: bool = False,
+        pydantic: bool = False,
+        pydantic_strict: bool = False,
+        pydantic_context: dict[str, Any] | None = None,
+        pydantic_dump_kwargs: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Any:
+        if not self.finalized and not self.autofinalize:
+            raise RuntimeError("Contract breach: app not finalized")
+        name = name or self.gen_task_name(fun.__name__, fun.__module__)
+        if name in self._tasks:
+            task = self._tasks[name]
+            self._warn_if_duplicate_task_name(task, fun, name)
+            return task
+        decorated, dump = fun, None
+        if pydantic is True:
+            from .pydantic import wrap
+
+            fun, dump = wrap(self, fun, name, pydantic_strict, pydantic_context, pydantic_dump_kwargs, bind)
+        run = fun if bind else staticmethod(fun)
+        attributes = {
+            "app": self,
+            "name": name,
+            "run": run,
+            "_decorated": True,
+            "_dump_pydantic_arguments": None if dump is None else staticmethod(dump),
+            "__doc__": fun.__doc__,
+            "__module__": fun.__module__,
+            "__annotations__": _annotations(fun),
+            "__header__": self.type_checker(fun, bound=bind),
+            "__wrapped__": run,
+            "_decorated_fun": staticmethod(decorated),
+            **options,
+        }
+        task = type(fun.__name__, (base or self.Task,), attributes)()
+        task.__qualname__ = getattr(fun, "__qualname__", fun.__name__)
+        self._tasks[name] = task
+        task.bind(self)
+        _add_autoretry(task, options)
+        return task
+
+    def register_task(self, task: Any, **options: Any) -> Any:
+        """Register a task that is a class, or an instance of one."""
+        task = task() if isinstance(task, type) else task
+        if not task.name:
+            task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
+        existing = self.tasks.get(task.name)
+        if existing is not None and existing is not task:
+            self._warn_duplicate_task_name(
+                task.name, _named(existing), _named(task), "The new one has taken the place of the other."
+            )
+        _add_autoretry(task, options)
+        self.tasks[task.name] = task
+        task._app = self
+        task.bind(self)
+        return task
+
+    def _warn_if_duplicate_task_name(self, task: Any, fun: Any, name: str) -> None:
+        # A module that is imported twice gives the same function: that is no collision.
+        existing = getattr(task, "_decorated_fun", None)
+        if existing is not None and existing is not fun:
+            self._warn_duplicate_task_name(
+                name, qualname(existing), qualname(fun), "The new one is not registered: calls reach the other."
+            )
+
+    def _warn_duplicate_task_name(self, name: str, existing: str, new: str, consequence: str) -> None:
+        if name in self._duplicate_task_names_warned:  # one mistake, one line
+            return
+        self._duplicate_task_names_warned.add(name)
+        from ..exceptions import DuplicateTaskNameWarning
+
+        text = (
+            f"Two tasks have the name {name!r}: {existing} and {new}. {consequence} "
+            "Give one of them another name: @task(name=...), or rename the function."
+        )
+        warnings.warn(DuplicateTaskNameWarning(text), stacklevel=_caller_stacklevel())
+
+    def gen_task_name(self, name: str, module: str) -> str:
+        """The name that a task gets when it is given none. Subclasses may have their own way."""
+        return gen_task_name(self, name, module)
+
+    def finalize(self, auto: bool = False) -> None:
+        """Make every task that was declared, and bind them all. `auto`: nobody asked for it by name."""
+        with self._finalize_mutex:
+            if self.finalized:
+                return
+            if auto and not self.autofinalize:
+                raise RuntimeError("Contract breach: app not finalized")
+            self.finalized = True
+            _announce_app_finalized(self)
+            while self._pending:
+                maybe_evaluate(self._pending.popleft())
+            for task in list(self._tasks.values()):
+                task.bind(self)
+            self.on_after_finalize.send(sender=self)
+
+    def autodiscover_tasks(self, packages: Any = None, related_name: str | None = "tasks", force: bool = False) -> Any:
+        """Have `package.tasks` imported for each of these packages, when a program imports its tasks (or at once).
+
+        `packages` may be a callable. Without any, the fix-ups are asked: Django knows its applications.
+        """
+        if force:
+            return self._autodiscover_tasks(packages, related_name)
+        from ..signals import import_modules
+
+        def discover(*_: Any, **__: Any) -> Any:
+            return self._autodiscover_tasks(packages, related_name)
+
+        import_modules.connect(discover, weak=False, sender=self)
+        return None
+
+    def _autodiscover_tasks(self, packages: Any, related_name: str | None, **kwargs: Any) -> Any:
+        if packages:
+            return self._autodiscover_tasks_from_names(packages, related_name)
+        return self._autodiscover_tasks_from_fixups(related_name)
+
+    def _autodiscover_tasks_from_names(self, packages: Any, related_name: str | None) -> Any:
+        return self.loader.autodiscover_tasks(packages() if callable(packages) else packages, related_name)
+
+    def _autodiscover_tasks_from_fixups(self, related_name: str | None) -> Any:
+        able = [fixup for fixup in self._fixups if hasattr(fixup, "autodiscover_tasks")]
+        return self._autodiscover_tasks_from_names(
+            [package for fixup in able for package in fixup.autodiscover_tasks()], related_name=related_name
+        )
+
+    # --- configuration
+
+    @property
+    def conf(self) -> Any:
+        """The configuration."""
+        if self._conf is None:
+            self._conf = self._load_config()
+        return self._conf
+
+    @conf.setter
+    def conf(self, settings: Any) -> None:
+        self._conf = settings
+
+    def add_defaults(self, fun: Any) -> Any:
+        """Add defaults: a mapping, or a callable that gives one when the configuration is read."""
+        defaults = fun if callable(fun) else lambda: fun
+        if self.configured:
+            return self._conf.add_defaults(defaults())
+        self._pending_defaults.append(defaults)
+        return None
+
+    def config_from_object(self, obj: Any, silent: bool = False, force: bool = False, namespace: Any = None) -> Any:
+        """Read the configuration from an object or a module's name: at the first need, or at once with `force`."""
+        self._config_source = obj
+        self._config_source_silent = silent
+        self.namespace = namespace or self.namespace
+        if (force or self.configured) and self.loader.config_from_object(obj, silent=silent):
+            self._conf = None
+            return self.conf
+        return None
+
+    def config_from_envvar(self, variable_name: str, silent: bool = False, force: bool = False) -> Any:
+        """Read the configuration from the module that an environment variable names."""
+        module = os.environ.get(variable_name)
+        if module:
+            return self.config_from_object(module, silent=silent, force=force)
+        if silent:
+            return False
+        from ..exceptions import ImproperlyConfigured
+
+        raise ImproperlyConfigured(
+            f"The environment variable {variable_name!r} is not set, so there is no configuration to load. "
+            f"Set it to the name of a module, such as {variable_name}=proj.celeryconfig"
+        )
+
+    def config_from_cmdline(self, argv: Any, namespace: str = "celery") -> None:
+        self._conf.update(self.loader.cmdline_config_parser(argv, namespace))
+
+    def prepare_config(self, c: Any) -> Any:
+        """For subclasses: the configuration as it was read, before defaults are put below it."""
+        from .defaults import find_deprecated_settings
+
+        return find_deprecated_settings(c)
+
+    def _finalize_pending_conf(self) -> Any:
+        try:
+            conf = self._conf = self._load_config()
+        except AttributeError as problem:
+            # Seen as a missing attribute of the settings it would end in a recursion that says nothing.
+            raise ModuleNotFoundError(*problem.args) from problem
+        return conf
+
+    def _load_config(self) -> Any:
+        if isinstance(self.on_configure, Signal):
+            self.on_configure.send(sender=self)
+        else:
+            self.on_configure()
+        if self._config_source:
+            self.loader.config_from_object(self._config_source, silent=self._config_source_silent)
+        self.configured = True
+        settings = detect_settings(
+            self.prepare_config(self.loader.conf),
+            self._preconf,
+            ignore_keys=self._preconf_set_by_auto,
+            prefix=self.namespace,
+        )
+        if self._conf is None:
+            self._conf = settings
+        else:  # in place: somebody may hold it
+            self._conf.swap_with(settings)
+        while self._pending_defaults:
+            self._conf.add_defaults(maybe_evaluate(self._pending_defaults.popleft()()))
+        while self._pending_periodic_tasks:
+            args, kwargs = self._pending_periodic_tasks.popleft()
+            self._add_periodic_task(*args, **kwargs)
+        self.on_after_configure.send(sender=self, source=self._conf)
+        return self._conf
+
+    def either(self, default_key: str, *defaults: Any) -> Any:
+        """The first of `defaults` that is not None, else the setting."""
+        given = next((value for value in defaults if value is not None), None)
+        return self.conf.get(default_key) if given is None else given
+
+    def setup_security(
+        self,
+        allowed_serializers: Any = None,
+        key: Any = None,
+        key_password: Any = None,
+        cert: Any = None,
+        store: Any = None,
+        digest: Any = "sha256",
+        serializer: str = "json",
+    ) -> Any:
+        """Sign messages and refuse unsigned ones, for every app of this process."""
+        from ..security import setup_security
+
+        return setup_security(allowed_serializers, key, key_password, cert, store, digest, serializer, app=self)
+
+    # --- sending
+
+    @cached_property
+    def _sending(self) -> Any:
+        from . import sending
+
+        return sending
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Call a task by its name. Takes what `Task.apply_async` takes, and `result_cls`."""
+        if rest:
+            options.update(zip(_SEND_TASK_REST, rest, strict=False))
+        return self._sending.send_task(self, name, args, kwargs, **options)
+
+    def send_many(self, calls: Iterable[Any], producer: Any = None) -> list[Any]:
+        """Call many tasks at once: signatures, or `(task, args, kwargs, options)` as far as needed.
+
+        Far quicker than one by one, as the broker gets them in batches. Gives their results, in order.
+        """
+        return [self.AsyncResult(id_) for id_ in self._sending.send_calls(self, map(_as_call, calls), producer)]
+
+    async def asend_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """`send_task` for coroutines: the event loop goes on while the broker is waited for."""
+        from asyncio import to_thread
+
+        return await to_thread(self.send_task, name, args, kwargs, **options)
+
+    async def asend_many(self, calls: Iterable[Any]) -> list[Any]:
+        """`send_many` for coroutines."""
+        from asyncio import to_thread
+
+        return await to_thread(self.send_many, calls)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Any:
+        """A signature that belongs to this app."""
+        kwargs["app"] = self
+        return self._canvas.signature(*args, **kwargs)
+
+    # --- kombu's objects, for whoever asks for them
+
+    def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
+        """A kombu connection to consume with."""
+        return self._connection(url or self.conf.broker_read_url, **kwargs)
+
+    def connection_for_write(self, url: Any = None, **kwargs: Any) -> Any:
+        """A kombu connection to produce with."""
+        return self._connection(url or self.conf.broker_write_url, **kwargs)
+
+    def connection(
+        self,
+        hostname: Any = None,
+        userid: Any = None,
+        password: Any = None,
+        virtual_host: Any = None,
+        port: Any = None,
+        ssl: Any = None,
+        connect_timeout: Any = None,
+        transport: Any = None,
+        transport_options: Any = None,
+        heartbeat: Any = None,
+        login_method: Any = None,
+        failover_strategy: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A kombu connection; `connection_for_read` and `connection_for_write` say what for."""
+        return self.connection_for_write(
+            hostname or self.conf.broker_write_url,
+            userid=userid,
+            password=password,
+            virtual_host=virtual_host,
+            port=port,
+            ssl=ssl,
+            connect_timeout=connect_timeout,
+            transport=transport,
+            transport_options=transport_options,
+            heartbeat=heartbeat,
+            login_method=login_method,
+            failover_strategy=failover_strategy,
+            **kwargs,
+        )
+
+    def _connection(
+        self,
+        url: Any,
+        userid: Any = None,
+        password: Any = None,
+        virtual_host: Any = None,
+        port: Any = None,
+        ssl: Any = None,
+        connect_timeout: Any = None,
+        transport: Any = None,
+        transport_options: Any = None,
+        heartbeat: Any = None,
+        login_method: Any = None,
+        failover_strategy: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        conf = self.conf
+        return self.amqp.Connection(
+            url,
+            userid or conf.broker_user,
+            password or conf.broker_password,
+            virtual_host or conf.broker_vhost,
+            port or conf.broker_port,
+            transport=transport or conf.broker_transport,
+            ssl=self.either("broker_use_ssl", ssl),
+            heartbeat=heartbeat,
+            login_method=login_method or conf.broker_login_method,
+            failover_strategy=failover_strategy or conf.broker_failover_strategy,
+            transport_options=dict(conf.broker_transport_options, **transport_options or {}),
+            connect_timeout=self.either("broker_connection_timeout", connect_timeout),
+        )
+
+    broker_connection = connection
+
+    def _acquire_connection(self, pool: bool = True) -> Any:
+        return self._acquire(self.pool) if pool else self.connection_for_write()
+
+    def _acquire_producer(self, timeout: float | None = None) -> Any:
+        return self._acquire(self.producer_pool)
+
+    def _acquire(self, pool: Any) -> Any:
+        from kombu.exceptions import LimitExceeded, OperationalError
+
+        timeout, limit = self.conf.broker_pool_acquire_timeout, self.conf.broker_pool_limit
+        try:
+            return pool.acquire(block=True, timeout=timeout)
+        except LimitExceeded as problem:
+            raise OperationalError(
+                f"All {limit} broker connections of this process were in use for {timeout} s: "
+                "raise broker_pool_limit or broker_pool_acquire_timeout, or look for what holds them."
+            ) from problem
+
+    def connection_or_acquire(self, connection: Any = None, pool: bool = True, *_: Any, **__: Any) -> Any:
+        """`with` gives this connection, or one of the pool."""
+        return _Lent(connection, self._acquire_connection, pool=pool)
+
+    default_connection = connection_or_acquire
+
+    def producer_or_acquire(self, producer: Any = None) -> Any:
+        """`with` gives this producer, or one of the pool."""
+        return _Lent(producer, self._acquire_producer)
+
+    default_producer = producer_or_acquire
+
+    @property
+    def pool(self) -> Any:
+        """kombu's pool of connections to the broker."""
+        if self._pool is None:
+            from kombu import pools
+
+            pools.set_limit(self.conf.broker_pool_limit)
+            self._pool = pools.connections[self.connection_for_write()]
+        return self._pool
+
+    @property
+    def producer_pool(self) -> Any:
+        return self.amqp.producer_pool
+
+    def _after_fork(self) -> None:
+        self._pool = None
+        self._local = threading.local()
+        self.__dict__.pop("oid", None)
+        amqp = self.__dict__.get("amqp")
+        if amqp is not None:
+            amqp._producer_pool = None
+        self.on_after_fork.send(sender=self)
+
+    # --- time
+
+    def now(self) -> datetime:
+        """The time, in the app's time zone."""
+        return datetime.now(datetime_timezone.utc).astimezone(self.timezone)
+
+    @cached_property
+    def timezone(self) -> Any:
+        """The time zone of the app: the setting, else UTC, else (without `enable_utc`) the machine's."""
+        from ..utils.time import timezone
+
+        conf = self.conf
+        if conf.timezone:
+            return timezone.get_timezone(conf.timezone)
+        return timezone.utc if conf.enable_utc else timezone.local
+
+    def uses_utc_timezone(self) -> bool:
+        from ..utils.time import timezone
+
+        return bool(self.timezone == timezone.utc)
+
+    # --- beat
+
+    def add_periodic_task(
+        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
+    ) -> str:
+        """Have beat send `sig` by this schedule; returns its key, which is the name or the signature's text."""
+        key, entry = self._sig_to_periodic_task_entry(schedule, sig, args, kwargs, name, **opts)
+        if self.configured:
+            self._add_periodic_task(key, entry, name=name)
+        else:
+            self._pending_periodic_tasks.append([(key, entry), {"name": name}])
+        return key
+
+    def _sig_to_periodic_task_entry(
+        self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = None, name: str | None = None, **opts: Any
+    ) -> tuple[str, dict[str, Any]]:
+        from ..canvas import Signature
+
+        kwargs = kwargs or {}
+        sig = sig.clone(args, kwargs) if isinstance(sig, Signature) else self.signature(sig.name, args, kwargs)
+        entry = {"schedule": schedule, "task": sig.name, "args": sig.args, "kwargs": sig.kwargs}
+        return name or repr(sig), {**entry, "options": dict(sig.options, **opts)}
+
+    def _add_periodic_task(self, key: str, entry: dict[str, Any], name: str | None = None) -> None:
+        if name is None and key in self._conf.beat_schedule:
+            import logging
+
+            logging.getLogger("celery.app.base").warning(
+                "The periodic task %r takes the place of another without a name: give add_periodic_task a name=", key
+            )
+        self._conf.beat_schedule[key] = entry
+
+    # --- classes that belong to this app
+
+    def create_task_cls(self) -> Any:
+        return self.subclass_with_self(self.task_cls, name="Task", attribute="_app", keep_reduce=True, abstract=True)
+
+    def subclass_with_self(
+        self,
+        Class: Any,
+        name: str | None = None,
+        attribute: str = "app",
+        reverse: str | None = None,
+        keep_reduce: bool = False,
+        **kw: Any,
+    ) -> Any:
+        """A subclass whose `attribute` is this app. `reverse` is the way to it from an app, for pickling."""
+        Class = symbol_by_name(Class)
+        path = reverse or Class.__name__
+
+        def __reduce__(self: Any) -> Any:
+            return _unpickle_appattr, (path, self.__reduce_args__())
+
+        attributes = {attribute: self, "__module__": Class.__module__, "__doc__": Class.__doc__, **kw}
+        if not keep_reduce:
+            attributes["__reduce__"] = __reduce__
+        return type(name or Class.__name__, (Class,), attributes)
+
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(types.GenericAlias)
+
+    def _rgetattr(self, path: str) -> Any:
+        return attrgetter(path)(self)
+
+    @cached_property
+    def Worker(self) -> Any:
+        return self.subclass_with_self("celery.apps.worker:Worker")
+
+    @cached_property
+    def WorkController(self) -> Any:
+        return self.subclass_with_self("celery.worker:WorkController")
+
+    @cached_property
+    def Beat(self) -> Any:
+        return self.subclass_with_self("celery.apps.beat:Beat")
+
+    @cached_property
+    def Task(self) -> Any:
+        """The base of the tasks of this app."""
+        return self.create_task_cls()
+
+    @cached_property
+    def annotations(self) -> Any:
+        from .annotations import prepare
+
+        return prepare(self.conf.task_annotations)
+
+    @cached_property
+    def AsyncResult(self) -> Any:
+        return self.subclass_with_self("celery.result:AsyncResult")
+
+    @cached_property
+    def ResultSet(self) -> Any:
+        return self.subclass_with_self("celery.result:ResultSet")
+
+    @cached_property
+    def GroupResult(self) -> Any:
+        return self.subclass_with_self("celery.result:GroupResult")
+
+    # --- parts
+
+    @property
+    def current_task(self) -> Any:
+        """The task that is running here, or None."""
+        return _task_stack.top
+
+    @property
+    def current_worker_task(self) -> Any:
+        """The task that a worker runs here, or None: not one that it calls by hand."""
+        return get_current_worker_task()
+
+    @cached_property
+    def clock(self) -> Any:
+        """The logical clock of events and remote control."""
+        from kombu.clocks import LamportClock
+
+        return LamportClock()
+
+    @cached_property
+    def oid(self) -> str:
+        """The id of this app in this process: its replies go to a queue of this name."""
+        return self._new_oid(0)
+
+    @property
+    def thread_oid(self) -> str:
+        """The id of this app in this thread."""
+        local = self._local
+        try:
+            return local.oid  # type: ignore[no-any-return]
+        except AttributeError:
+            local.oid = found = self._new_oid(threading.get_ident())
+            return found
+
+    def _new_oid(self, thread: int) -> str:
+        from ...protocol.wire.control import oid
+
+        return oid(_node(), os.getpid(), thread, id(self))
+
+    @cached_property
+    def amqp(self) -> Any:
+        return symbol_by_name(self.amqp_cls)(app=self)
+
+    @property
+    def _backend(self) -> Any:
+        """The result backend: one for all threads if it says that it can bear them, else one for each."""
+        if self._backend_cache is not None:
+            return self._backend_cache
+        return getattr(self._local, "backend", None)
+
+    @_backend.setter
+    def _backend(self, backend: Any) -> None:
+        if backend.thread_safe:
+            self._backend_cache = backend
+        else:
+            self._local.backend = backend
+
+    @property
+    def backend(self) -> Any:
+        """The result backend."""
+        found = self._backend
+        if found is None:
+            found = self._backend = self._get_backend()
+        return found
+
+    @backend.setter
+    def backend(self, backend: Any) -> None:
+        self._backend_cache = backend
+
+    def _get_backend(self) -> Any:
+        from .backends import by_url
+
+        backend, url = by_url(self.backend_cls or self.conf.result_backend, self.loader)
+        return backend(app=self, url=url)
+
+    @cached_property
+    def control(self) -> Any:
+        return symbol_by_name(self.control_cls)(app=self)
+
+    @cached_property
+    def events(self) -> Any:
+        return symbol_by_name(self.events_cls)(app=self)
+
+    @cached_property
+    def loader(self) -> Any:
+        from ..loaders import get_loader_cls
+
+        return get_loader_cls(self.loader_cls)(app=self)
+
+    @cached_property
+    def log(self) -> Any:
+        return symbol_by_name(self.log_cls)(app=self)
+
+    @cached_property
+    def _canvas(self) -> Any:
+        from .. import canvas
+
+        return canvas
+
+    @cached_property
+    def tasks(self) -> Any:
+        """The tasks by their names. To ask is to finalize the app."""
+        self.finalize(auto=True)
+        return self._tasks
+
+    def select_queues(self, queues: Any = None) -> Any:
+        """Consume from these queues alone."""
+        return self.amqp.queues.select(queues)
+
+    def bugreport(self) -> str:
+        from .utils import bugreport
+
+        return bugreport(self)
+
+    # --- the object
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {appstr(self)}>"
+
+    def __reduce__(self) -> Any:
+        if self._using_v1_reduce:
+            return self.__reduce_v1__()
+        return _unpickle_app_v2, (self.__class__, self.__reduce_keys__())
+
+    def __reduce_v1__(self) -> Any:
+        return _unpickle_app, (self.__class__, self.Pickler, *self.__reduce_args__())
+
+    def __reduce_keys__(self) -> dict[str, Any]:
+        """What the app is made of again: what was changed of the configuration, not its defaults."""
+        return {
+            "main": self.main,
+            "changes": self._conf.changes if self.configured else self._preconf,
+            "loader": self.loader_cls,
+            "backend": self.backend_cls,
+            "amqp": self.amqp_cls,
+            "events": self.events_cls,
+            "log": self.log_cls,
+            "control": self.control_cls,
+            "fixups": self.fixups,
+            "config_source": self._config_source,
+            "config_source_silent": self._config_source_silent,
+            "task_cls": self.task_cls,
+            "namespace": self.namespace,
+        }
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        """The old form of `__reduce_keys__`, used where a subclass has one of its own."""
+        return (
+            self.main,
+            self._conf.changes if self.configured else {},
+            self.loader_cls,
+            self.backend_cls,
+            self.amqp_cls,
+            self.events_cls,
+            self.log_cls,
+            self.control_cls,
+            False,
+            self._config_source,
+            self._config_source_silent,
+        )
+
+
+# --- what the class above needs
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Decorator(Protocol):
+        """`@app.task(...)`"""
+
+        @overload
+        def __call__(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+        @overload
+        def __call__(self, fun: Callable[P, R], /) -> Task[P, R]: ...
+
+    class _BoundDecorator(Protocol):
+        """`@app.task(bind=True, ...)`: callers do not give the first argument."""
+
+        @overload
+        def __call__(  # type: ignore[overload-overlap]
+            self, fun: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+        ) -> Task[P, R]: ...
+        @overload
+        def __call__(self, fun: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
+
+
+_OMITTED: Any = object()
+
+
+def _send_task_signature(
+    self: Any,
+    name: str,
+    args: Any = None,
+    kwargs: Any = None,
+    countdown: Any = None,
+    eta: Any = None,
+    task_id: Any = None,
+    producer: Any = None,
+    connection: Any = None,
+    router: Any = None,
+    result_cls: Any = None,
+    expires: Any = _OMITTED,
+    publisher: Any = None,
+    link: Any = None,
+    link_error: Any = None,
+    add_to_parent: Any = True,
+    group_id: Any = None,
+    group_index: Any = None,
+    retries: Any = 0,
+    chord: Any = None,
+    reply_to: Any = None,
+    time_limit: Any = _OMITTED,
+    soft_time_limit: Any = _OMITTED,
+    root_id: Any = None,
+    parent_id: Any = None,
+    route_name: Any = None,
+    shadow: Any = None,
+    chain: Any = None,
+    task_type: Any = None,
+    replaced_task_nesting: Any = 0,
+    **options: Any,
+) -> Any:
+    """Stands for the names, the order and the defaults of what `Celery.send_task` takes."""
+
+
+# Options pass through `send_task` as they are given; `inspect.signature` tells the names that it takes.
+_SEND_TASK_REST = _send_task_signature.__code__.co_varnames[4:30]
+Celery.send_task.__wrapped__ = _send_task_signature  # type: ignore[attr-defined]
+
+
+def _fix_up(fixup: Any, app: Celery) -> Any:
+    if fixup in BUILTIN_FIXUPS and not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return None  # there is no Django to be fixed up for, and no reason to load the code
+    return symbol_by_name(fixup)(app)
+
+
+def _add_autoretry(task: Any, options: dict[str, Any]) -> None:
+    if options.get("autoretry_for") or getattr(task, "autoretry_for", None):
+        from .autoretry import add_autoretry_behaviour
+
+        add_autoretry_behaviour(task, **options)
+
+
+def _as_call(given: Any) -> Any:
+    from ...protocol.rules.calling import Call
+
+    if isinstance(given, Call):
+        return given
+    if isinstance(given, dict):
+        return Call(given["task"], given.get("args") or (), given.get("kwargs"), given.get("options") or {})
+    task, args, kwargs, options = (*given, *((), None, None)[len(given) - 1 :])
+    return Call(getattr(task, "name", task), args, kwargs, options or {})
+
+
+def _named(task: Any) -> str:
+    return qualname(getattr(task, "_decorated_fun", None) or type(task))
+
+
+_NODE: list[int] = []
+
+
+def _node() -> int:
+    """A random number for this process and those that it forks; what makes them differ is the pid beside it."""
+    if not _NODE:
+        import uuid
+
+        _NODE.append(uuid.uuid4().int)
+    return _NODE[0]
+
+
+App = Celery
