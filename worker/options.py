@@ -19,7 +19,7 @@ class BrokerOptions:
     its turn.
     """
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     timeout: float = 4.0
     pool_limit: int = 10

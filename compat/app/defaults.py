@@ -55,7 +55,8 @@ class Option:
     """One setting.
 
     `ignored` says why celeriac has no use for it, `unsupported` what to do instead of it; with neither it is honoured.
-    `own` is a setting that Celery does not have, `choices` are the values that it may have.
+    `own` is a setting that Celery does not have, `choices` are the values that it may have, `also` are types of
+    values beside those that `type` names.
     """
 
     alt: str | None = None
@@ -80,6 +81,7 @@ class Option:
     unsupported: str | None = None
     own: bool = False
     choices: tuple[Any, ...] | None = None
+    also: tuple[type, ...] = ()
 
     def __init__(self, default: Any = None, *args: Any, **kwargs: Any) -> None:
         self.default = default
@@ -134,9 +136,13 @@ NAMESPACES: dict[str, Any] = Namespace(
         cron_starting_deadline=_int(None, "A crontab missed by more seconds than this is not made up for.", type=int),
     ),
     broker=Namespace(
-        url=_text(None, "Where the broker is. Several, in a list or apart by semicolons, are tried in turn."),
-        read_url=_text(None, "The same for consuming, where it differs."),
-        write_url=_text(None, "The same for sending, where it differs."),
+        url=_text(
+            None,
+            "Where the broker is. Several, in a list or apart by semicolons, are tried in turn.",
+            also=(list, tuple),
+        ),
+        read_url=_text(None, "The same for consuming, where it differs.", also=(list, tuple)),
+        write_url=_text(None, "The same for sending, where it differs.", also=(list, tuple)),
         transport=_text(None, "Name of the transport, for a broker that is given without a URL."),
         transport_options=_dict({}, "Options of this transport alone."),
         connection_timeout=_float(4, "Seconds until an attempt to connect is given up."),
@@ -144,7 +150,9 @@ NAMESPACES: dict[str, Any] = Namespace(
         connection_retry_on_startup=_bool(None, "The same at start; as `broker_connection_retry` if unset."),
         connection_max_retries=_int(100, "Attempts to connect anew; None or 0: for ever."),
         channel_error_retry=_bool(False, "An error of a channel counts as one of the connection."),
-        failover_strategy=_text(None, "In which order several URLs are tried: round-robin, shuffle, or a function."),
+        failover_strategy=_text(
+            None, "In which order several URLs are tried: round-robin, shuffle, or a function.", also=(object,)
+        ),
         heartbeat=_int(120, "Seconds within which a broker must show life; 0: no heartbeat."),
         heartbeat_checkrate=_int(
             3.0,
@@ -155,7 +163,7 @@ NAMESPACES: dict[str, Any] = Namespace(
         native_delayed_delivery_queue_type=_text("quorum", "Type of the queues that RabbitMQ delays messages with."),
         pool_limit=_int(10, "Connections that senders hold open at most; None: each send its own."),
         pool_acquire_timeout=_float(None, "Seconds that a sender waits for one of them; None: without end."),
-        use_ssl=_any(False, "TLS: True, or its options.", type="bool"),
+        use_ssl=_any(False, "TLS: True, or its options.", type="bool", also=(dict,)),
         host=_text(None, "Host of the broker, where there is no URL."),
         port=_int(None, "Its port."),
         user=_text(None, "Name to log in with."),
@@ -177,7 +185,7 @@ NAMESPACES: dict[str, Any] = Namespace(
         table=_text(None, "The table of results."),
         write_consistency=_text(None, "Consistency level of writes."),
         auth_provider=_text(None, "Class in cassandra.auth that logs in."),
-        auth_kwargs=_text(None, "Arguments of that class."),
+        auth_kwargs=_text(None, "Arguments of that class.", also=(dict,)),
         options=_dict({}, "Options of the cluster."),
     ),
     s3=Namespace(
@@ -344,7 +352,12 @@ NAMESPACES: dict[str, Any] = Namespace(
             "How often, and after which waits.",
             old={"celery_task_publish_retry_policy"},
         ),
-        queues=_any(None, "The queues that workers consume from: names, kombu queues, or a table.", type="dict"),
+        queues=_any(
+            None,
+            "The queues that workers consume from: names, kombu queues, or a table.",
+            type="dict",
+            also=(list, tuple, set),
+        ),
         queue_max_priority=_int(None, "The highest priority of queues that name none."),
         reject_on_worker_lost=_bool(None, "With late acks, a task whose process died goes back to its queue."),
         retry_on_worker_lost=_bool(False, "A task whose process died is retried, as often as it may be."),

@@ -1,0 +1,382 @@
+"""What is wrong with a configuration, each thing by its name: for the start of a worker and for `celeriac doctor`.
+
+Law: a setting is judged by its row in the table of defaults; here are only the rules that need more than one row.
+Nothing is changed, and nothing but the configuration is looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+from ..exceptions import ImproperlyConfigured
+from .defaults import _OLD_SETTING_KEYS, _OPTIONS, _TO_NEW_KEY, DEFAULTS, NAMESPACES, PROFILES, SETTING_KEYS, Option
+
+UNKNOWN, WRONG, CONTRADICTION, UNSUPPORTED, IGNORED = "unknown", "wrong", "contradiction", "unsupported", "ignored"
+STOPS = frozenset({UNKNOWN, WRONG, CONTRADICTION, UNSUPPORTED})
+"""What a program with `celeriac_strict_settings` does not start with."""
+
+# Settings of packages that stand beside Celery's own; a name that begins so is theirs.
+_OTHERS = (
+    *("redbeat_", "once", "singleton_", "flower_", "mongodb_scheduler_", "beat_dburi", "beat_schema", "beat_engine_"),
+    *("task_tenant_", "db_reuse_max", "results_", "email_", "dead_letter_", "heimdall_", "batches_"),
+)
+# What Celery itself leaves among the settings, and what is read without being one.
+_INNER = frozenset({"deprecated_settings", "override_backends"})
+_OLD_BEGINNINGS = ("CELERY", "BROKER_")
+_SURE, _LIKELY = 0.85, 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing that is to be said of a setting, named as the user wrote it."""
+
+    kind: str
+    setting: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.text}"
+
+
+def remarks(conf: Any) -> list[Remark]:
+    """All there is to say of what has been set, in the order in which it stands."""
+    conf.finalize()
+    given = list(_given(conf))
+    found = [remark for name, key, value in given for remark in _judged(name, key, value, conf.prefix)]
+    names = {key: name for name, key, _ in given if key}
+    for rule in _RULES:
+        found += [Remark(CONTRADICTION, names.get(key, key), text) for key, text in rule(conf)]
+    return found
+
+
+def announce(conf: Any, say: Callable[[str], Any]) -> None:
+    """Say each remark in a line of its own, or stop, where the configuration is to be strict."""
+    found = remarks(conf)
+    if conf.celeriac_strict_settings:
+        stops = [remark for remark in found if remark.kind in STOPS]
+        if stops:
+            raise ImproperlyConfigured("\n".join(map(str, stops)))
+    for remark in found:
+        say(str(remark))
+
+
+def _given(conf: Any) -> Iterator[tuple[str, str | None, Any]]:
+    """What has been set: the name as it was written, the setting that it is if it is one, and the value."""
+    seen = set()
+    for layer in conf.maps[:-1]:
+        for name in list(layer.keys()):
+            if not isinstance(name, str) or name in seen or name.startswith("_") or name in _INNER:
+                continue
+            key = _setting(name, conf.prefix)
+            value = layer[name]
+            if key is not None or not _no_value(value):
+                seen.add(name)
+                yield name, key, value
+
+
+def _setting(name: str, prefix: str | None) -> str | None:
+    if prefix and name.startswith(prefix):
+        rest = name[len(prefix) :].lower()
+        return rest if rest in SETTING_KEYS else _TO_NEW_KEY.get(name)
+    return name if name in SETTING_KEYS else _TO_NEW_KEY.get(name)
+
+
+def _no_value(value: Any) -> bool:
+    """It stands in a module of settings without being one."""
+    return isinstance(value, (ModuleType, type)) or callable(value)
+
+
+def _judged(name: str, key: str | None, value: Any, prefix: str | None) -> Iterator[Remark]:
+    if key is None:
+        text = _unknown(name, prefix)
+        if text:
+            yield Remark(UNKNOWN, name, text)
+        return
+    option = _OPTIONS[key]
+    if value is None or value is DEFAULTS[key]:
+        return
+    if option.choices and value not in option.choices:
+        yield Remark(WRONG, name, f"is {' or '.join(map(repr, option.choices))}, not {value!r}")
+    elif wrong := _wrong_type(key, option, value):
+        yield Remark(WRONG, name, wrong)
+    elif value != DEFAULTS[key] and option.unsupported:
+        yield Remark(UNSUPPORTED, name, f"is not supported: {option.unsupported}")
+    elif value != DEFAULTS[key] and option.ignored:
+        yield Remark(IGNORED, name, f"has no effect: {option.ignored}")
+
+
+# --- names
+
+
+def _unknown(name: str, prefix: str | None) -> str | None:
+    """Why a name that is no setting looks as if it were meant to be one. None: it is somebody else's."""
+    if prefix and name.startswith(prefix):
+        rest, sure = name[len(prefix) :], True
+        names = {key: prefix + key for key in (map(str.upper, SETTING_KEYS) if prefix.isupper() else SETTING_KEYS)}
+    elif name.isupper():
+        rest, sure = name.removeprefix("CELERY_"), not prefix and name.startswith(_OLD_BEGINNINGS)
+        names = {key.removeprefix("CELERY_"): key for key in _OLD_SETTING_KEYS}
+    else:
+        rest, sure, names = name, name.startswith(_BEGINNINGS), {key: key for key in SETTING_KEYS}
+    if rest.lower().startswith(_OTHERS):
+        return None
+    near = _nearest(rest, names, _LIKELY if sure else _SURE)
+    if near is None:
+        return "is no setting" if sure else None
+    return f"is no setting; did you mean {names[near]}?"
+
+
+_BEGINNINGS = ("CELERY", "BROKER_")
+_SURE, _LIKELY = 0.85, 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing that is to be said of a setting, named as the user wrote it."""
+
+    kind: str
+    setting: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.text}"
+
+
+def remarks(conf: Any) -> list[Remark]:
+    """All there is to say of what has been set, in the order in which it stands."""
+    conf.finalize()
+    given = list(_given(conf))
+    found = [remark for name, key, value in given for remark in _judged(name, key, value, conf.prefix)]
+    names = {key: name for name, key, _ in given if key}
+    for rule in _RULES:
+        found += [Remark(CONTRADICTION, names.get(key, key), text) for key, text in rule(conf)]
+    return found
+
+
+def announce(conf: Any, say: Callable[[str], Any]) -> None:
+    """Say each remark in a line of its own, or stop, where the configuration is to be strict."""
+    found = remarks(conf)
+    if conf.celeriac_strict_settings:
+        stops = [remark for remark in found if remark.kind in STOPS]
+        if stops:
+            raise ImproperlyConfigured("\n".join(map(str, stops)))
+    for remark in found:
+        say(str(remark))
+
+
+def _given(conf: Any) -> Iterator[tuple[str, str | None, Any]]:
+    """What has been set: the name as it was written, the setting that it is if it is one, and the value."""
+    seen = set()
+    for layer in conf.maps[:-1]:
+        for name in list(layer.keys()):
+            if not isinstance(name, str) or name in seen or name.startswith("_") or name in _INNER:
+                continue
+            key = _setting(name, conf.prefix)
+            value = layer[name]
+            if key is not None or not _no_value(value):
+                seen.add(name)
+                yield name, key, value
+
+
+def _setting(name: str, prefix: str | None) -> str | None:
+    if prefix and name.startswith(prefix):
+        rest = name[len(prefix) :].lower()
+        return rest if rest in SETTING_KEYS else _TO_NEW_KEY.get(name)
+    return name if name in SETTING_KEYS else _TO_NEW_KEY.get(name)
+
+
+def _no_value(value: Any) -> bool:
+    """It stands in a module of settings without being one."""
+    return isinstance(value, (ModuleType, type)) or callable(value)
+
+
+def _judged(name: str, key: str | None, value: Any, prefix: str | None) -> Iterator[Remark]:
+    if key is None:
+        text = _unknown(name, prefix)
+        if text:
+            yield Remark(UNKNOWN, name, text)
+        return
+    option = _OPTIONS[key]
+    if value is None or value is DEFAULTS[key]:
+        return
+    if option.choices and value not in option.choices:
+        yield Remark(WRONG, name, f"is {' or '.join(map(repr, option.choices))}, not {value!r}")
+    elif wrong := _wrong_type(key, option, value):
+        yield Remark(WRONG, name, wrong)
+    elif value != DEFAULTS[key] and option.unsupported:
+        yield Remark(UNSUPPORTED, name, f"is not supported: {option.unsupported}")
+    elif value != DEFAULTS[key] and option.ignored:
+        yield Remark(IGNORED, name, f"has no effect: {option.ignored}")
+
+
+# --- names
+
+
+def _unknown(name: str, prefix: str | None) -> str | None:
+    """Why a name that is no setting looks as if it were meant to be one. None: it is somebody else's."""
+    if prefix and name.startswith(prefix):
+        rest, sure = name[len(prefix) :], True
+        names = {prefix + key.upper() if prefix.isupper() else prefix + key for key in SETTING_KEYS}
+    elif name.isupper():
+        rest, sure, names = (
+            name.removeprefix("CELERY_"),
+            not prefix and name.startswith(_OLD_BEGINNINGS),
+            _OLD_SETTING_KEYS,
+        )
+    else:
+        rest, sure, names = name, name.startswith(_BEGINNINGS), SETTING_KEYS
+    if rest.lower().startswith(_OTHERS):
+        return None
+    near = _nearest(name, names, _LIKELY if sure else _SURE)
+    if near is None:
+        return "is no setting" if sure else None
+    return f"is no setting; did you mean {near}?"
+
+
+_BEGINNINGS = tuple(f"{name}_" for name, options in NAMESPACES.items() if isinstance(options, dict))
+
+
+def _nearest(name: str, names: Iterable[str], likeness: float) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, sorted(names), n=1, cutoff=likeness)), None)
+
+
+# --- types
+
+
+def _wrong_type(key: str, option: Option, value: Any) -> str | None:
+    if option.also and isinstance(value, option.also):
+        return None
+    if key == "worker_concurrency":
+        fits = _is_whole(value) or (isinstance(value, str) and (value.lower() == "auto" or value.isdecimal()))
+        return None if fits else f"is a whole number or 'auto', not {value!r}"
+    check = _TYPES.get(option.type)
+    if check is None or check[0](value):
+        return None
+    if option.type == "bool" and isinstance(value, str):
+        return f"is True or False; the text {value!r} counts as true in Celery"
+    return f"is {check[1]}, not {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or value in {0, 1} if isinstance(value, (int, float)) else False
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and value == value // 1
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, timedelta) or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_text(value: Any) -> bool:
+    return not isinstance(value, (bool, Mapping, list, tuple, set, frozenset))
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset))
+
+
+_TYPES: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
+    "bool": (_is_bool, "True or False"),
+    "int": (_is_whole, "a whole number"),
+    int: (_is_whole, "a whole number"),
+    "float": (_is_number, "a number"),
+    "dict": (lambda value: isinstance(value, Mapping), "a mapping"),
+    "list": (_is_list, "a list"),
+    "tuple": (lambda value: _is_list(value) or isinstance(value, str), "a list"),
+    "string": (_is_text, "a text"),
+}
+
+
+# --- settings that do not go together: each rule yields a setting, and what is wrong with it beside another
+
+Rule = Callable[[Any], Iterator[tuple[str, str]]]
+
+
+def _limits(conf: Any) -> Iterator[tuple[str, str]]:
+    soft, hard = conf.task_soft_time_limit, conf.task_time_limit
+    if _is_number(soft) and _is_number(hard) and hard and soft >= hard:
+        yield "task_soft_time_limit", f"{soft!r} is never reached: task_time_limit is {hard!r}"
+
+
+def _serializers(conf: Any) -> Iterator[tuple[str, str]]:
+    """A name may be accepted by its content type; what is no name at all is not judged here."""
+    accept, results = conf.accept_content, conf.result_accept_content
+    pairs = (("task_serializer", "accept_content", accept), ("event_serializer", "accept_content", accept))
+    own = ("result_serializer", "result_accept_content", results)
+    for key, place, accepted in (*pairs, own if results else ("result_serializer", "accept_content", accept)):
+        if _is_list(accepted) and isinstance(conf[key], str) and not _accepts(accepted, conf[key]):
+            yield key, f"{conf[key]!r} is not in {place}: our own workers and clients refuse it"
+
+
+def _accepts(accepted: Iterable[Any], serializer: str) -> bool:
+    return any(isinstance(each, str) and (each == serializer or serializer in each) for each in accepted)
+
+
+def _default_queue(conf: Any) -> Iterator[tuple[str, str]]:
+    queues, default = conf.task_queues, conf.task_default_queue
+    if not queues or conf.task_create_missing_queues:
+        return
+    names = {queue if isinstance(queue, str) else getattr(queue, "name", queue) for queue in queues}
+    if default and default not in names:
+        yield "task_default_queue", f"{default!r} is not in task_queues, and task_create_missing_queues is off"
+
+
+def _schedule(conf: Any) -> Iterator[tuple[str, str]]:
+    schedule = conf.beat_schedule
+    for name, entry in schedule.items() if isinstance(schedule, Mapping) else ():
+        missing = [part for part in ("task", "schedule") if isinstance(entry, Mapping) and not entry.get(part)]
+        if missing:
+            yield "beat_schedule", f"the entry {name!r} has no {' and no '.join(missing)}"
+
+
+def _environment(conf: Any) -> Iterator[tuple[str, str]]:
+    for key in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
+        variable = f"CELERY_{key.upper()}"
+        told = os.environ.get(variable)
+        if told and conf.get(key) not in {None, told}:
+            yield key, f"the environment variable {variable} says otherwise, and wins"
+
+
+def _profile(conf: Any) -> Iterator[tuple[str, str]]:
+    wanted = PROFILES.get(conf.celeriac_profile, {})
+    if any(not conf.maps[-1].get(key, conf.maps[-1].get(_TO_OLD.get(key, key))) for key in wanted):
+        yield "celeriac_profile", "was set after the configuration had been read: it has no effect"
+
+
+_TO_OLD = {new: old for old, new in _TO_NEW_KEY.items()}
+
+
+def _lost_workers(conf: Any) -> Iterator[tuple[str, str]]:
+    if conf.task_retry_on_worker_lost and conf.task_reject_on_worker_lost:
+        yield "task_reject_on_worker_lost", "has no effect: task_retry_on_worker_lost retries the task instead"
+
+
+def _alone(conf: Any) -> Iterator[tuple[str, str]]:
+    if conf.worker_deduplicate_successful_tasks and not conf.result_backend:
+        yield "worker_deduplicate_successful_tasks", "needs a result_backend that remembers what has succeeded"
+
+
+_RULES: tuple[Rule, ...] = (
+    _limits,
+    _serializers,
+    _default_queue,
+    _schedule,
+    _environment,
+    _profile,
+    _lost_workers,
+    _alone,
+)
