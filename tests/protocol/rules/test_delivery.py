@@ -1,0 +1,469 @@
+"""The life of deliveries: each rule by itself. `test_delivery_machine.py` has them all at once, in any order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from celeriac.protocol.rules import delivery
+from celeriac.protocol.rules.aside import Line
+from celeriac.protocol.rules.decisions import (
+    Adopted,
+    Arrival,
+    Bury,
+    Cancelled,
+    Decision,
+    Forgotten,
+    How,
+    Kill,
+    Manner,
+    Park,
+    Recall,
+    Received,
+    Resend,
+    Revoked,
+    Settle,
+    Submit,
+    Terms,
+    TimedOut,
+    Unregistered,
+    WorkerLost,
+)
+from celeriac.protocol.rules.delivery import Deliveries, Place, Stop
+from celeriac.protocol.rules.outcome import Fate
+from celeriac.protocol.rules.revokes import Revokes
+
+NOW = 1_000_000.0
+LATE = Manner(late=True)
+
+
+def machine(slots: int = 2, *, parks: bool = False, **terms: Any) -> Deliveries:
+    return Deliveries(slots, Revokes(), Terms(**terms), parks=parks)
+
+
+def arrival(manner: Manner = LATE, name: str = "t", id: str = "a", **more: Any) -> Arrival:  # noqa: A002
+    return Arrival(id, name, manner, **more)
+
+
+def running(manner: Manner = LATE, number: int = 1, **more: Any) -> Deliveries:
+    terms = {key: more.pop(key) for key in list(more) if key in Terms.__slots__}
+    m = machine(**terms)
+    assert m.received(number, arrival(manner, **more), NOW) == [Received(number), Submit(number)]
+    m.begun(number, NOW)
+    return m
+
+
+def test_early_is_acknowledged_when_it_begins_and_not_before() -> None:
+    m = machine()
+    assert m.received(1, arrival(Manner()), NOW) == [Received(1), Submit(1)]
+    assert not m.settled(1)
+    assert m.begun(1, NOW) == [Settle(1, How.ACK)]
+    assert m.settled(1)
+    assert m.begun(1, NOW) == []
+    assert m.ended(1, Fate.FAILED, NOW) == []
+    assert m.idle
+
+
+@pytest.mark.parametrize(
+    ("manner", "fate", "how"),
+    [
+        (LATE, Fate.DONE, How.ACK),
+        (LATE, Fate.RETRIED, How.ACK),
+        (LATE, Fate.FAILED, How.ACK),
+        (Manner(late=True, ack_failures=False), Fate.FAILED, How.DROP),
+        (LATE, Fate.REJECTED, How.DROP),
+        (LATE, Fate.REQUEUED, How.REQUEUE),
+    ],
+)
+def test_late_is_settled_by_what_it_came_to(manner: Manner, fate: Fate, how: How) -> None:
+    assert running(manner).ended(1, fate, NOW) == [Settle(1, how)]
+
+
+@pytest.mark.parametrize(
+    ("manner", "decisions"),
+    [
+        (Manner(), [WorkerLost(1, "x")]),
+        (LATE, [WorkerLost(1, "x"), Settle(1, How.ACK)]),
+        (Manner(late=True, ack_failures=False), [WorkerLost(1, "x"), Settle(1, How.DROP)]),
+        (Manner(late=True, requeue_lost=True), [Settle(1, How.REQUEUE)]),
+        (Manner(requeue_lost=True), [WorkerLost(1, "x")]),
+        (Manner(late=True, retry_lost=True), [Resend(1, "x")]),
+        (Manner(late=True, retry_lost=True, max_retries=None), [Resend(1, "x")]),
+        (Manner(late=True, retry_lost=True, max_retries=0), [WorkerLost(1, "x"), Settle(1, How.ACK)]),
+        (
+            Manner(late=True, retry_lost=True, requeue_lost=True, max_retries=0),
+            [WorkerLost(1, "x"), Settle(1, How.ACK)],
+        ),
+    ],
+)
+def test_what_ran_it_is_gone(manner: Manner, decisions: list[Decision]) -> None:
+    assert running(manner).lost(1, "x", NOW) == decisions
+
+
+def test_a_resend_that_fails_is_a_loss() -> None:
+    m = running(Manner(late=True, retry_lost=True, requeue_lost=True))
+    m.lost(1, "x", NOW)
+    assert not m.idle
+    assert m.resent(1, "x", NOW, sent=False) == [Settle(1, How.REQUEUE)]
+    m = running(Manner(late=True, retry_lost=True))
+    m.lost(1, "x", NOW)
+    assert m.resent(1, "x", NOW, sent=True) == [Settle(1, How.ACK)]
+    assert m.idle
+
+
+@pytest.mark.parametrize(
+    ("manner", "rest"),
+    [
+        (Manner(), []),
+        (Manner(ack_timeouts=False), []),
+        (LATE, [Settle(1, How.ACK)]),
+        (Manner(late=True, ack_timeouts=False), [Settle(1, How.REQUEUE)]),
+    ],
+)
+def test_a_hard_limit(manner: Manner, rest: list[Decision]) -> None:
+    assert running(manner).lost(1, "x", NOW, limit=3.0) == [TimedOut(1, 3.0), *rest]
+
+
+def test_what_destroys_workers_is_buried() -> None:
+    m = machine(losses=2)
+    manner = Manner(late=True, requeue_lost=True)
+    for number, then in ((1, [Settle(1, How.REQUEUE)]), (2, [WorkerLost(2, "x"), Bury(2, "2 times lost: x")])):
+        m.received(number, arrival(manner, redelivered=number > 1), NOW)
+        m.begun(number, NOW)
+        assert m.lost(number, "x", NOW) == then
+    # Void by then, there is nothing to bury; it is dropped when it comes again.
+    for number in (3, 4):
+        m.received(number, arrival(manner), NOW)
+        m.begun(number, NOW)
+        if number == 4:
+            m.disconnected(NOW)
+        done = m.lost(number, "x", NOW)
+    assert done == [WorkerLost(4, "x"), Forgotten(4)]
+    m.reconnected(parks=False)
+    assert m.received(5, arrival(manner, redelivered=True), NOW) == [Settle(5, How.DROP)]
+
+
+def test_a_success_forgives_losses() -> None:
+    m = machine(losses=2)
+    manner = Manner(late=True, requeue_lost=True)
+    for number in (1, 2, 3):
+        m.received(number, arrival(manner), NOW)
+        m.begun(number, NOW)
+        if number == 2:
+            m.ended(number, Fate.DONE, NOW)
+        else:
+            assert m.lost(number, "x", NOW) == [Settle(number, How.REQUEUE)]
+
+
+def test_no_more_is_submitted_than_there_are_slots() -> None:
+    m = machine(1)
+    assert m.credit() == 1
+    assert m.received(1, arrival(id="a"), NOW) == [Received(1), Submit(1)]
+    assert m.credit() == 0
+    assert m.received(2, arrival(id="b"), NOW) == [Received(2)]
+    assert list(m.at(Place.READY)) == [2]
+    m.begun(1, NOW)
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK), Submit(2)]
+    assert m.busy == 1
+    m.received(3, arrival(id="c"), NOW)
+    assert m.resize(2, NOW) == [Submit(3)]
+
+
+def test_it_waits_for_its_eta_without_a_slot() -> None:
+    m = machine(1, aside=1)
+    assert m.received(1, arrival(eta=NOW + 5), NOW) == [Received(1)]
+    assert m.aside == 1
+    assert m.credit() == 0  # for there is room for one aside
+    assert m.next(NOW) == NOW + 5
+    assert m.wake(NOW + 4) == []
+    assert m.wake(NOW + 5) == [Submit(1)]
+    assert 1 in m
+
+
+def test_a_far_eta_is_parked_where_that_can_be() -> None:
+    assert machine(parks=True).received(1, arrival(eta=NOW + 100), NOW) == [Received(1), Park(1, NOW + 98)]
+    assert machine(parks=True).received(1, arrival(eta=NOW + 50), NOW) == [Received(1)]
+    assert machine(parks=True).received(1, arrival(eta=NOW + 100, owed=False), NOW) == [Received(1)]
+    assert machine().received(1, arrival(eta=NOW + 100), NOW) == [Received(1)]
+
+
+def test_expired_before_anything_else() -> None:
+    m = machine()
+    assert m.received(1, arrival(expires=NOW - 1), NOW) == [Revoked(1, expired=True), Settle(1, How.ACK)]
+    assert m.received(2, arrival(expires=NOW - 1, owed=False), NOW) == [Revoked(2, expired=True), Forgotten(2)]
+    assert m.received(3, arrival(expires=NOW), NOW) == [Received(3), Submit(3)]  # strictly later
+
+
+def test_it_expires_in_the_pool() -> None:
+    m = machine()
+    m.received(1, arrival(expires=NOW + 5), NOW)
+    later = NOW + 5.1
+    assert m.wake(later) == [Recall(1)]
+    assert m.wake(later) == []
+    assert m.returned(1, later) == [Revoked(1, expired=True), Settle(1, How.ACK)]
+
+
+def test_what_runs_does_not_expire() -> None:
+    m = machine()
+    m.received(1, arrival(expires=NOW + 5), NOW)
+    m.begun(1, NOW)
+    assert m.wake(NOW + 6) == []
+
+
+def test_revoked_ids_at_once_and_stamps_before_they_run() -> None:
+    m = machine()
+    m.revoke(["a"], {"k": "v"}, NOW)
+    assert m.received(1, arrival(), NOW) == [Revoked(1), Settle(1, How.ACK)]
+    assert m.received(2, arrival(id="b", stamps={"k": ["v", "w"]}), NOW) == [
+        Received(2),
+        Revoked(2, stamp=("k", "v")),
+        Settle(2, How.ACK),
+    ]
+
+
+def test_revoking_finds_it_wherever_it_is() -> None:
+    m = machine(1)
+    m.received(1, arrival(id="runs"), NOW)
+    m.begun(1, NOW)
+    m.received(2, arrival(id="ready"), NOW)
+    m.received(3, arrival(id="waits", eta=NOW + 9), NOW)
+    m.received(4, arrival(id="other"), NOW)
+    gone = m.revoke(["ready", "waits", "runs"], {}, NOW)
+    assert gone == [Revoked(2), Settle(2, How.ACK), Revoked(3), Settle(3, How.ACK)]
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK), Submit(4)]
+    assert m.revoke(["other"], {}, NOW) == [Recall(4)]
+    assert m.returned(4, NOW) == [Revoked(4), Settle(4, How.ACK)]
+    assert m.wake(NOW + 10) == []
+    assert m.idle
+
+
+def test_terminate() -> None:
+    m = running()
+    assert m.revoke(["a"], {}, NOW, 9) == [Kill(1, 9)]
+    assert m.lost(1, "killed", NOW) == [Revoked(1, terminated=True, signum=9), Settle(1, How.ACK)]
+    m = running(Manner(), stamps={"k": 1})
+    assert m.revoke([], {"k": 2}, NOW, 9) == []
+    assert m.revoke([], {"k": 1}, NOW, 9) == [Kill(1, 9)]
+    assert m.lost(1, "killed", NOW) == [Revoked(1, terminated=True, signum=9)]
+    m = running()
+    m.revoke(["a"], {}, NOW, 9)
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK)]  # it was quicker
+
+
+def test_terminate_before_it_has_begun() -> None:
+    m = machine()
+    m.received(1, arrival(Manner()), NOW)
+    assert m.revoke(["a"], {}, NOW, 15) == [Recall(1)]
+    assert m.begun(1, NOW) == [Settle(1, How.ACK), Kill(1, 15)]
+    m.received(2, arrival(id="b"), NOW)
+    m.revoke(["b"], {}, NOW, 15)
+    m.revokes.forgive("b")
+    assert m.returned(2, NOW) == [Submit(2)]
+    assert m.begun(2, NOW) == []
+
+
+def test_a_rate() -> None:
+    m = machine(9)
+    assert m.limit("t", 0.5, NOW) == []
+    assert m.received(1, arrival(id="a"), NOW) == [Received(1), Submit(1)]
+    assert m.received(2, arrival(id="b"), NOW) == [Received(2)]
+    assert m.received(3, arrival(id="c"), NOW) == [Received(3)]
+    assert m.received(4, arrival(id="d", name="other"), NOW) == [Received(4), Submit(4)]
+    assert (m.aside, m.credit()) == (2, 7)
+    assert m.next(NOW) == NOW + 2
+    assert m.wake(NOW + 2) == [Submit(2)]
+    assert m.limit("t", 4, NOW + 2) == [Submit(3)]  # anew, and full
+    m.received(5, arrival(id="e"), NOW + 2)
+    m.received(6, arrival(id="f"), NOW + 2)
+    assert m.revoke(["e"], {}, NOW + 2) == [Revoked(5), Settle(5, How.ACK)]
+    assert m.limit("t", 0, NOW + 2) == [Submit(6)]
+    assert m.limit("t", 0, NOW + 2) == []
+
+
+def test_a_rate_when_the_clock_is_set_back() -> None:
+    m = machine(9)
+    m.limit("t", 1, NOW)
+    m.received(1, arrival(id="a"), NOW)
+    m.received(2, arrival(id="b"), NOW)
+    assert m.next(NOW - 1000) == NOW - 999
+    assert m.wake(NOW - 999) == [Submit(2)]
+
+
+def test_those_beyond_the_horizon_of_a_rate_are_parked_one_after_the_other() -> None:
+    m = machine(9, parks=True, horizon=3.0)
+    m.limit("t", 1, NOW)
+    out = [m.received(number, arrival(id=str(number)), NOW)[1:] for number in range(7)]
+    assert out == [[Submit(0)], [], [], [], [Park(4, NOW + 4)], [Park(5, NOW + 5)], [Park(6, NOW + 6)]]
+    m.revoke(["1"], {}, NOW)
+    assert m.wake(NOW + 1) == [Submit(2)]
+
+
+def test_who_waits_in_line_may_expire() -> None:
+    m = machine()
+    m.limit("t", 0.01, NOW)
+    m.received(1, arrival(id="a"), NOW)
+    m.received(2, arrival(id="b", expires=NOW + 1), NOW)
+    assert m.wake(NOW + 2) == [Revoked(2, expired=True), Settle(2, How.ACK)]
+
+
+def test_who_waits_for_a_slot_may_expire() -> None:
+    m = machine(1)
+    m.received(1, arrival(id="a"), NOW)
+    m.received(2, arrival(id="b", expires=NOW + 1), NOW)
+    m.begun(1, NOW)
+    assert m.ended(1, Fate.DONE, NOW + 2) == [Settle(1, How.ACK), Revoked(2, expired=True), Settle(2, How.ACK)]
+
+
+def test_an_unknown_task() -> None:
+    assert machine().unknown(1, arrival(), NOW) == [Unregistered(1), Settle(1, How.DROP)]
+    m = machine(unknown=(5.0, 2), parks=True)
+    assert m.unknown(1, arrival(), NOW) == [Park(1, NOW + 5)]
+    assert m.unknown(2, arrival(), NOW) == [Park(2, NOW + 5)]
+    assert m.unknown(3, arrival(), NOW) == [Unregistered(3), Bury(3, "unknown task t, 2 times given back")]
+    m = machine(unknown=(5.0, 2))
+    assert m.unknown(1, arrival(), NOW) == []
+    assert m.wake(NOW + 5) == [Settle(1, How.REQUEUE)]
+    m.stop(Stop.WARM, NOW)
+    assert m.unknown(1, arrival(), NOW) == [Settle(1, How.RESTORE)]
+
+
+def test_a_warm_stop_gives_back_what_has_not_begun() -> None:
+    m = machine(2)
+    m.received(1, arrival(id="runs"), NOW)
+    m.received(2, arrival(id="in the pool"), NOW)
+    m.received(3, arrival(id="ready"), NOW)
+    m.received(4, arrival(id="waits", eta=NOW + 1), NOW)
+    m.begun(1, NOW)
+    assert m.stop(Stop.WARM, NOW) == [Recall(2), Settle(3, How.RESTORE), Settle(4, How.RESTORE)]
+    assert m.credit() == 0
+    assert m.received(5, arrival(id="late"), NOW) == [Settle(5, How.RESTORE)]
+    assert m.received(6, arrival(id="late", owed=False), NOW) == [Forgotten(6)]
+    assert m.returned(2, NOW) == [Settle(2, How.RESTORE)]
+    assert not m.idle
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK)]
+    assert m.idle
+
+
+def test_a_cold_stop_gives_back_what_was_not_acknowledged() -> None:
+    m = running()
+    m.received(2, arrival(Manner(), id="b"), NOW)
+    m.begun(2, NOW)
+    assert m.stop(Stop.COLD, NOW) == []
+    assert m.lost(1, "x", NOW) == [Settle(1, How.RESTORE)]
+    assert m.lost(2, "x", NOW) == [WorkerLost(2, "x")]
+
+
+def test_what_was_never_submitted_is_not_lost() -> None:
+    m = machine()
+    for call in (
+        lambda: m.ended(7, Fate.DONE, NOW),
+        lambda: m.lost(7, "x", NOW),
+        lambda: m.returned(7, NOW),
+        lambda: m.begun(7, NOW),
+    ):
+        assert call() == []
+    m.received(1, arrival(), NOW)
+    assert m.lost(1, "x", NOW, begun=False) == [Submit(1)]
+
+
+# --- a connection is lost
+
+
+def test_what_has_not_begun_is_forgotten_and_what_runs_goes_on() -> None:
+    m = machine(3)
+    m.received(1, arrival(id="late"), NOW)
+    m.received(2, arrival(Manner(), id="early"), NOW)
+    m.received(3, arrival(id="in the pool"), NOW)
+    m.received(4, arrival(id="ready"), NOW)
+    m.received(5, arrival(id="waits", eta=NOW + 1), NOW)
+    m.received(6, arrival(id="given", eta=NOW + 1, owed=False), NOW)
+    m.begun(1, NOW)
+    m.begun(2, NOW)
+    assert m.disconnected(NOW) == [Recall(3), Forgotten(4), Forgotten(5)]
+    assert m.disconnected(NOW) == []
+    assert m.credit() == 0
+    assert m.returned(3, NOW) == [Forgotten(3)]
+    m.reconnected(parks=True)
+    assert m.credit() == 1
+    # The late one comes again and is the one that runs; the early one's acknowledgement had not arrived.
+    assert m.received(11, arrival(id="late", redelivered=True), NOW) == [Adopted(11, 1)]
+    assert m.received(12, arrival(Manner(), id="early", redelivered=True), NOW) == [Settle(12, How.ACK)]
+    assert m.received(13, arrival(id="in the pool", redelivered=True), NOW) == [Received(13), Submit(13)]
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK)]
+    assert m.ended(2, Fate.DONE, NOW) == []
+
+
+def test_what_ended_meanwhile_is_settled_when_it_comes_again() -> None:
+    m = running()
+    m.disconnected(NOW)
+    assert m.ended(1, Fate.DONE, NOW) == [Forgotten(1)]
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(redelivered=True, retries=1), NOW) == [Received(2), Submit(2)]  # another run
+    assert m.received(3, arrival(redelivered=True), NOW) == [Settle(3, How.ACK)]
+    assert m.received(4, arrival(redelivered=True), NOW) == [Received(4), Submit(4)]
+
+
+def test_what_refused_meanwhile_runs_again() -> None:
+    m = running()
+    m.disconnected(NOW)
+    assert m.ended(1, Fate.REQUEUED, NOW) == [Forgotten(1)]
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(redelivered=True), NOW) == [Received(2), Submit(2)]
+
+
+def test_an_early_one_that_begins_over_a_lost_connection() -> None:
+    m = machine()
+    m.received(1, arrival(Manner()), NOW)
+    assert m.disconnected(NOW) == [Recall(1)]
+    assert m.begun(1, NOW) == []
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(Manner(), redelivered=True), NOW) == [Adopted(2, 1), Settle(1, How.ACK)]
+    assert m.ended(1, Fate.DONE, NOW) == []
+
+
+def test_one_in_the_pool_is_adopted_before_it_comes_back() -> None:
+    m = machine()
+    m.received(1, arrival(), NOW)
+    m.disconnected(NOW)
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(redelivered=True), NOW) == [Adopted(2, 1)]
+    assert m.returned(1, NOW) == [Submit(1)]
+
+
+def test_long_running_tasks_may_be_cancelled_with_their_connection() -> None:
+    m = running(cancel_on_loss=True)
+    assert m.disconnected(NOW) == [Kill(1, 15, cancelled=True)]
+    assert m.revoke(["a"], {}, NOW, 9) == []
+    assert m.lost(1, "x", NOW) == [Cancelled(1)]
+
+
+def test_old_acknowledgements_are_not_in_doubt() -> None:
+    m = running(Manner())
+    m.disconnected(NOW + 31)
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(redelivered=True), NOW + 31) == [Received(2), Submit(2)]
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_REMEMBERED", 3)
+    m = machine(9, unknown=(1.0, 1), parks=True)
+    for number in range(6):
+        m.received(number, arrival(id=str(number)), NOW)
+        m.begun(number, NOW)
+    m.disconnected(NOW)
+    for number in range(6):
+        m.ended(number, Fate.DONE, NOW)
+    m.reconnected(parks=True)
+    assert m.received(7, arrival(id="0", redelivered=True), NOW) == [Received(7), Submit(7)]
+    assert m.received(8, arrival(id="5", redelivered=True), NOW) == [Settle(8, How.ACK)]
+    for number in range(20, 26):
+        m.unknown(number, arrival(id=str(number)), NOW)
+    assert m.unknown(30, arrival(id="20"), NOW) == [Park(30, NOW + 1)]
+
+
+def test_nothing_to_wake_for() -> None:
+    assert machine().next(NOW) == math.inf
+    line = Line.at(1.0, NOW)
+    assert line.next(NOW) == math.inf
