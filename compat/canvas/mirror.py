@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...protocol.rules.signature import CHAIN, CHORD, GROUP, is_signature, listed
+from ...protocol.rules.signature import CHAIN, CHORD, GROUP, is_signature, owned
 from .lazy import Lazy
 
 Plain = dict[str, Any]
@@ -170,8 +170,11 @@ class Mirror:
             kwargs = {**kwargs, "header": header, "body": None if body is None else self.live(body)}
         options = image["options"]
         for key in ("link", "link_error"):
-            if options.get(key):
-                options[key] = [_own(item) for item in listed(options[key])]
+            links = options.get(key)
+            if isinstance(links, list):
+                options[key] = [_own(link) for link in links]
+            elif links:
+                options[key] = _own(links)
         if "chord" in options and id(options["chord"]) in self.live_of:
             options["chord"] = self.live(options["chord"])
         made = from_plain({**image, "kwargs": kwargs, "options": options})
@@ -226,7 +229,7 @@ class _Members:
 
 def _own(link: Any) -> Any:
     """A link of a copy is plain and the copy's own."""
-    return flat(completed(link)) if is_signature(link) and type(link) is not dict else link
+    return owned(flat(completed(link))) if is_signature(link) and type(link) is not dict else link
 
 
 def from_plain(image: Plain) -> Any:

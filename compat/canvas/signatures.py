@@ -419,8 +419,10 @@ def _enliven_links(sig: Any) -> None:
     options = sig["options"]
     for key in ("link", "link_error"):
         links = options.get(key)
-        if links and any(type(link) is dict for link in listed(links)):
-            options[key] = [maybe_signature(link) for link in listed(links)]
+        if type(links) is dict:
+            options[key] = maybe_signature(links)
+        elif isinstance(links, (list, tuple)) and any(type(link) is dict for link in links):
+            options[key] = [maybe_signature(link) for link in links]
 
 
 def reprcall(name: str, args: Any, kwargs: dict[str, Any]) -> str:
