@@ -96,10 +96,15 @@ Happening = Begun | Ended | Overdue | Lost | Returned
 
 
 class Program(Protocol):
-    """What runs in a pool: made by the worker, used in each child process, or thread, on its own.
+    """What runs in a pool: made by the worker, used in each child process. What it keeps between `run` and `flush` is
+    its thread's own.
 
-    A pool that forks inherits it; one that spawns pickles it.
+    A pool that forks inherits it; one that spawns pickles it. It brackets a task's own code with `limit.enter` and
+    `limit.leave` (`limit.interruptible` for coroutines): there, and only there, a pool raises `overdue`.
     """
+
+    overdue: type[BaseException]
+    """What a soft limit raises."""
 
     def begin(self, place: int) -> None:
         """In a new child, before its first job. `place` is its index among the children (0 up)."""
@@ -121,9 +126,6 @@ class Program(Protocol):
 
     def pay(self, debts: bytes) -> None:
         """In the worker's own process: write what a child that died had left. It may have been written already."""
-
-    def interrupt(self, seconds: float) -> None:
-        """The job that this thread runs is over its soft limit: raise, if it is the task's own code that runs."""
 
     def end(self, code: int) -> None:
         """In a child that leaves, after its last job."""

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from celeriac.protocol.rules.outcome import Fate, Report
 from celeriac.protocol.wire.message import Message
+from celeriac.worker import limit
 from celeriac.worker.pools.base import Job
 
 
@@ -22,11 +24,17 @@ class Overdue(Exception):
 class Script:
     """`task` is a verb, or a verb and a number: `sleep 0.5`. Each run is a line `number` in the ledger."""
 
+    overdue = Overdue
+
     def __init__(self, ledger: Path, *, lazy: bool = False) -> None:
         self.ledger = ledger
         self.lazy = lazy
-        self.left: list[bytes] = []
-        self.inside = False
+        self.own = threading.local()
+
+    @property
+    def left(self) -> list[bytes]:
+        left: list[bytes] = self.own.__dict__.setdefault("left", [])
+        return left
 
     def begin(self, place: int) -> None:
         self.write(self.ledger.with_suffix(".begun"), f"{os.getpid()} {place}")
@@ -45,19 +53,22 @@ class Script:
             self.write(self.ledger, str(job.number))
         verb, _, amount = job.task.partition(" ")
         try:
-            self.inside = True
+            limit.enter()
             result = getattr(self, verb)(float(amount or 0))
         except Overdue as problem:
             return Report("FAILURE", Fate.FAILED, time.monotonic() - began, error=str(problem))
         finally:
-            self.inside = False
+            limit.leave()
         return Report("SUCCESS", Fate.DONE, time.monotonic() - began, result=str(result))
 
     async def run_async(self, job: Job) -> Report:
         verb, _, amount = job.task.partition(" ")
         self.write(self.ledger, str(job.number))
         if verb == "sleep":
-            await asyncio.sleep(float(amount))
+            try:
+                await limit.interruptible(asyncio.sleep(float(amount)))
+            except Overdue:
+                return Report("FAILURE", Fate.FAILED, error="overdue")
         return Report("SUCCESS", Fate.DONE, result=job.message.body.decode())
 
     def debts(self) -> bytes | None:
@@ -73,10 +84,6 @@ class Script:
         for line in debts.decode().split():
             self.write(self.ledger, line)
 
-    def interrupt(self, seconds: float) -> None:
-        if self.inside:
-            raise Overdue(f"over {seconds}")
-
     # --- what a job can do
 
     def nothing(self, _: float) -> str:
@@ -88,6 +95,12 @@ class Script:
     def sleep(self, seconds: float) -> str:
         time.sleep(seconds)
         return "slept"
+
+    def nap(self, seconds: float) -> str:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.005)
+        return "napped"
 
     def stubborn(self, seconds: float) -> str:
         end = time.monotonic() + seconds

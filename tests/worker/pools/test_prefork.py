@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections import Counter
@@ -12,37 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from celeriac.worker.pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Returned
+from celeriac.worker.pools.base import Begun, Ended, Lost, Overdue, Returned
 from celeriac.worker.pools.prefork import Prefork
+from tests.conformance.pools import Driven, runs
 from tests.worker.pools.programs import Script, job
-
-
-class Pool:
-    """A pool and the loop that drives it."""
-
-    def __init__(self, pool: Prefork) -> None:
-        self.pool = pool
-        self.seen: list[Happening] = []
-
-    def until(self, done: Callable[[], bool], seconds: float = 20.0) -> None:
-        end = time.monotonic() + seconds
-        while not done():
-            again = self.pool.tend(time.monotonic())
-            wait = min(max(again - time.monotonic(), 0), end - time.monotonic())
-            assert wait >= 0, self.seen[-5:]
-            select.select([self.pool.fileno()], [], [], wait)
-            self.seen += self.pool.collect()
-
-    def settled(self) -> int:
-        return len(self.of(Ended)) + len(self.of(Lost)) + len(self.of(Returned))
-
-    def run(self, *jobs: Job) -> None:
-        target = self.settled() + len(jobs)
-        self.pool.submit(jobs)
-        self.until(lambda: self.settled() >= target)
-
-    def of(self, kind: type) -> dict[int, Happening]:
-        return {event.number: event for event in self.seen if isinstance(event, kind)}
 
 
 @pytest.fixture
@@ -51,32 +23,28 @@ def ledger(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def started(ledger: Path) -> Iterator[Callable[..., Pool]]:
+def started(ledger: Path) -> Iterator[Callable[..., Driven]]:
     pools: list[Prefork] = []
 
-    def start(size: int = 2, *, lazy: bool = False, **options: int) -> Pool:
+    def start(size: int = 2, *, lazy: bool = False, **options: int) -> Driven:
         pool = Prefork(Script(ledger, lazy=lazy), size, **options)
         pools.append(pool)
         pool.start()
-        return Pool(pool)
+        return Driven(pool)
 
     yield start
     for pool in pools:
         pool.close(0.1)
 
 
-def runs(ledger: Path) -> Counter[int]:
-    return Counter(map(int, ledger.read_text().split())) if ledger.exists() else Counter()
-
-
-def test_runs_every_job_once(started: Callable[..., Pool], ledger: Path) -> None:
+def test_runs_every_job_once(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started()
     pool.run(*map(job, range(1, 501)))
     assert runs(ledger) == Counter(range(1, 501))
     assert len(pool.of(Begun)) == len(pool.of(Ended)) == 500
 
 
-def test_a_lazy_program_is_flushed_before_reports_leave(started: Callable[..., Pool], ledger: Path) -> None:
+def test_a_lazy_program_is_flushed_before_reports_leave(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started(lazy=True)
     pool.run(*map(job, range(1, 301)))
     assert runs(ledger) == Counter(range(1, 301))
@@ -85,7 +53,7 @@ def test_a_lazy_program_is_flushed_before_reports_leave(started: Callable[..., P
 @pytest.mark.parametrize(
     ("how", "why"), [("leave 3", "exitcode 3"), ("die 9", "signal 9 (SIGKILL)"), ("die 11", "signal 11")]
 )
-def test_a_death_costs_one_job(started: Callable[..., Pool], ledger: Path, how: str, why: str) -> None:
+def test_a_death_costs_one_job(started: Callable[..., Driven], ledger: Path, how: str, why: str) -> None:
     """Also when what ran before it in its batch is not told yet."""
     pool = started(lazy=True)
     pool.run(*map(job, range(1, 201)))  # now `nothing` is known to be quick, and goes in batches
@@ -101,7 +69,7 @@ def test_a_death_costs_one_job(started: Callable[..., Pool], ledger: Path, how: 
     assert {number: counts[number] for number in done if counts[number] < 1} == {}
 
 
-def test_children_killed_at_any_moment(started: Callable[..., Pool], ledger: Path) -> None:
+def test_children_killed_at_any_moment(started: Callable[..., Driven], ledger: Path) -> None:
     """kill -9 while quick jobs run: every job ends once, and none that ended runs again."""
     pool = started()
     for kill in range(25):
@@ -117,7 +85,7 @@ def test_children_killed_at_any_moment(started: Callable[..., Pool], ledger: Pat
     assert set(pool.of(Ended)) <= set(counts)
 
 
-def test_soft_limit_raises_in_the_task(started: Callable[..., Pool]) -> None:
+def test_soft_limit_raises_in_the_task(started: Callable[..., Driven]) -> None:
     pool = started()
     pool.run(job(1, "sleep 5", soft=0.2), job(2, "sleep 0.01", soft=0.2))
     ended = pool.of(Ended)
@@ -127,7 +95,7 @@ def test_soft_limit_raises_in_the_task(started: Callable[..., Pool]) -> None:
     assert list(pool.of(Overdue)) == [1]
 
 
-def test_hard_limit_ends_the_child(started: Callable[..., Pool]) -> None:
+def test_hard_limit_ends_the_child(started: Callable[..., Driven]) -> None:
     pool = started()
     pool.run(job(1, "stubborn 30", soft=0.1, hard=0.3), job(2))
     lost = pool.of(Lost)[1]
@@ -136,7 +104,7 @@ def test_hard_limit_ends_the_child(started: Callable[..., Pool]) -> None:
     assert 3 in pool.of(Ended)
 
 
-def test_kill_ends_the_job_it_names(started: Callable[..., Pool]) -> None:
+def test_kill_ends_the_job_it_names(started: Callable[..., Driven]) -> None:
     pool = started()
     pool.pool.submit([job(1, "sleep 30")])
     pool.until(lambda: any(member["running"] == 1 for member in pool.pool.members()))
@@ -146,7 +114,7 @@ def test_kill_ends_the_job_it_names(started: Callable[..., Pool]) -> None:
     assert pool.of(Lost)[1] == Lost(1, "signal 15 (SIGTERM)", True, None, signal.SIGTERM)
 
 
-def test_a_held_job_waits_for_its_release(started: Callable[..., Pool], ledger: Path) -> None:
+def test_a_held_job_waits_for_its_release(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started(1)
     pool.pool.submit([job(1, held=True), job(2, held=True)])
     pool.until(lambda: 1 in pool.of(Begun))
@@ -161,7 +129,7 @@ def test_a_held_job_waits_for_its_release(started: Callable[..., Pool], ledger: 
     pool.until(lambda: 2 in pool.of(Ended))
 
 
-def test_no_quick_job_waits_behind_a_slow_one(started: Callable[..., Pool]) -> None:
+def test_no_quick_job_waits_behind_a_slow_one(started: Callable[..., Driven]) -> None:
     pool = started(2)
     for name in ("nothing", "sleep 1.5"):
         pool.pool._pace.saw(name, 1e-5)
@@ -172,7 +140,7 @@ def test_no_quick_job_waits_behind_a_slow_one(started: Callable[..., Pool]) -> N
     pool.until(lambda: 1 in pool.of(Ended))
 
 
-def test_jobs_taken_back_run_once(started: Callable[..., Pool], ledger: Path) -> None:
+def test_jobs_taken_back_run_once(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started(2)
     total = 0
     for round_ in range(30):
@@ -185,7 +153,7 @@ def test_jobs_taken_back_run_once(started: Callable[..., Pool], ledger: Path) ->
     assert runs(ledger) == Counter({round_ * 100 + place: 1 for round_ in range(30) for place in range(1, 61)})
 
 
-def test_recall_gives_back_what_nobody_has(started: Callable[..., Pool], ledger: Path) -> None:
+def test_recall_gives_back_what_nobody_has(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started(1)
     pool.pool.submit([job(1, "sleep 0.3"), *(job(n, "sleep 0.2") for n in range(2, 6))])
     pool.pool.recall([3])
@@ -195,14 +163,14 @@ def test_recall_gives_back_what_nobody_has(started: Callable[..., Pool], ledger:
     assert set(runs(ledger)) == {1}
 
 
-def test_children_are_replaced_after_their_share(started: Callable[..., Pool]) -> None:
+def test_children_are_replaced_after_their_share(started: Callable[..., Driven]) -> None:
     pool = started(1, max_tasks=3)
     pool.run(*(job(number, "pid") for number in range(1, 10)))
     pids = Counter(ended.report.result for ended in pool.of(Ended).values())  # type: ignore[attr-defined]
     assert max(pids.values()) <= 3
 
 
-def test_resize_and_restart(started: Callable[..., Pool]) -> None:
+def test_resize_and_restart(started: Callable[..., Driven]) -> None:
     pool = started(1)
     pool.pool.resize(3)
     assert len(pool.pool.members()) == 3
@@ -215,7 +183,7 @@ def test_resize_and_restart(started: Callable[..., Pool]) -> None:
     pool.run(job(10))
 
 
-def test_a_task_may_have_children_of_its_own(started: Callable[..., Pool]) -> None:
+def test_a_task_may_have_children_of_its_own(started: Callable[..., Driven]) -> None:
     """They hold the child's socket: its death is noticed all the same."""
     pool = started(1)
     pool.run(job(1, "fork"))
@@ -225,7 +193,7 @@ def test_a_task_may_have_children_of_its_own(started: Callable[..., Pool]) -> No
     os.kill(grandchild, signal.SIGKILL)
 
 
-def test_large_messages_do_not_block_the_parent(started: Callable[..., Pool]) -> None:
+def test_large_messages_do_not_block_the_parent(started: Callable[..., Driven]) -> None:
     pool = started(2)
     big = job(1)
     big.message.headers["blob"] = "x" * 8_000_000
@@ -235,7 +203,7 @@ def test_large_messages_do_not_block_the_parent(started: Callable[..., Pool]) ->
     pool.until(lambda: 1 in pool.of(Ended))
 
 
-def test_close_waits_and_then_ends(started: Callable[..., Pool]) -> None:
+def test_close_waits_and_then_ends(started: Callable[..., Driven]) -> None:
     pool = started(2)
     pool.pool.submit([job(1, "sleep 0.2"), job(2, "sleep 60"), job(3)])
     pool.pool.close(0.6)

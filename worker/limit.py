@@ -1,0 +1,88 @@
+"""Where a time limit may strike: in a task's own code, and nowhere in the machinery around it.
+
+Law: a thread says when it enters and leaves a task's code; whoever strikes asks that first. All of it happens under
+the interpreter's lock, so an exception that was asked for is either raised inside, or taken back as the thread leaves.
+Coroutines have no thread of their own: theirs goes through `interruptible`, at the await where they stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import weakref
+from collections.abc import Coroutine, Generator
+from threading import get_ident
+from typing import Any
+
+_inside: set[int] = set()
+_struck: set[int] = set()
+_overdue: weakref.WeakKeyDictionary[asyncio.Task[Any], BaseException] = weakref.WeakKeyDictionary()
+
+
+def enter() -> None:
+    """This thread goes on in a task's own code."""
+    _inside.add(get_ident())
+
+
+def leave() -> None:
+    """It is back. What was to strike it and has not, does not any more."""
+    ident = get_ident()
+    _inside.discard(ident)
+    if ident in _struck:
+        _struck.discard(ident)
+        _raise_in(ident, None)
+
+
+def within() -> bool:
+    """Whether this thread runs a task's own code."""
+    return get_ident() in _inside
+
+
+def strike(ident: int, error: type[BaseException]) -> bool:
+    """Raise it in that thread as soon as it runs again. False: it does not run a task's own code now.
+
+    A thread that waits inside a system call hears of it when the call returns.
+    """
+    if ident not in _inside:
+        return False
+    _struck.add(ident)
+    return _raise_in(ident, error)
+
+
+def _raise_in(ident: int, error: type[BaseException] | None) -> bool:
+    target = ctypes.py_object(error) if error is not None else ctypes.py_object()
+    return bool(ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), target))
+
+
+def strike_coroutine(task: asyncio.Task[Any], error: BaseException) -> None:
+    """Raise it where the `interruptible` coroutine that this asyncio task runs waits. For the loop's own thread."""
+    _overdue[task] = error
+    task.cancel()
+
+
+class interruptible:  # noqa: N801 - it is used as a verb: await interruptible(coroutine)
+    """Awaits a coroutine in which `strike_coroutine` raises its error instead of a cancellation."""
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        coroutine, send = self._coroutine, None
+        error: BaseException | None = None
+        while True:
+            try:
+                waited = coroutine.send(send) if error is None else coroutine.throw(error)
+            except StopIteration as ended:
+                return ended.value
+            error = None
+            try:
+                send = yield waited
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                error = _overdue.pop(task, cancelled) if task is not None else cancelled
+                if error is not cancelled and task is not None and hasattr(task, "uncancel"):
+                    task.uncancel()
+            except BaseException as thrown:  # noqa: BLE001 - whatever it is, it is the coroutine's
+                error = thrown
