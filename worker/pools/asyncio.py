@@ -157,7 +157,7 @@ class Asyncio:
     # --- handing over
 
     def _hand_out(self) -> None:
-        begun = []
+        begun: list[Job] = []
         now = time.time()
         while self._waiting and len(self._running) + len(self._held) + len(begun) < self.size:
             job = self._waiting.popleft()
