@@ -22,15 +22,15 @@ _OURS = "celeriac.compat.backends"
 
 def native(backend: Any) -> Any:
     """The `Store` behind a backend whose methods are ours. None: it is somebody else's, or has been changed."""
-    store = getattr(backend, "store", None)
-    if store is None or not hasattr(store, "store") or not hasattr(store, "fetch"):
+    kind = type(backend)
+    if not kind.__module__.startswith(_OURS):
         return None
-    kind, own = type(backend), getattr(backend, "__dict__", {})
+    own = backend.__dict__
     for name in _ASKED:
         method = getattr(kind, name, None)
         if name in own or (method is not None and not getattr(method, "__module__", "").startswith(_OURS)):
             return None
-    return store
+    return backend.store
 
 
 def result_of(app: Any, backend: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> Result:

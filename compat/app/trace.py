@@ -328,10 +328,10 @@ class TraceInfo:
         return einfo
 
     def _log_error(self, task: Any, req: Any, einfo: Any) -> None:
-        exc = einfo.exception
+        exc = SURROUNDINGS.restored(einfo.exception)
         if isinstance(exc, ExceptionWithTraceback):
             exc = exc.exc
-        exc = einfo.exception = SURROUNDINGS.restored(exc)
+        einfo.exception = exc
         policy = get_log_policy(task, einfo, exc)
         context = {
             "hostname": req.hostname,
