@@ -7,6 +7,8 @@ fails is made anew and what was asked is asked again as the retry policy says, u
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ LOOK = 0.8
 _LONGEST = 512 * 1024 * 1024
 _AT_ONCE = 500  # keys in one MGET
 _TRIES = 100  # at a key that somebody else changes each time
+_SHORTEST = 1.0  # seconds for one round trip, however little time who waits has left
 _IDLE = 1.0  # seconds after which a connection is looked at before it is used
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,12 @@ class RetryPolicy:
         return min(self.first + self.step * retry, self.first + self.longest)
 
 
+class _Ends(threading.local):
+    """When who waits in this thread gives up: no attempt at a connection outlasts it by much."""
+
+    at = math.inf
+
+
 class RedisStore(KeyValueStore):
     """Results in one Redis."""
 
@@ -69,6 +78,7 @@ class RedisStore(KeyValueStore):
         self.policy = policy or RetryPolicy()
         self._link: Link | None = None
         self._watch: redis_watch.Watch | None = None
+        self._ends = _Ends()
 
     # --- one result
 
@@ -137,7 +147,7 @@ class RedisStore(KeyValueStore):
     ) -> Iterator[tuple[str, Found]]:
         missing = dict.fromkeys(task_ids)
         end = time.monotonic() + timeout
-        yield from self._look(missing)
+        yield from self._look(missing, end)
         if not missing or time.monotonic() >= end or stop():
             return
         watch = self._watched()
@@ -149,7 +159,7 @@ class RedisStore(KeyValueStore):
                 now = time.monotonic()
                 if waiter.look or now >= min(looked + LOOK, end):
                     waiter.look, looked = False, now
-                    yield from self._look(missing)
+                    yield from self._look(missing, end)
                 if not missing or now >= end or stop():
                     return
                 watch.hear(waiter, max(0.0, min(interval, end - now, looked + LOOK - now)))
@@ -165,8 +175,13 @@ class RedisStore(KeyValueStore):
         finally:
             watch.leave(waiter)
 
-    def _look(self, missing: dict[str, None]) -> Iterator[tuple[str, Found]]:
-        for task_id, found in self.fetch_many(list(missing)).items():
+    def _look(self, missing: dict[str, None], end: float) -> Iterator[tuple[str, Found]]:
+        self._ends.at = end
+        try:
+            stored = self.fetch_many(list(missing))
+        finally:
+            self._ends.at = math.inf
+        for task_id, found in stored.items():
             if isinstance(found, BadMessage) or found.ready:
                 del missing[task_id]
                 yield task_id, found
@@ -255,7 +270,7 @@ class RedisStore(KeyValueStore):
 
     def _ask(self, *commands: Command) -> list[Any]:
         def ask(link: Link) -> list[Any]:
-            replies = link.ask(*commands)
+            replies = link.ask(*commands, timeout=self._patience())
             return [link.checked(reply, command[0]) for reply, command in zip(replies, commands, strict=True)]
 
         return self._do(ask)
@@ -276,23 +291,39 @@ class RedisStore(KeyValueStore):
                     raise
                 if self.policy.most is not None and retry >= self.policy.most:
                     raise
-            seconds = self.policy.wait(retry)
+                seconds = self.policy.wait(retry)
+                if seconds and time.monotonic() + seconds >= self._ends.at:
+                    raise
+            finally:
+                if link is not None:
+                    self._leave(link)
             most = "Inf" if self.policy.most is None else self.policy.most
             log.error("Connection to Redis lost: Retry (%s/%s) in %.2f seconds.", retry, most, seconds)
             time.sleep(seconds)
             retry += 1
 
+    def _patience(self) -> float | None:
+        """The deadline of one round trip, shorter when who waits has less time than that."""
+        left = self._ends.at - time.monotonic()
+        return max(_SHORTEST, left) if left < self.place.timeout else None
+
     def _linked(self) -> Link:
-        link = self._link
-        if link is not None and link.open:
-            idle = time.monotonic() - link.used
-            if idle < _IDLE or (link.alive() and not self._unwell(link, idle)):
-                return link
-        if link is not None:
-            link.close()
-            self._link = None
-        self._link = dial(self.place)
+        link, self._link = self._link, None
+        self._link = self._sound(link) or dial(self.place)
         return self._link
+
+    def _sound(self, link: Link | None) -> Link | None:
+        """The link, if it still works; what does not is closed."""
+        if link is None:
+            return None
+        idle = time.monotonic() - link.used
+        if link.open and (idle < _IDLE or (link.alive() and not self._unwell(link, idle))):
+            return link
+        link.close()
+        return None
+
+    def _leave(self, link: Link) -> None:
+        """A link is not used any more, for now; here it stays ours."""
 
     def _unwell(self, link: Link, idle: float) -> bool:
         """Where health checks are asked for: it does not answer a PING any more."""

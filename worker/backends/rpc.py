@@ -258,7 +258,7 @@ class RpcStore(Store):
         if not (isinstance(before, Result) and before.status == states.SUCCESS):
             self._found[task_id] = found
             self._found.move_to_end(task_id)
-        for waiter in self._waiters:
+        for waiter in list(self._waiters):
             if task_id in waiter.missing:
                 waiter.arrived.append(task_id)
         while len(self._found) > self._limit:
