@@ -1,0 +1,1063 @@
+"""What a task came to, asked for by whoever sent it: one result, a set of them, a group, and one that is there already.
+
+Law: a result that nobody asks about costs an object with four fields: its promise, its backend and its barrier are made
+when they are first used. Waiting is the backend's affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from . import _state, states
+from ._state import _set_task_join_will_block, current_app, task_join_will_block
+from .exceptions import ImproperlyConfigured, IncompleteStream, TaskRevokedError, TimeoutError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+
+__all__ = ("AsyncResult", "EagerResult", "GroupResult", "ResultBase", "ResultSet", "result_from_tuple")
+
+E_WOULDBLOCK = (
+    "Never call result.get() within a task!\n"
+    "A worker whose tasks wait for each other comes to a standstill: chain them, or use a chord, so that one starts "
+    "when the other has ended. Whoever knows that nothing can block says get(disable_sync_subtasks=False), or waits "
+    "within allow_join_result(). See https://docs.celeryq.dev/en/latest/userguide/tasks.html"
+    "#avoid-launching-synchronous-subtasks"
+)
+
+R = TypeVar("R")
+
+
+def assert_will_not_block() -> None:
+    """Raise RuntimeError within a task."""
+    if task_join_will_block():
+        raise RuntimeError(E_WOULDBLOCK)
+
+
+@contextmanager
+def _join_blocks(blocks: bool) -> Generator[None, None, None]:
+    before = task_join_will_block()
+    _set_task_join_will_block(blocks)
+    try:
+        yield
+    finally:
+        _set_task_join_will_block(before)
+
+
+def allow_join_result() -> Any:
+    """A context in which a task may wait for results."""
+    return _join_blocks(False)
+
+
+def denied_join_result() -> Any:
+    """A context in which nobody may wait for results, as within a task."""
+    return _join_blocks(True)
+
+
+class ResultBase:
+    """What all results are."""
+
+    #: The result of the task before, in a chain.
+    parent: Any = None
+
+
+class AsyncResult(ResultBase, Generic[R]):
+    """The result of one task, by the task's id."""
+
+    app: Any = None
+
+    #: What `get` raises when its time is over.
+    TimeoutError = TimeoutError
+
+    id: Any = None
+
+    _backend: Any = None
+    _cache: Any = None
+    _ignored: bool = False
+    _pending: bool = False  # the backend knows that we wait
+    _promise: Any = None
+    _thrown: BaseException | None = None
+
+    def __init__(
+        self,
+        id: str,
+        backend: Any = None,
+        task_name: str | None = None,  # deprecated
+        app: Any = None,
+        parent: Any = None,
+    ) -> None:
+        if id is None:
+            raise ValueError(f"AsyncResult requires valid id, not {type(id)}")
+        self.app = _state.app_or_default(app or self.app)
+        self.id = id
+        if backend is not None:
+            self._backend = backend
+        self.parent = parent
+
+    @property
+    def backend(self) -> Any:
+        """Where the result is stored: the app's, unless another was given."""
+        found = self._backend
+        if found is None and self.app is not None:
+            found = self._backend = self.app.backend
+        return found
+
+    @backend.setter
+    def backend(self, backend: Any) -> None:
+        self._backend = backend
+
+    @property
+    def ignored(self) -> bool:
+        """The task stores no result, so `get` returns None at once."""
+        return self._ignored
+
+    @ignored.setter
+    def ignored(self, value: bool) -> None:
+        self._ignored = value
+
+    # --- promises
+
+    @property
+    def on_ready(self) -> Any:
+        """The promise of this result."""
+        made = self._promise
+        if made is None:
+            from vine import promise
+
+            made = self._promise = promise(self._on_fulfilled, weak=True)
+            if self._cache is not None:
+                made(self)
+            if self._thrown is not None:
+                made.throw1(self._thrown)
+        return made
+
+    @on_ready.setter
+    def on_ready(self, made: Any) -> None:
+        self._promise = made
+
+    def then(self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False) -> Any:
+        """Have `callback(self)` called when the result is known, which is when somebody here waits or asks."""
+        self.backend.add_pending_result(self, weak=weak)
+        return self.on_ready.then(callback, on_error)
+
+    def _on_fulfilled(self, result: Any) -> Any:
+        self.backend.remove_pending_result(self)
+        return result
+
+    def throw(self, *args: Any, **kwargs: Any) -> None:
+        """Raise this exception here, and give it to who was promised the result."""
+        if self._promise is not None or not args or kwargs:
+            self.on_ready.throw(*args, **kwargs)
+            return
+        exc, *rest = args
+        self._thrown = exc
+        raise exc.with_traceback(rest[0] if rest else None)
+
+    # --- as a tree
+
+    def as_tuple(self) -> Any:
+        parent = self.parent
+        return (self.id, parent and parent.as_tuple()), None
+
+    def as_list(self) -> list[str]:
+        """The ids of this task and of its parents."""
+        ids = [self.id]
+        parent = self.parent
+        if parent is not None:
+            ids.extend(parent.as_list())
+        return ids
+
+    # --- what one does about a task
+
+    def forget(self) -> None:
+        """Delete the results of this task and of its parents."""
+        self._cache = None
+        if self.parent:
+            self.parent.forget()
+        self.backend.remove_pending_result(self)
+        self.backend.forget(self.id)
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell all workers not to start this task; with `terminate`, to stop the process that runs it."""
+        self.app.control.revoke(
+            self.id, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
+        )
+
+    def revoke_by_stamped_headers(
+        self,
+        headers: dict[str, Any],
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell all workers not to start any task that carries all these stamps."""
+        self.app.control.revoke_by_stamped_headers(
+            headers, connection=connection, terminate=terminate, signal=signal, reply=wait, timeout=timeout
+        )
+
+    # --- waiting
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, Any], Any] | None = None,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+        EXCEPTION_STATES: Any = states.EXCEPTION_STATES,
+        PROPAGATE_STATES: Any = states.PROPAGATE_STATES,
+    ) -> R:
+        """Wait until the task has ended, and return what it returned or raise what it raised.
+
+        Arguments:
+            timeout: seconds after which `TimeoutError` is raised; the task goes on.
+            propagate: raise the task's exception; else it is returned.
+            interval: seconds between two looks at a store that does not tell, and between two calls of `on_interval`.
+            follow_parents: raise the exception of a parent, whose failure keeps this task from ever running.
+            callback: called with the id and the value.
+            on_message: called with the document of each state that arrives.
+            disable_sync_subtasks: refuse to wait within a task.
+        """
+        if self.ignored:
+            return None  # type: ignore[return-value]  # Celery's word for: there will be none
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        each_interval = on_interval
+        if follow_parents and propagate and self.parent:
+            self._maybe_reraise_parent_error()
+            each_interval = self._asking_parents(on_interval)
+        if self._cache:
+            if propagate:
+                self.maybe_throw(callback=callback)
+            found: R = self.result
+            return found
+        backend = self.backend
+        if not getattr(backend, "waits_by_itself", False):
+            backend.add_pending_result(self)
+        value: R = backend.wait_for_pending(
+            self,
+            timeout=timeout,
+            interval=interval,
+            on_interval=each_interval,
+            no_ack=no_ack,
+            propagate=propagate,
+            callback=callback,
+            on_message=on_message,
+        )
+        return value
+
+    wait = get  # deprecated
+
+    async def aget(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        follow_parents: bool = True,
+        callback: Callable[[str, Any], Any] | None = None,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = False,
+    ) -> R:
+        """`get` for coroutines: nothing else waits meanwhile, nor is a task that is a coroutine kept from waiting."""
+        from .backends.awaiting import arrive
+
+        if self.ignored:
+            return None  # type: ignore[return-value]  # as `get`
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        parents = list(self._parents()) if follow_parents and propagate else []
+        if not self._cache:
+            await arrive(self, parents, timeout, interval, on_interval, on_message)
+        value: R = self.maybe_throw(propagate=propagate, callback=callback)
+        return value
+
+    def _asking_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], None]:
+        def ask() -> None:
+            self._maybe_reraise_parent_error()
+            if on_interval is not None:
+                on_interval()
+
+        return ask
+
+    def _maybe_reraise_parent_error(self) -> None:
+        for node in reversed(list(self._parents())):
+            node.maybe_throw()
+
+    def _parents(self) -> Iterator[Any]:
+        node = self.parent
+        while node:
+            yield node
+            node = node.parent
+
+    def collect(self, intermediate: bool = False, **kwargs: Any) -> Iterator[tuple[Any, Any]]:
+        """This result and those of all tasks that came of it, each with its value, which is waited for."""
+        for _, result in self.iterdeps(intermediate=intermediate):
+            yield result, result.get(**kwargs)
+
+    def get_leaf(self) -> Any:
+        """The value of the last of them."""
+        value = None
+        for _, result in self.iterdeps():
+            value = result.get()
+        return value
+
+    def iterdeps(self, intermediate: bool = False) -> Iterator[tuple[Any, Any]]:
+        """`(parent, result)` of this and all below it; raises `IncompleteStream` at one that is not ready."""
+        todo: deque[tuple[Any, Any]] = deque([(None, self)])
+        while todo:
+            parent, node = todo.popleft()
+            yield parent, node
+            if node.ready():
+                todo.extend((node, child) for child in node.children or [])
+            elif not intermediate:
+                raise IncompleteStream
+
+    # --- asking
+
+    def exists(self) -> bool:
+        """Whether anything is stored: tells a task that waits from an id that nobody knows, where states are kept."""
+        return bool(self.backend.task_result_exists(self.id))
+
+    def ready(self) -> bool:
+        """Whether the task has ended, one way or the other."""
+        return self.state in self.backend.READY_STATES
+
+    def successful(self) -> bool:
+        return bool(self.state == states.SUCCESS)
+
+    def failed(self) -> bool:
+        return bool(self.state == states.FAILURE)
+
+    def maybe_throw(self, propagate: bool = True, callback: Callable[[str, Any], Any] | None = None) -> Any:
+        """Raise what the task raised, if it did; else its value."""
+        meta = self._get_task_meta() if self._cache is None else self._cache
+        value = meta["result"]
+        if propagate and meta["status"] in states.PROPAGATE_STATES:
+            self.throw(value, self._to_remote_traceback(meta.get("traceback"), value))
+        if callback is not None:
+            callback(self.id, value)
+        return value
+
+    maybe_reraise = maybe_throw
+
+    def _to_remote_traceback(self, text: Any, exc: BaseException | None = None) -> TracebackType | None:
+        """The traceback of the worker, where `task_remote_tracebacks` asks for it; as a cause without tblib."""
+        if not text or self.app is None or not self.app.conf.task_remote_tracebacks:
+            return None
+        try:
+            from tblib import Traceback
+        except ImportError:
+            if exc is not None and exc.__cause__ is None:
+                exc.__cause__ = RemoteTraceback(text)
+            return None
+        found: TracebackType | None = Traceback.from_string(text).as_traceback()
+        return found
+
+    def build_graph(self, intermediate: bool = False, formatter: Any = None) -> Any:
+        """The tasks that came of this one, as a graph."""
+        from .utils.graph import DependencyGraph, GraphFormatter
+
+        graph = DependencyGraph(formatter=formatter or GraphFormatter(root=self.id, shape="oval"))
+        for parent, node in self.iterdeps(intermediate=intermediate):
+            graph.add_arc(node)
+            if parent:
+                graph.add_edge(parent, node)
+        return graph
+
+    @cached_property
+    def graph(self) -> Any:
+        return self.build_graph()
+
+    @property
+    def supports_native_join(self) -> bool:
+        return bool(self.backend.supports_native_join)
+
+    # --- what is stored
+
+    def _get_task_meta(self) -> Any:
+        if self._cache is None:
+            return self._maybe_set_cache(self.backend.get_task_meta(self.id))
+        return self._cache
+
+    def _iter_meta(self, **kwargs: Any) -> Iterator[Any]:
+        return iter([self._get_task_meta()])
+
+    def _maybe_set_cache(self, meta: Any) -> Any:
+        if meta and meta["status"] in states.READY_STATES:
+            kept = self._set_cache(self.backend.meta_from_decoded(meta))
+            if self._promise is not None:
+                self._promise(self)
+            elif self._pending:
+                self.backend.remove_pending_result(self)
+            return kept
+        return meta
+
+    def _set_cache(self, meta: Any) -> Any:
+        children = meta.get("children")
+        if children:
+            meta["children"] = [result_from_tuple(child, self.app) for child in children]
+        self._cache = meta
+        return meta
+
+    @property
+    def result(self) -> Any:
+        """What the task returned, or the exception that it raised."""
+        return self._get_task_meta()["result"]
+
+    info = result
+
+    @property
+    def traceback(self) -> Any:
+        """The traceback of a task that failed, as text."""
+        return self._get_task_meta().get("traceback")
+
+    @property
+    def state(self) -> Any:
+        """PENDING, STARTED, RETRY, FAILURE, SUCCESS, REVOKED, or a state of the task's own.
+
+        PENDING is also the state of a task that nobody knows.
+        """
+        return self._get_task_meta()["status"]
+
+    status = state
+
+    @property
+    def children(self) -> Any:
+        """The results of the tasks that the task sent, or None."""
+        return self._get_task_meta().get("children")
+
+    @property
+    def task_id(self) -> Any:
+        return self.id
+
+    @task_id.setter
+    def task_id(self, id: str) -> None:
+        self.id = id
+
+    @property
+    def name(self) -> Any:
+        """The name of the task; this and what follows is known with `result_extended` alone."""
+        return self._get_task_meta().get("name")
+
+    @property
+    def args(self) -> Any:
+        return self._get_task_meta().get("args")
+
+    @property
+    def kwargs(self) -> Any:
+        return self._get_task_meta().get("kwargs")
+
+    @property
+    def worker(self) -> Any:
+        return self._get_task_meta().get("worker")
+
+    @property
+    def retries(self) -> Any:
+        return self._get_task_meta().get("retries")
+
+    @property
+    def queue(self) -> Any:
+        return self._get_task_meta().get("queue")
+
+    @property
+    def date_done(self) -> datetime | None:
+        """When the task ended."""
+        done = self._get_task_meta().get("date_done")
+        return _moment(done) if isinstance(done, str) else done
+
+    # --- as a value
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.id}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, AsyncResult):
+            return bool(other.id == self.id)
+        if isinstance(other, str):
+            return bool(other == self.id)
+        return NotImplemented
+
+    def __copy__(self) -> AsyncResult[R]:
+        return self.__class__(self.id, self._backend, None, self.app, self.parent)
+
+    def __reduce__(self) -> Any:
+        return self.__class__, self.__reduce_args__()
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return self.id, self.backend, None, None, self.parent
+
+    def __del__(self) -> None:
+        if self._pending:
+            self._backend.remove_pending_result(self)
+
+
+class RemoteTraceback(Exception):
+    """Where in the worker a task's exception was raised; the cause of that exception here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+def _moment(text: str) -> datetime | None:
+    from datetime import timezone
+
+    from ..protocol.errors import BadMessage
+    from ..protocol.wire.dates import parse_iso
+
+    try:
+        return parse_iso(text, timezone.utc)
+    except BadMessage as bad:
+        raise ValueError(str(bad)) from None
+
+
+class ResultSet(ResultBase):
+    """Several results, in order."""
+
+    _app: Any = None
+    _barrier: Any = None
+    _promise: Any = None
+
+    #: The results in the set.
+    results: Any = None
+
+    def __init__(self, results: list[Any], app: Any = None, ready_barrier: Any = None, **kwargs: Any) -> None:
+        self._app = app
+        self.results = results
+        if ready_barrier is not None:
+            self._set_ready_barrier(ready_barrier)
+
+    # --- promises
+
+    def _set_ready_barrier(self, ready_barrier: Any) -> None:
+        from weakref import proxy
+
+        from vine import promise
+
+        self._promise = promise(args=(proxy(self),))
+        self._barrier = ready_barrier
+        if ready_barrier:
+            ready_barrier.then(promise(self._on_ready, weak=True))
+
+    def _made(self) -> None:
+        if self._promise is None:
+            from vine import barrier
+
+            self._set_ready_barrier(barrier(self.results))
+
+    @property
+    def on_ready(self) -> Any:
+        """The promise that all are ready."""
+        self._made()
+        return self._promise
+
+    @on_ready.setter
+    def on_ready(self, made: Any) -> None:
+        self._promise = made
+
+    @property
+    def _on_full(self) -> Any:
+        self._made()
+        return self._barrier
+
+    @_on_full.setter
+    def _on_full(self, made: Any) -> None:
+        self._barrier = made
+
+    def _on_ready(self) -> None:
+        self.on_ready()
+
+    def then(self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False) -> Any:
+        """Have `callback(self)` called when all are ready."""
+        return self.on_ready.then(callback, on_error)
+
+    # --- as a set
+
+    def add(self, result: Any) -> None:
+        """One more, unless it is in already."""
+        if result in self.results:
+            return
+        self.results.append(result)
+        full = self._barrier
+        if not full:
+            return
+        if not full.p.ready:
+            full.add(result)
+            return
+        from vine import barrier
+
+        self._set_ready_barrier(barrier())
+        self._barrier.add(result)
+        self._barrier.finalize()
+
+    def remove(self, result: Any) -> None:
+        """Take this one out; `KeyError` if it is not in."""
+        if isinstance(result, str):
+            result = self.app.AsyncResult(result)
+        try:
+            self.results.remove(result)
+        except ValueError:
+            raise KeyError(result) from None
+
+    def discard(self, result: Any) -> None:
+        """Take this one out if it is in."""
+        if isinstance(result, str):
+            result = self.app.AsyncResult(result)
+        if result in self.results:
+            self.results.remove(result)
+
+    def update(self, results: Iterable[Any]) -> None:
+        """Those of these that are not in already."""
+        self.results.extend(result for result in results if result not in self.results)
+
+    def clear(self) -> None:
+        self.results[:] = []  # whoever holds the list sees it
+
+    # --- asking
+
+    def successful(self) -> bool:
+        """All of them succeeded."""
+        return all(result.successful() for result in self.results)
+
+    def failed(self) -> bool:
+        """One of them failed."""
+        return any(result.failed() for result in self.results)
+
+    def maybe_throw(self, callback: Callable[[str, Any], Any] | None = None, propagate: bool = True) -> None:
+        """Raise what the first of them that failed raised."""
+        for result in self.results:
+            result.maybe_throw(callback=callback, propagate=propagate)
+
+    maybe_reraise = maybe_throw
+
+    def waiting(self) -> bool:
+        """One of them has not ended."""
+        return not self.ready()
+
+    def ready(self) -> bool:
+        """All of them have ended."""
+        return all(result.ready() for result in self.results)
+
+    def completed_count(self) -> int:
+        """How many succeeded."""
+        return sum(int(result.successful()) for result in self.results)
+
+    # --- what one does about them
+
+    def forget(self) -> None:
+        for result in self.results:
+            result.forget()
+
+    def revoke(
+        self,
+        connection: Any = None,
+        terminate: bool = False,
+        signal: Any = None,
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Tell all workers not to start any of these tasks."""
+        self.app.control.revoke(
+            [result.id for result in self.results],
+            connection=connection,
+            timeout=timeout,
+            terminate=terminate,
+            signal=signal,
+            reply=wait,
+        )
+
+    # --- waiting
+
+    def get(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> Any:
+        """`join_native` where the store can wait for many at once, `join` elsewhere."""
+        return (self.join_native if self.supports_native_join else self.join)(
+            timeout=timeout,
+            propagate=propagate,
+            interval=interval,
+            callback=callback,
+            no_ack=no_ack,
+            on_message=on_message,
+            disable_sync_subtasks=disable_sync_subtasks,
+            on_interval=on_interval,
+        )
+
+    def join(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> list[Any]:
+        """The values in order, each waited for in turn; with `callback`, it gets them, and the list is empty."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        if on_message is not None:
+            raise ImproperlyConfigured("Backend does not support on_message callback")
+        end = None if timeout is None else time.monotonic() + timeout
+        values: list[Any] = []
+        for result in self.results:
+            value = result.get(
+                timeout=None if end is None else max(end - time.monotonic(), 0.0),
+                propagate=propagate,
+                interval=interval,
+                no_ack=no_ack,
+                on_interval=on_interval,
+                disable_sync_subtasks=disable_sync_subtasks,
+            )
+            if callback:
+                callback(result.id, value)
+            else:
+                values.append(value)
+        return values
+
+    def iter_native(
+        self,
+        timeout: float | None = None,
+        interval: float = 0.5,
+        no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+    ) -> Any:
+        """`(id, document)` of each as it gets ready; of a group in it, its id and its members at once."""
+        if self._barrier:
+            self._barrier.finalize()
+        return self.backend.iter_native(
+            self, timeout=timeout, interval=interval, no_ack=no_ack, on_message=on_message, on_interval=on_interval
+        )
+
+    def join_native(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        no_ack: bool = True,
+        on_message: Callable[[Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = True,
+    ) -> list[Any] | None:
+        """The values in order, all waited for at once; with `callback`, it gets them as they come, and this None."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        values: dict[str, Any] = {}
+        for task_id, meta in self.iter_native(timeout, interval, no_ack, on_message, on_interval):
+            if isinstance(meta, list):
+                value: Any = [
+                    member.get(propagate=propagate, disable_sync_subtasks=disable_sync_subtasks) for member in meta
+                ]
+            else:
+                value = meta["result"]
+                if propagate and meta["status"] in states.PROPAGATE_STATES:
+                    raise value
+            if callback:
+                callback(task_id, value)
+            else:
+                values[task_id] = value
+        return None if callback else [values.get(result.id) for result in self.results]
+
+    async def aget(
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        interval: float = 0.5,
+        callback: Callable[[str, Any], Any] | None = None,
+        on_interval: Callable[[], Any] | None = None,
+        disable_sync_subtasks: bool = False,
+    ) -> list[Any]:
+        """`get` for coroutines."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        import asyncio
+
+        each = [
+            result.aget(timeout=timeout, propagate=propagate, interval=interval, on_interval=on_interval)
+            for result in self.results
+        ]
+        values = list(await asyncio.gather(*each))
+        if callback is None:
+            return values
+        for result, value in zip(self.results, values, strict=True):
+            callback(result.id, value)
+        return []
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """The results themselves, in the order in which they get ready."""
+        from .backends.awaiting import as_they_arrive
+
+        async for result in as_they_arrive(self.results):
+            yield result
+
+    def _iter_meta(self, **kwargs: Any) -> Iterator[Any]:
+        found = self.backend.get_many({result.id for result in self.results}, max_iterations=1, **kwargs)
+        return (meta for _, meta in found)
+
+    def _failed_join_report(self) -> Iterator[Any]:
+        return (
+            result
+            for result in self.results
+            if result.backend.is_cached(result.id) and result.state in states.PROPAGATE_STATES
+        )
+
+    # --- as a value
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.results)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.results[index]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, ResultSet):
+            return bool(other.results == self.results)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: [{', '.join(result.id for result in self.results)}]>"
+
+    @property
+    def supports_native_join(self) -> Any:
+        return self.results[0].supports_native_join if self.results else None
+
+    @property
+    def app(self) -> Any:
+        if self._app is None:
+            self._app = self.results[0].app if self.results else current_app._get_current_object()
+        return self._app
+
+    @app.setter
+    def app(self, app: Any) -> None:
+        self._app = app
+
+    @property
+    def backend(self) -> Any:
+        return self.app.backend if self.app else self.results[0].backend
+
+
+class GroupResult(ResultSet):
+    """The results of a group, under the group's id."""
+
+    id: Any = None
+
+    def __init__(self, id: Any = None, results: Any = None, parent: Any = None, **kwargs: Any) -> None:
+        self.id = id
+        self.parent = parent
+        super().__init__(results, **kwargs)
+
+    def _on_ready(self) -> None:
+        self.backend.remove_pending_result(self)
+        super()._on_ready()
+
+    def save(self, backend: Any = None) -> Any:
+        """Keep the ids of the members under the group's id, for `restore`."""
+        return (backend or self.app.backend).save_group(self.id, self)
+
+    def delete(self, backend: Any = None) -> None:
+        """Delete what `save` kept."""
+        (backend or self.app.backend).delete_group(self.id)
+
+    @classmethod
+    def restore(cls, id: str, backend: Any = None, app: Any = None) -> Any:
+        """The group that was saved, or None."""
+        app = app or (cls.app if not isinstance(cls.app, property) else current_app)
+        return (backend or app.backend).restore_group(id)
+
+    def as_tuple(self) -> Any:
+        return (self.id, self.parent and self.parent.as_tuple()), [result.as_tuple() for result in self.results]
+
+    @property
+    def children(self) -> Any:
+        return self.results
+
+    def __reduce__(self) -> Any:
+        return self.__class__, self.__reduce_args__()
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return self.id, self.results
+
+    def __bool__(self) -> bool:
+        return bool(self.id or self.results)
+
+    __nonzero__ = __bool__
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, GroupResult):
+            return bool(other.id == self.id and other.results == self.results and other.parent == self.parent)
+        if isinstance(other, str):
+            return bool(other == self.id)
+        return NotImplemented
+
+    def __hash__(self) -> int:  # type: ignore[override]  # by its id, which does not change
+        return hash(self.id)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.id} [{', '.join(result.id for result in self.results)}]>"
+
+
+class EagerResult(AsyncResult[R]):
+    """The result of a task that was run here and now."""
+
+    def __init__(self, id: str, ret_value: Any, state: str, traceback: Any = None, name: str | None = None) -> None:
+        self.id = id
+        self._result = ret_value
+        self._state = state
+        self._traceback = traceback
+        self._name = name
+
+    @property
+    def on_ready(self) -> Any:
+        if self._promise is None:
+            from vine import promise
+
+            self._promise = promise()
+            self._promise(self)
+        return self._promise
+
+    @on_ready.setter
+    def on_ready(self, made: Any) -> None:
+        self._promise = made
+
+    def then(self, callback: Callable[..., Any], on_error: Callable[..., Any] | None = None, weak: bool = False) -> Any:
+        return self.on_ready.then(callback, on_error)
+
+    @property
+    def _cache(self) -> Any:  # type: ignore[override]  # what others look up, it has
+        return {
+            "task_id": self.id,
+            "result": self._result,
+            "status": self._state,
+            "traceback": self._traceback,
+            "name": self._name,
+        }
+
+    def _get_task_meta(self) -> Any:
+        return self._cache
+
+    def __reduce_args__(self) -> tuple[Any, ...]:
+        return self.id, self._result, self._state, self._traceback, self._name
+
+    def __copy__(self) -> EagerResult[R]:
+        return self.__class__(*self.__reduce_args__())
+
+    def ready(self) -> bool:
+        return True
+
+    def get(  # type: ignore[override]  # Celery's own parameters
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        disable_sync_subtasks: bool = True,
+        **kwargs: Any,
+    ) -> R:
+        """What the task returned, or raise what it raised; without `propagate`, return that."""
+        if disable_sync_subtasks:
+            assert_will_not_block()
+        if self.successful():
+            return self._result  # type: ignore[no-any-return]  # whatever the task returned
+        if self.state in states.PROPAGATE_STATES:
+            if propagate:
+                raise self._result if isinstance(self._result, Exception) else Exception(self._result)
+            return self._result  # type: ignore[no-any-return]
+        return None  # type: ignore[return-value]  # ignored, rejected or to be retried
+
+    wait = get
+
+    async def aget(  # type: ignore[override]
+        self,
+        timeout: float | None = None,
+        propagate: bool = True,
+        disable_sync_subtasks: bool = False,
+        **kwargs: Any,
+    ) -> R:
+        return self.get(timeout, propagate, disable_sync_subtasks)
+
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
+    def revoke(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """It has run already: from now on it only says that it was revoked."""
+        self._state = states.REVOKED
+        self._result = TaskRevokedError("revoked")
+        self._traceback = None
+
+    def __repr__(self) -> str:
+        return f"<EagerResult: {self.id}>"
+
+    @property
+    def result(self) -> Any:
+        return self._result
+
+    @property
+    def state(self) -> Any:
+        return self._state
+
+    status = state
+
+    @property
+    def traceback(self) -> Any:
+        return self._traceback
+
+    @property
+    def supports_native_join(self) -> bool:
+        return False
+
+
+def result_from_tuple(r: Any, app: Any = None) -> Any:
+    """The result, or group of results, in what `as_tuple` gave; a result is given back as it is."""
+    if isinstance(r, ResultBase):
+        return r
+    app = _state.app_or_default(app)
+    head, members = r
+    id, parent = head if isinstance(head, (list, tuple)) else (head, None)
+    if parent:
+        parent = result_from_tuple(parent, app)
+    if members is not None:
+        return app.GroupResult(id, [result_from_tuple(member, app) for member in members], parent=parent)
+    return app.AsyncResult(id, parent=parent)
