@@ -272,23 +272,24 @@ class AsyncResult(ResultBase, Generic[R]):
         timeout: float | None = None,
         propagate: bool = True,
         interval: float = 0.5,
-        no_ack: bool = True,
         follow_parents: bool = True,
         callback: Callable[[str, Any], Any] | None = None,
-        on_message: Callable[[Any], Any] | None = None,
         on_interval: Callable[[], Any] | None = None,
         disable_sync_subtasks: bool = False,
     ) -> R:
-        """`get` for coroutines: nothing else waits meanwhile, nor is a task that is a coroutine kept from waiting."""
+        """`get` for coroutines. They hold up nobody while they wait, so tasks may."""
         from .backends.awaiting import arrive
 
         if self.ignored:
             return None  # type: ignore[return-value]  # as `get`
         if disable_sync_subtasks:
             assert_will_not_block()
-        parents = list(self._parents()) if follow_parents and propagate else []
+        parents = list(self._parents())[::-1] if follow_parents and propagate else []
+        for parent in parents:
+            if parent._cache:
+                parent.maybe_throw()
         if not self._cache:
-            await arrive(self, parents, timeout, interval, on_interval, on_message)
+            await arrive(self, parents, timeout, interval, on_interval)
         value: R = self.maybe_throw(propagate=propagate, callback=callback)
         return value
 
@@ -809,11 +810,17 @@ class ResultSet(ResultBase):
             assert_will_not_block()
         import asyncio
 
-        each = [
-            result.aget(timeout=timeout, propagate=propagate, interval=interval, on_interval=on_interval)
+        waiting = [
+            asyncio.ensure_future(
+                result.aget(timeout=timeout, propagate=propagate, interval=interval, on_interval=on_interval)
+            )
             for result in self.results
         ]
-        values = list(await asyncio.gather(*each))
+        try:
+            values = list(await asyncio.gather(*waiting))
+        finally:
+            for each in waiting:
+                each.cancel()
         if callback is None:
             return values
         for result, value in zip(self.results, values, strict=True):
