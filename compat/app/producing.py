@@ -20,50 +20,19 @@ from ...protocol.wire.message import Message, Posting, properties_of
 from ...protocol.wire.serializers import encode
 from ...worker import brokers
 from ...worker.brokers.base import Parcel, Queue
+from ...worker.options import BrokerOptions
 from ...worker.producer import Patience, Producer
 from .. import signals
+from .settings_for_broker import broker_options
 
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, "1": 1, "2": 2}
 _REDIS = (".redis", ".embedded")
+_TURN = 30.0  # seconds that a thread waits for a connection, where the configuration sets no bound
 
 
-def broker_of(conf: Any, url: Any) -> tuple[Any, dict[str, Any]]:
-    """Where the broker of this configuration is, and the options that `worker.brokers.connect` takes."""
-    url = _url(conf, url)
-    options = dict(conf.broker_transport_options or {})
-    kind = kind_of(url)
-    if kind == brokers.FALLBACK:
-        return url, options
-    if conf.broker_use_ssl:
-        options.setdefault("ssl", conf.broker_use_ssl)
-    if kind == ".amqp":
-        options.setdefault("confirm_publish", conf.get("broker_confirm", True))
-        options.setdefault("login_method", conf.broker_login_method)
-        options.setdefault("failover_strategy", conf.broker_failover_strategy)
-        options.setdefault("userid", conf.broker_user)
-        options.setdefault("virtual_host", conf.broker_vhost)
-    elif conf.broker_user:
-        options.setdefault("username", conf.broker_user)
-    if conf.broker_password:
-        options.setdefault("password", conf.broker_password)
-    return url, {name: value for name, value in options.items() if value is not None}
-
-
-def kind_of(url: Any) -> str:
+def kind_of(url: str) -> str:
     """The module that serves this URL, see `worker.brokers.TABLE`."""
-    first = url if isinstance(url, str) else next(iter(url))
-    return brokers.TABLE.get(first.partition("://")[0].partition("+")[0], brokers.FALLBACK)
-
-
-def _url(conf: Any, url: Any) -> Any:
-    """A URL; where there is none, of the settings that are older than URLs."""
-    if url and ("://" in url if isinstance(url, str) else True):
-        return url
-    transport = conf.broker_transport or "amqp"
-    if url in brokers.TABLE:
-        transport, url = url, None
-    port = f":{conf.broker_port}" if conf.broker_port else ""
-    return f"{transport}://{url or conf.broker_host or 'localhost'}{port}"
+    return brokers.TABLE.get(url.partition("://")[0].partition("+")[0], brokers.FALLBACK)
 
 
 class Outlet:
@@ -75,24 +44,25 @@ class Outlet:
         self._by_kombu: dict[int, Any] = {}
 
     @cached_property
-    def url(self) -> Any:
-        return broker_of(self.app.conf, self.app.conf.broker_write_url)[0]
+    def told(self) -> BrokerOptions:
+        return broker_options(self.app.conf, write=True)
+
+    @cached_property
+    def kind(self) -> str:
+        return kind_of(self.told.urls[0])
 
     @cached_property
     def producer(self) -> Producer:
-        conf = self.app.conf
-        url, options = broker_of(conf, conf.broker_write_url)
-        if kind_of(url) == ".amqp":
-            options.setdefault("heartbeat", 0)  # nobody is there to send one while nothing is sent
+        told = self.told
+        options = {"heartbeat": 0, **told.options} if self.kind == ".amqp" else told.options  # nobody idle sends one
         return Producer.to(
-            url,
-            options,
-            timeout=conf.broker_connection_timeout or 4.0,
-            limit=conf.broker_pool_limit,
-            wait=conf.get("broker_pool_acquire_timeout") or 30.0,
+            told.urls, options, timeout=told.timeout, limit=told.pool_limit, wait=told.pool_wait or _TURN
         )
 
     def close(self) -> None:
+        """Leave the broker. The next send reads the configuration anew."""
+        self.__dict__.pop("told", None)
+        self.__dict__.pop("kind", None)
         producer = self.__dict__.pop("producer", None)
         if producer is not None:
             producer.close()
@@ -200,7 +170,7 @@ class Outlet:
         content_type, content_encoding, body = serialized(document, conf.event_serializer)
         message = Message(body, content_type, content_encoding, *_event_parts(hostname))
         exchange = conf.event_exchange
-        exchange_type = "fanout" if kind_of(self.url) in _REDIS else "topic"
+        exchange_type = "fanout" if self.kind in _REDIS else "topic"
         parcel = Parcel(message, event.routing_key(kind), exchange, exchange_type)
         self.producer.send([parcel], (Queue("", exchange, exchange_type),), patience(retry, policy))
 
@@ -210,8 +180,8 @@ def _event_parts(hostname: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return like.headers, like.properties
 
 
-def _hours_west() -> int:
-    return (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600
+def _hours_west() -> float:
+    return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
 
 
 def patience(retry: Any, policy: Mapping[str, Any] | None) -> Patience | None:
@@ -274,9 +244,10 @@ def _exchange(exchange: Any, declare: Sequence[Any]) -> tuple[str, str]:
     if not isinstance(exchange, str):
         return exchange.name, exchange.type
     for entity in declare:
-        name, kind, _ = seen(entity)
-        if name == exchange:
-            return exchange, kind or "direct"
+        for bound in getattr(entity, "bindings", None) or (entity,):
+            name, kind, _ = seen(bound)
+            if name == exchange:
+                return exchange, kind or "direct"
     return exchange, "direct"
 
 
@@ -302,8 +273,10 @@ def _native(entity: Any) -> tuple[Queue, ...] | None:
     )
     if special:
         return None
-    places = [(exchange, entity.routing_key or "")] if exchange is not None and exchange.name else []
-    places += [(bound.exchange, bound.routing_key or "") for bound in entity.bindings if bound.exchange is not None]
+    # A queue with bindings of its own is bound by those alone: kombu loses its exchange on the way to the broker.
+    places = [(bound.exchange, bound.routing_key or "") for bound in entity.bindings if bound.exchange is not None]
+    if not entity.bindings and exchange is not None and exchange.name:
+        places = [(exchange, entity.routing_key or "")]
     return tuple(_queue(entity, where, key) for where, key in places) or (_queue(entity, None, ""),)
 
 

@@ -16,7 +16,6 @@ from ...protocol.rules.calling import Call
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.dates import parse_iso
 from ...worker.ids import new_id
-from .producing import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +199,7 @@ def _aware(app: Any, moment: datetime) -> datetime:
 def _delayed_by_broker(app: Any, options: dict[str, Any], eta: Any, countdown: Any) -> dict[str, Any]:
     """RabbitMQ keeps what is not due yet, where a quorum queue is among the queues, as workers on them arrange it."""
     amqp = app.amqp
-    if amqp.is_plain or kind_of(amqp.outlet.url) != ".amqp" or not _any_quorum(amqp.queues):
+    if amqp.is_plain or amqp.outlet.kind != ".amqp" or not _any_quorum(amqp.queues):
         return options
     queue = options.get("queue")
     kind = queue.exchange.type if queue else options["exchange_type"]

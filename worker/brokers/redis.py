@@ -463,6 +463,15 @@ _PLACE_OPTIONS = frozenset(
         "ssl",
         "db",
         "deadletter_queue",
+        # RabbitMQ's, from settings that name no broker.
+        "confirm_publish",
+        "delayed_delivery",
+        "failover_strategy",
+        "heartbeat",
+        "login_method",
+        "userid",
+        "virtual_host",
+        "port",
         # The retry policy of whoever sends: not ours, but found in the same dict.
         "max_retries",
         "interval_start",
