@@ -86,7 +86,7 @@ class Proxy:
     @property
     def __name__(self) -> str:
         own = object.__getattribute__(self, "_Proxy__own")
-        return own["__name__"] if own else self._get_current_object().__name__  # type: ignore[no-any-return]
+        return own["__name__"] if "__name__" in own else self._get_current_object().__name__  # type: ignore[no-any-return]
 
     @property
     def __dict__(self) -> Any:  # type: ignore[override]
@@ -199,9 +199,9 @@ for _name, _function in _FORWARDED.items():
 
 
 class PromiseProxy(Proxy):
-    """Stands for the object that a function returns, asked once."""
-
     __slots__ = ("__pending__", "__weakref__")
+
+    __doc__ = _OfTheObject("Stands for the object that a function returns, asked once.", "__doc__")
 
     def _get_current_object(self) -> Any:
         try:

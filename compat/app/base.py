@@ -1095,6 +1095,9 @@ class Celery:
 
 # --- what the class above needs
 
+# What is pickled under Celery's names is found by stock workers too.
+Celery.__module__ = _unpickle_appattr.__module__ = "celery.app.base"
+
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -54,3 +54,7 @@ def _unpickle_task_v2(name: str, module: str | None = None) -> Any:
     if module:
         import_module(module)
     return get_current_app().tasks[name]
+
+
+# What is pickled under Celery's names is found by stock workers too.
+_unpickle_task.__module__ = _unpickle_task_v2.__module__ = "celery.app.registry"

@@ -377,7 +377,7 @@ class Task(Generic[P, R]):
         app = self._app or self._get_app()
         return app.AsyncResult(task_id, backend=self.backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]
 
-    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature[R]:
+    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
         """A call of this task as a value, with whatever arguments and options there are already."""
         from ..canvas import signature
 
@@ -386,11 +386,11 @@ class Task(Generic[P, R]):
 
     subtask = signature
 
-    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
         """`signature` with these arguments. There may be fewer than the task takes: the others come later."""
         return self.signature(args, kwargs)
 
-    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
         """`signature` with exactly these arguments, whatever comes before it."""
         return self.signature(args, kwargs, immutable=True)
 
@@ -532,7 +532,7 @@ class Task(Generic[P, R]):
     def on_replace(self, sig: Any) -> Any:
         """For subclasses, which end with `return super().on_replace(sig)`."""
         if self.request.is_eager:
-            return sig.apply().get()
+            return sig.apply().get(disable_sync_subtasks=False)  # it has run already: nothing is waited for
         sig.delay()
         raise Ignore("Replaced by new task")
 
@@ -621,6 +621,7 @@ class Task(Generic[P, R]):
 
 
 BaseTask = Task
+Task.__module__ = "celery.app.task"  # what is pickled under Celery's names is found by stock workers too
 
 
 def _warn_of_routing(cls: Any) -> None:
