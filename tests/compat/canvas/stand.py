@@ -123,7 +123,10 @@ class App:
         router = SimpleNamespace(route=lambda _options, _name: {"queue": default})
         self.amqp = SimpleNamespace(router=router, queues=defaultdict(lambda: default))
         self.pieces: list[int] = []
-        names = (*(f"wire.{name}" for name in NAMES), *(f"celery.{kind}" for kind in ("map", "starmap", "chain", "group", "chord")))
+        names = (
+            *(f"wire.{name}" for name in NAMES),
+            *(f"celery.{kind}" for kind in ("map", "starmap", "chain", "group", "chord")),
+        )
         self.tasks = {name: Task(self, name) for name in names}
 
     def AsyncResult(self, id: str, **_: Any) -> Result:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from celeriac.compat import canvas
+from celeriac.compat import alias
 from celeriac.protocol.rules.calling import Call
 from tests.compat.canvas import stand
 from tests.differential.canvases import Canvases
 from tests.differential.test_calls import comparable, same_ids, theirs, tidied
 from tests.protocol.shell import App as Rules
+
+# A chord's errbacks go to its body alone, of which both Celerys warn.
+pytestmark = pytest.mark.filterwarnings("ignore:.*task_allow_error_cb_on_chord_header")
 
 STOCK_SIDE = Path(__file__).with_name("stock_forms.py")
 BRACKETS = str.maketrans("()", "[]")
@@ -90,12 +92,13 @@ def in_order(found: Found) -> list[Any]:
 
 
 @pytest.fixture(autouse=True)
-def celery_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the expressions import as Celery's."""
-    package = ModuleType("celery")
-    package.__path__ = []
-    monkeypatch.setitem(sys.modules, "celery", package)
-    monkeypatch.setitem(sys.modules, "celery.canvas", canvas)
+def celery_name() -> Iterator[None]:
+    """The expressions import from `celery`."""
+    was = alias.installed()
+    alias.install()
+    yield
+    if not was:
+        alias.uninstall()
 
 
 @pytest.fixture
