@@ -189,9 +189,9 @@ class Settings(ConfigurationView):  # type: ignore[misc]  # a view is as dynamic
 
     def maybe_warn_deprecated_settings(self) -> bool:
         """Warn of each setting that was given by a name of Celery 3, and say whether there was one."""
-        from ..utils import deprecated
-
         for name in self.deprecated_settings or ():
+            from ..utils import deprecated
+
             deprecated.warn(
                 description=f"The {name!r} setting",
                 removal="6.0.0",
