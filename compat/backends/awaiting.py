@@ -1,7 +1,7 @@
 """Results for coroutines: a few threads wait for all that any event loop of this process awaits.
 
-Law: no event loop is blocked, and no coroutine costs a thread. Few ids that are new go to a thread of their own; when all
-threads are busy, the one with the fewest ids comes back for them. Whatever the store raises, who awaits is told.
+Law: no event loop is blocked, and no coroutine costs a thread. Ids that are new go to a thread of their own; when
+all threads are busy, the one with the fewest ids comes back for them. What the store raises, who awaits is told.
 """
 
 from __future__ import annotations

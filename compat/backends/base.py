@@ -494,7 +494,7 @@ class Backend:
         while True:
             try:
                 return func(*args, **kwargs)
-            except Exception as exc:
+            except Exception as exc:  # noqa: PERF203 - a loop of attempts
                 if not (self.always_retry and self.exception_safe_to_retry(exc)):
                     raise
                 if retries >= limit:
@@ -506,7 +506,7 @@ class Backend:
                 _logger().warning("Failed operation %s. Retrying %s more times.", name, limit - retries, exc_info=True)
                 try:
                     self.on_backend_retryable_error(exc)
-                except Exception:
+                except Exception:  # noqa: BLE001 - a user's hook
                     _logger().exception("on_backend_retryable_error failed; trying again all the same")
                 longest = min(
                     self.max_sleep_between_retries_ms, self.base_sleep_between_retries_ms * 2 ** min(retries, 64)

@@ -1,28 +1,52 @@
-"""The Redis result backends, by Celery's names."""
+"""The Redis result backends, by Celery's names.
+
+Law: results go through the store, which speaks to Redis itself; redis-py is imported for who asks for `client` alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
+from ...worker.backends.base import Store
 from .asynchronous import AsyncBackendMixin, BaseResultConsumer
 from .base import BaseKeyValueStoreBackend
-from .stored import Stored
+from .stored import StoredKeys, on_keys, overridden
 
 __all__ = ("RedisBackend", "SentinelBackend")
+
+
+class _Lazy:
+    """Something of redis-py, by its name."""
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+
+    def __get__(self, backend: Any, kind: Any) -> Any:
+        from importlib import import_module
+
+        module, _, name = self._name.rpartition(":")
+        found = import_module(module or name or "redis")
+        return getattr(found, name) if module else found
 
 
 class ResultConsumer(BaseResultConsumer):
     """What Celery has listen for results; here the store does."""
 
 
-class RedisBackend(Stored, BaseKeyValueStoreBackend, AsyncBackendMixin):
+class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
     """Results in Redis: who waits is told."""
 
     ResultConsumer = ResultConsumer
 
+    redis: Any = _Lazy()
+    connection_class_ssl: Any = _Lazy("redis:SSLConnection")
+
     scheme = "redis"
+    max_connections: int | None = None
     supports_autoexpire = True
-    implements_incr = False  # chords are counted by the store's own scripts
 
     def __init__(
         self,
@@ -35,32 +59,155 @@ class RedisBackend(Stored, BaseKeyValueStoreBackend, AsyncBackendMixin):
         connection_pool: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(url=url, expires_type=int, **kwargs)
-        given = {"host": host, "port": port, "db": db, "password": password, "max_connections": max_connections}
-        self._given = {name: value for name, value in given.items() if value is not None}
         if host and "://" in host:
-            self.url, self._given = host, {}
+            url, host = host, None
+        super().__init__(url=url, expires_type=int, **kwargs)
+        conf = self.app.conf
+        self.max_connections = max_connections or conf.get("redis_max_connections") or self.max_connections
+        failures = conf.get("result_failure_expires")
+        self.failure_expires = self.expires if failures is None else self.prepare_expires(failures, type=int)
+        self._given = (host, port, db, password)
+        self._ConnectionPool = connection_pool
+
+    def store_url(self) -> str:
+        host, port, db, password = self._given
+        if self.url or not any(self._given):
+            return self.url or self.scheme
+        conf = self.app.conf
+        secret = password or conf.get("redis_password")
+        user = f":{quote(secret, safe='')}@" if secret else ""
+        place = f"{host or conf.get('redis_host') or 'localhost'}:{port or conf.get('redis_port') or 6379}"
+        return f"redis://{user}{place}/{db or conf.get('redis_db') or 0}"
+
+    @cached_property
+    def plain(self) -> Store:
+        store = super().plain
+        if overridden(self, ("on_connection_error",)):
+
+            def lost(most: int | None, problem: BaseException, seconds: float, retry: int) -> float:
+                return float(self.on_connection_error(most, problem, iter([seconds]), retry) or seconds)
+
+            on_keys(store, lambda redis: setattr(redis, "on_lost", lost))
+        return store
 
     # --- keys
 
-    def get(self, key: Any) -> Any:
-        return self.plain.get(_name(key))
+    def set(self, key: Any, value: Any, expires: Any = None, **retry_policy: Any) -> Any:
+        """Keep a value, and tell those who listen on the channel of this name."""
+        seconds = self.plain.settings.expires if expires is None else int(expires)
+        name = key.decode() if isinstance(key, bytes) else key
+        data = value.encode() if isinstance(value, str) else value
+        on_keys(self.plain, lambda store: store.put_and_tell(name, data, seconds))
 
-    def mget(self, keys: Any) -> Any:
-        return self.plain.get_many([_name(key) for key in keys])
+    def _set_with_state(self, key: Any, value: Any, state: str) -> Any:
+        if state == "FAILURE" and self.failure_expires != self.expires:
+            return self.set(key, value, expires=self.failure_expires)
+        return self.set(key, value)
 
-    def set(self, key: Any, value: Any, **retry_policy: Any) -> Any:
-        self.plain.put(_name(key), value, self.expires)
+    def incr(self, key: Any) -> Any:
+        return on_keys(self.plain, lambda store: store.count(key.decode() if isinstance(key, bytes) else key))
 
-    def delete(self, key: Any) -> Any:
-        self.plain.delete(_name(key))
+    def expire(self, key: Any, value: Any) -> Any:
+        name = key.decode() if isinstance(key, bytes) else key
+        return on_keys(self.plain, lambda store: store.keep_for(name, int(value)))
+
+    # --- connections
+
+    @cached_property
+    def retry_policy(self) -> Any:  # type: ignore[override]  # Celery's, with what the options change
+        options = self.app.conf.get("result_backend_transport_options") or {}
+        return {**BaseKeyValueStoreBackend.retry_policy, **(options.get("retry_policy") or {})}
+
+    def ensure(self, fun: Callable[..., Any], args: Any, **policy: Any) -> Any:
+        """Call it, again while the connection of redis-py fails."""
+        from kombu.utils.functional import retry_over_time
+
+        policy = {**self.retry_policy, **policy}
+        most = policy.get("max_retries")
+
+        def lost(exc: BaseException, intervals: Any, retries: int) -> Any:
+            return self.on_connection_error(most, exc, intervals, retries)
+
+        return retry_over_time(fun, self.connection_errors, args, {}, lost, **policy)
+
+    def on_connection_error(self, max_retries: Any, exc: BaseException, intervals: Any, retries: int) -> Any:
+        """A connection failed: how many seconds to wait before the next."""
+        from ...worker.backends.redis import log_loss
+
+        return log_loss(max_retries, exc, float(next(intervals)), retries)
+
+    @cached_property
+    def connection_errors(self) -> tuple[type[BaseException], ...]:
+        from kombu.exceptions import OperationalError
+
+        errors = self.redis.exceptions
+        return OperationalError, errors.ConnectionError, errors.TimeoutError, OSError
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        return isinstance(exc, self.connection_errors)
+
+    @property
+    def connparams(self) -> dict[str, Any]:
+        """What redis-py is told."""
+        place = self._place()
+        params = {
+            "host": place.host,
+            "port": place.port,
+            "db": place.db,
+            "username": place.username,
+            "password": place.password,
+            "socket_timeout": place.timeout,
+            "socket_connect_timeout": place.connect_timeout,
+            "max_connections": self.max_connections,
+        }
+        return {name: value for name, value in params.items() if value is not None}
+
+    def _place(self) -> Any:
+        return on_keys(self.plain, lambda store: store.place)
+
+    @property
+    def ConnectionPool(self) -> Any:
+        if self._ConnectionPool is None:
+            self._ConnectionPool = self.redis.ConnectionPool
+        return self._ConnectionPool
+
+    @cached_property
+    def client(self) -> Any:
+        """A client of redis-py on the same Redis."""
+        place = self._place()
+        if place.path or place.tls:
+            return self.redis.StrictRedis.from_url(self.url)
+        return self.redis.StrictRedis(connection_pool=self.ConnectionPool(**self.connparams))
+
+    def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
+        return super().__reduce__(args, {**(kwargs or {}), "expires": self.expires, "url": self.url})
 
 
 class SentinelBackend(RedisBackend):
     """Results in the master that Sentinels name."""
 
+    sentinel: Any = _Lazy("redis.sentinel")
+    connection_class_ssl: Any = _Lazy("redis.sentinel:SentinelManagedSSLConnection")
+
     scheme = "sentinel"
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
 
-def _name(key: Any) -> str:
-    return key.decode() if isinstance(key, bytes) else key
+    def as_uri(self, include_password: bool = False) -> str | None:
+        """The URLs, without their passwords."""
+        if include_password:
+            return self.url
+        from kombu.utils.url import maybe_sanitize_url
+
+        each = (maybe_sanitize_url(part) for part in (self.url or "").split(";"))
+        return ";".join(uri[:-1] if uri.endswith(":///") else uri for uri in each)
+
+    @cached_property
+    def client(self) -> Any:
+        place = self._place()
+        options = self.app.conf.get("result_backend_transport_options") or {}
+        sentinels = self.sentinel.Sentinel(
+            list(place.sentinels.addresses), sentinel_kwargs=options.get("sentinel_kwargs"), password=place.password
+        )
+        return sentinels.master_for(place.sentinels.master, redis_class=self.redis.StrictRedis, db=place.db)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
 from ...protocol.wire import children
@@ -21,6 +21,9 @@ from ...protocol.wire.result import ABOUT, About, Result, document
 from ...worker.backends import settings as store_settings
 from ...worker.backends.base import Address, Claim, Found, KeyValueStore, Settings, Store
 from ...worker.backends.plugged import PluggedStore
+from ...worker.backends.retrying import Retrying
+from ...worker.backends.shared import Leasing
+from ...worker.backends.shared import connect as connect_shared
 from .. import states
 from ..exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured, TimeoutError
 from ..result import ResultSet, result_from_tuple
@@ -32,6 +35,7 @@ RESULT_METHODS = (
     *("save_group", "_save_group", "restore_group", "_restore_group", "delete_group", "_delete_group"),
     *("encode", "decode", "encode_result", "decode_result"),
 )
+T = TypeVar("T")
 _OURS = __name__.rpartition(".")[0]
 _DOCUMENT = frozenset(("status", "result", "traceback", "children", "date_done", "group_id", "parent_id", "task_id"))
 
@@ -106,10 +110,8 @@ class Stored:
     @cached_property
     def plain(self) -> Store:
         """The store as it is, whatever a subclass says."""
-        from ...worker.backends import shared
-
         try:
-            return shared.connect(self.store_url(), settings_of(self))
+            return connect_shared(self.store_url(), settings_of(self))
         except BadCall as problem:
             raise ImproperlyConfigured(str(problem)) from problem
 
@@ -162,11 +164,8 @@ class Stored:
 
     def _raw(self, task_id: str) -> bytes | None:
         """What is stored, for who must be told why it cannot be read."""
-        store = getattr(self._kept, "inner", self._kept)
-        if not isinstance(store, KeyValueStore):
-            return None
         try:
-            return store.get(store.settings.keys.task(_text(task_id)))
+            return on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
         except Exception:  # noqa: BLE001 - an error is on its way already
             return None
 
@@ -415,6 +414,34 @@ class Stored:
 
     def process_cleanup(self) -> None:
         self.plain.close()
+
+
+class StoredKeys(Stored):
+    """The same over a store of keys: `get`, `set`, `delete` and `mget` are the store's."""
+
+    expires: Any
+
+    def get(self, key: Any) -> Any:
+        return on_keys(self.plain, lambda store: store.get(_text(key)))
+
+    def mget(self, keys: Any) -> Any:
+        return on_keys(self.plain, lambda store: store.get_many(list(map(_text, keys))))
+
+    def set(self, key: Any, value: Any) -> Any:
+        seconds = self.plain.settings.expires
+        on_keys(self.plain, lambda store: store.put(_text(key), _bytes(value) or b"", seconds))
+
+    def delete(self, key: Any) -> Any:
+        on_keys(self.plain, lambda store: store.delete(_text(key)))
+
+
+def on_keys(store: Store, do: Callable[[Any], T]) -> T:
+    """What only a store of keys can do, with the one that is below."""
+    if isinstance(store, Retrying):
+        store = store.inner
+    if isinstance(store, Leasing):
+        return store.use(do)
+    return do(store)
 
 
 class _Tick:

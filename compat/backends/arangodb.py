@@ -1,0 +1,19 @@
+"""The arangodb result backend, by Celery's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import KeyValueStoreBackend
+from .stored import StoredKeys
+
+__all__ = ("ArangoDbBackend",)
+
+
+class ArangoDbBackend(StoredKeys, KeyValueStoreBackend):
+    """Results as documents of ArangoDB."""
+
+    scheme = "arangodb"
+
+    def __init__(self, url: str | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, url=url, **kwargs)

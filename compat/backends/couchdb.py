@@ -1,0 +1,19 @@
+"""The couchdb result backend, by Celery's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import KeyValueStoreBackend
+from .stored import StoredKeys
+
+__all__ = ("CouchBackend",)
+
+
+class CouchBackend(StoredKeys, KeyValueStoreBackend):
+    """Results as documents of CouchDB."""
+
+    scheme = "couchdb"
+
+    def __init__(self, url: str | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, url=url, **kwargs)
