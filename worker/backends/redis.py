@@ -61,6 +61,14 @@ class RetryPolicy:
         return min(self.first + self.step * retry, self.first + self.longest)
 
 
+def log_loss(most: int | None, _problem: BaseException, seconds: float, retry: int) -> float:
+    """What is done about a connection that failed before it is tried again: how many seconds to wait."""
+    log.error(
+        "Connection to Redis lost: Retry (%s/%s) in %.2f seconds.", retry, "Inf" if most is None else most, seconds
+    )
+    return seconds
+
+
 class _Ends(threading.local):
     """When who waits in this thread gives up: no attempt at a connection outlasts it by much."""
 
@@ -79,6 +87,7 @@ class RedisStore(KeyValueStore):
         self._link: Link | None = None
         self._watch: redis_watch.Watch | None = None
         self._ends = _Ends()
+        self.on_lost: Callable[[int | None, BaseException, float, int], float] = log_loss
 
     # --- one result
 
@@ -126,8 +135,20 @@ class RedisStore(KeyValueStore):
         else:
             self._call("SET", key, value)
 
+    def put_and_tell(self, key: str, value: bytes, expires: int) -> None:
+        """Whatever is stored there."""
+        self._do(lambda link: link.transaction(*stores.store(key, value, expires)))
+
     def delete(self, key: str) -> None:
         self._call("DEL", key)
+
+    def count(self, key: str) -> int:
+        """One more, and how many that makes."""
+        found: int = self._do(lambda link: link.call("INCR", key), twice=False)
+        return found
+
+    def keep_for(self, key: str, seconds: int) -> bool:
+        return bool(self._call("EXPIRE", key, seconds))
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         commands = [("MGET", *keys[start : start + _AT_ONCE]) for start in range(0, len(keys), _AT_ONCE)]
@@ -286,19 +307,17 @@ class RedisStore(KeyValueStore):
             try:
                 link = self._linked()
                 return use(link)
-            except operational_error():
+            except operational_error() as problem:
                 if link is not None and (link.open or not twice):
                     raise
                 if self.policy.most is not None and retry >= self.policy.most:
                     raise
-                seconds = self.policy.wait(retry)
+                seconds = self.on_lost(self.policy.most, problem, self.policy.wait(retry), retry)
                 if seconds and time.monotonic() + seconds >= self._ends.at:
                     raise
             finally:
                 if link is not None:
                     self._leave(link)
-            most = "Inf" if self.policy.most is None else self.policy.most
-            log.error("Connection to Redis lost: Retry (%s/%s) in %.2f seconds.", retry, most, seconds)
             time.sleep(seconds)
             retry += 1
 

@@ -99,6 +99,11 @@ class Leasing(Store):
         finally:
             self._lent.give(store)
 
+    def use(self, do: Callable[[Store], T]) -> T:
+        """Something that only this kind of store can do."""
+        with self._one() as store:
+            return do(store)
+
     # --- one result
 
     def store(self, result: Result, address: Address | None = None) -> bool:
