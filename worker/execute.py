@@ -58,7 +58,7 @@ class Debts(threading.local):
         self.last: Debt | None = None
         self.links: dict[int, Any] = {}
 
-    def hold(self, store: Any, result: Result, backend: Any) -> None:
+    def hold(self, store: Any, result: Result) -> None:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
         commanding = store if hasattr(store, "store_command") else getattr(store, "inner", None)
         if not hasattr(commanding, "store_command"):
@@ -160,8 +160,8 @@ class Execution:
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                return self.reported(job, tracer.run(job.id, args, kwargs, self.around.Context(request)))
-            return self.foreign(job, tracer(job.id, args, kwargs, request))
+                return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request)))
+            return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:
             return answer.report
         except self.around.Reject as exc:
@@ -174,8 +174,10 @@ class Execution:
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                return self.reported(job, await tracer.run_async(job.id, args, kwargs, self.around.Context(request)))
-            return self.foreign(job, tracer(job.id, args, kwargs, request))
+                return self.reported(
+                    job, await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request))
+                )
+            return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:
             return answer.report
         except self.around.Reject as exc:
@@ -311,7 +313,7 @@ class Execution:
 
     # --- after
 
-    def reported(self, job: Job, run: Run) -> Report:
+    def reported(self, run: Run) -> Report:
         if run.state == states.REJECTED and not run.retval.requeue:
             self.refused(run.tracer.task, run.request, run.retval, run.shown)
         report = run.report()
@@ -320,11 +322,11 @@ class Execution:
             debt.report = report
         return report
 
-    def foreign(self, job: Job, ended: Any) -> Report:
+    def foreign(self, ended: Any) -> Report:
         """What a tracer came to that may not be ours."""
         run = getattr(ended, "run", None)
         if run is not None:
-            return self.reported(job, run)
+            return self.reported(run)
         retval, info, runtime, text = ended
         if info is None:
             return Report(states.SUCCESS, Fate.DONE, runtime or 0.0, text)

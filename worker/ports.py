@@ -142,4 +142,69 @@ class Surroundings(Protocol):
 class Held(Protocol):
     """Where a result waits to be written together with others."""
 
-    def hold(self, store: Any, result: Result, backend: Any) -> None: ...
+    def hold(self, store: Any, result: Result) -> None: ...
+
+
+# --- what a worker asks of the app that it works for, beside running tasks (`consumer`, `worker`)
+
+
+class Owner(Protocol):
+    """The app as a worker sees it. Requests are `request.Request`, queues are `brokers.base.Queue`."""
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """By name; its tasks have Celery's attributes."""
+
+    @property
+    def received_format(self) -> str:
+        """How a received task is logged; users replace it."""
+
+    def queues(self) -> Mapping[str, Sequence[Any]]:
+        """What to take from: each queue by its name, with its bindings."""
+
+    def add_queue(self, name: str, **options: Any) -> Sequence[Any]:
+        """Take from this one as well; made up if it is not known."""
+
+    def drop_queue(self, name: str) -> None: ...
+
+    def queue_info(self, name: str) -> Mapping[str, Any]:
+        """As `inspect active_queues` shows it."""
+
+    def listens(self, signal: str) -> bool:
+        """Whether anybody would hear this signal."""
+
+    def signal(self, name: str, sender: Any = None, **fields: Any) -> None: ...
+
+    def request(self, request: Any) -> Any:
+        """What Celery's signals call a request."""
+
+    def shown_url(self, url: str) -> str:
+        """Without its secrets."""
+
+    def clock_forward(self) -> int: ...
+
+    def clock_adjust(self, other: int) -> int: ...
+
+    def clock_value(self) -> int: ...
+
+    # What nobody in the pool could record. None of these raises.
+
+    def revoked(self, request: Any, reason: str, *, terminated: bool, signum: int | None, expired: bool) -> None: ...
+
+    def timed_out(self, request: Any, limit: float) -> None: ...
+
+    def lost(self, request: Any, why: str) -> None: ...
+
+    def resend(self, request: Any, why: str) -> bool: ...
+
+    def cancelled(self, request: Any) -> None: ...
+
+    def unregistered(self, request: Any) -> None: ...
+
+    # What remote control asks.
+
+    def settings(self, *, with_defaults: bool) -> Mapping[str, Any]: ...
+
+    def report(self) -> str: ...
+
+    def send_signature(self, signature: Any) -> None: ...

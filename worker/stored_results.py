@@ -18,6 +18,7 @@ _ASKED = (
     *("process_cleanup", "prepare_value", "encode", "_get_result_meta", "current_task_children"),
 )
 _OURS = "celeriac.compat.backends"
+_UTC = timezone.utc
 
 
 def native(backend: Any) -> Any:
@@ -33,8 +34,18 @@ def native(backend: Any) -> Any:
     return backend.store
 
 
-def result_of(app: Any, backend: Any, request: Any, state: str, value: Any, traceback: str | None = None) -> Result:
-    """The result as it is stored."""
+def result_of(
+    app: Any,
+    backend: Any,
+    request: Any,
+    state: str,
+    value: Any,
+    traceback: str | None = None,
+    *,
+    extended: bool = False,
+    utc: bool = False,
+) -> Result:
+    """The result as it is stored. `utc`: that is the app's time zone."""
     if type(value) not in _PLAIN and state == states.SUCCESS:
         prepare = getattr(backend, "prepare_value", None)
         value = value if prepare is None else prepare(value)
@@ -45,19 +56,22 @@ def result_of(app: Any, backend: Any, request: Any, state: str, value: Any, trac
         value,
         traceback,
         [child.as_tuple() for child in children] if children else [],
-        done_at(app) if state in states.READY else None,
+        done_at(app, utc=utc) if state in states.READY else None,
         request.group or None,
         request.parent_id or None,
-        about(request) if app.conf.result_extended else None,
+        about(request) if extended else None,
     )
 
 
-def done_at(app: Any) -> str:
-    zone = app.timezone
-    if zone is timezone.utc or str(zone) == "UTC":
-        return datetime.now(timezone.utc).isoformat()
-    now: str = app.now().isoformat()
-    return now
+def done_at(app: Any, *, utc: bool) -> str:
+    now = datetime.now(_UTC) if utc else app.now()
+    text: str = now.isoformat()
+    return text
+
+
+def is_utc(app: Any) -> bool:
+    """Whether the app tells the time in UTC, by Celery's own clock."""
+    return str(app.timezone) == "UTC" and "now" not in vars(app) and type(app).now.__module__.startswith("celeriac.")
 
 
 def about(request: Any) -> About:

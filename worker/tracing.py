@@ -20,16 +20,18 @@ from ..protocol.rules.continuing import Running
 from ..protocol.rules.outcome import ChordPart, Continue, Fate, Outcome, Report, Store, Terms
 from ..protocol.wire import states
 from ..protocol.wire.reprs import saferepr
+from .backends.disabled import DisabledStore
 from .coroutines import LOOPS
 from .einfo import ExceptionInfo, clear_frames
 from .ports import App, Held, Surroundings, Task
 from .recording import failed_report, report_internal_error, running, safe_repr, signal_internal_error
-from .stored_results import native, result_of
+from .stored_results import is_utc, native, result_of
 
 LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
 LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
 
 _NOTHING: Any = object()
+_SHORT = frozenset({type(None), bool, float})
 
 
 class Here(threading.local):
@@ -90,6 +92,8 @@ class Tracer:
         self.cleanup = loader.on_process_cleanup
         self.inherit_priority = conf.task_inherit_parent_priority
         self.acks_late = bool(conf.task_acks_late or task.acks_late)
+        self.extended = bool(conf.result_extended)
+        self.utc = is_utc(app)
         self.deduplicate = bool(conf.worker_deduplicate_successful_tasks)
         self.log = around.log
         self.informs = around.log.isEnabledFor(logging.INFO)
@@ -101,6 +105,8 @@ class Tracer:
         self._terms: dict[bool, Terms] = {}
         self._backend: Any = _NOTHING
         self._store: Any = None
+        self.native = False
+        self.forgets = False
 
     def __call__(self, uuid: str, args: Any, kwargs: Any, request: Any = None) -> Any:
         run = self.run(uuid, args, kwargs, request)
@@ -136,6 +142,8 @@ class Tracer:
         """The store of a backend of ours that nobody has changed, or None."""
         if backend is not self._backend:
             self._backend, self._store = backend, native(backend)
+            self.native = self._store is not None
+            self.forgets = isinstance(self._store, DisabledStore)
         return self._store
 
 
@@ -309,7 +317,7 @@ class Run:
             self.error(exc, states.FAILURE)
             clear_frames(exc)
             return
-        self.text = saferepr(value, tracer.task.resultrepr_maxsize)
+        self.text = repr(value) if type(value) in _SHORT else saferepr(value, tracer.task.resultrepr_maxsize)
         self.runtime = tracer.monotonic() - self.begun
         if tracer.on_success is not None:
             self.hook("on_success", tracer.on_success, value, self.uuid, self.args, self.kwargs)
@@ -351,13 +359,24 @@ class Run:
         self.continued = True
         backend = tracer.task.backend
         store = tracer.store_of(backend)
+        if tracer.forgets:
+            return
         if store is None:
             backend.mark_as_done(self.uuid, value, self.request, True)
         elif tracer.held is None or tracer.on_success is not None or tracer.success.receivers:
             # Who is told of a success may look at its result.
             backend.store_result(self.uuid, value, states.SUCCESS, request=self.request)
         else:
-            tracer.held.hold(store, result_of(tracer.app, backend, self.request, states.SUCCESS, value), backend)
+            result = result_of(
+                tracer.app,
+                backend,
+                self.request,
+                states.SUCCESS,
+                value,
+                extended=tracer.extended,
+                utc=tracer.utc,
+            )
+            tracer.held.hold(store, result)
 
     # --- anything else
 
@@ -431,7 +450,7 @@ class Run:
     def clean(self) -> None:
         tracer = self.tracer
         try:
-            if tracer.store_of(tracer.task.backend) is None:
+            if not tracer.native and tracer.store_of(tracer.task.backend) is None:
                 tracer.task.backend.process_cleanup()
             tracer.cleanup()
         except MemoryError:

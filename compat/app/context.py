@@ -73,7 +73,9 @@ class Context:
 
     def _get_custom_headers(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         given: dict[str, Any] = dict(*args, **kwargs)
-        return {key: value for key, value in given.items() if key not in KNOWN} or None
+        if given.keys() <= KNOWN:
+            return None
+        return {key: value for key, value in given.items() if key not in KNOWN}
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         own = self.__dict__
@@ -86,6 +88,19 @@ class Context:
             self.time_limit, self.soft_time_limit = limits[0], limits[1]
         else:
             self.time_limit = self.soft_time_limit = None
+
+    @classmethod
+    def adopt(cls, own: dict[str, Any]) -> Context:
+        """The same as `Context(own)`, for a caller that has no further use for the mapping."""
+        self = cls.__new__(cls)
+        if own.get("headers") is None:
+            own["headers"] = None if own.keys() <= KNOWN else self._get_custom_headers(own)
+        limits = own.get("timelimit", _UNSET)
+        if limits is not _UNSET:
+            spelled = isinstance(limits, (list, tuple)) and len(limits) >= 2
+            own["time_limit"], own["soft_time_limit"] = limits[:2] if spelled else (None, None)
+        self.__dict__ = own
+        return self
 
     def clear(self) -> None:
         self.__dict__.clear()

@@ -557,6 +557,7 @@ def _reader(app: Any) -> Any:
 def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
     """What runs in a worker's pool: `worker.pools.base.Program`."""
     from ...worker.execute import Execution
+
     return Execution(
         app,
         SURROUNDINGS,
