@@ -383,10 +383,17 @@ def _censored(key: Any, value: Any, mask: str = "*" * 8) -> Any:
     if HIDDEN_SETTINGS.search(key):
         return mask
     if key.lower() in {"broker_url", "broker_read_url", "broker_write_url"}:
-        from kombu import Connection
-
-        return Connection(value).as_uri(mask=mask)
+        return _broker_shown(value, mask)
     return sanitize_url(value, mask) if "backend" in key.lower() else value
+
+
+def _broker_shown(value: Any, mask: str) -> Any:
+    from kombu import Connection
+
+    try:
+        return Connection(value).as_uri(mask=mask)
+    except Exception:  # noqa: BLE001  # what is no URL is shown all the same: it is what one looks for
+        return [sanitize_url(each, mask) for each in value] if isinstance(value, (list, tuple)) else sanitize_url(value)
 
 
 def bugreport(app: Any) -> str:

@@ -287,6 +287,32 @@ def run(name, keys):
         return {"error": type(error).__name__, "text": str(error)}
 
 
+def table():
+    """Every setting that Celery has, as its own table tells."""
+    from celery.app.defaults import NAMESPACES, flatten
+
+    return {
+        name: [repr(option.default), str(option.type), sorted(option.old), option.deprecate_by, option.alt]
+        for name, option in flatten(NAMESPACES)
+        if not getattr(option, "own", False)
+    }
+
+
+def detected(mapping, prefix):
+    """What comes of a mapping by itself."""
+    from celery.app.utils import detect_settings
+
+    try:
+        conf = detect_settings(mapping, prefix=prefix)
+    except Exception as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    return {
+        "read": {key: repr(conf.get(key, "-")) for key in mapping},
+        "deprecated": sorted(conf.deprecated_settings),
+        "human": conf.humanize(censored=False).splitlines(),
+    }
+
+
 def main():
     if "celeriac" in sys.argv:
         from celeriac.compat import alias
@@ -299,14 +325,21 @@ def main():
         sys.path.insert(0, folder)
         from celery.app.utils import sanitize_url
 
-        keys = json.loads(sys.stdin.read())
+        given = json.loads(sys.stdin.read())
+        keys = given["keys"]
         before = dict(os.environ)
         found = {}
         for name in SCENES:
             found[name] = run(name, keys)
             os.environ.clear()
             os.environ.update(before)
-        print(json.dumps({"scenes": found, "urls": {url: sanitize_url(url) for url in URLS}}))
+        told = {
+            "scenes": found,
+            "urls": {url: sanitize_url(url) for url in URLS},
+            "table": table(),
+            "detected": [detected(mapping, prefix) for mapping, prefix in given["mappings"]],
+        }
+        print(json.dumps(told))
 
 
 if __name__ == "__main__":
