@@ -26,7 +26,7 @@ _OTHERS = (
     *("task_tenant_", "db_reuse_max", "results_", "email_", "dead_letter_", "heimdall_", "batches_"),
 )
 # What Celery itself leaves among the settings, and what is read without being one.
-_INNER = frozenset({"deprecated_settings", "override_backends"})
+_INNER = frozenset({"deprecated_settings", "override_backends", "TIME_ZONE"})
 _OLD_BEGINNINGS = ("CELERY", "BROKER_")
 _SURE, _LIKELY = 0.85, 0.6
 
@@ -118,8 +118,10 @@ def _unknown(name: str, prefix: str | None) -> str | None:
     if prefix and name.startswith(prefix):
         rest, sure = name[len(prefix) :], True
         names = {key: prefix + key for key in (map(str.upper, SETTING_KEYS) if prefix.isupper() else SETTING_KEYS)}
+    elif prefix:
+        return None  # the settings of something bigger, such as Django's
     elif name.isupper():
-        rest, sure = name.removeprefix("CELERY_"), not prefix and name.startswith(_OLD_BEGINNINGS)
+        rest, sure = name.removeprefix("CELERY_"), name.startswith(_OLD_BEGINNINGS)
         names = {key.removeprefix("CELERY_"): key for key in _OLD_SETTING_KEYS}
     else:
         rest, sure, names = name, name.startswith(_BEGINNINGS), {key: key for key in SETTING_KEYS}
