@@ -52,7 +52,7 @@ def by_name(backend: Any = None, loader: Any = None, extension_namespace: str = 
     except ModuleNotFoundError as problem:
         if problem.name != path:  # what is missing is something that the backend needs
             raise
-        raise ImproperlyConfigured(_unknown(backend, problem)) from problem
+        raise ModuleNotFoundError(_unknown(backend, problem), name=path) from problem
     if isinstance(found, types.ModuleType):
         raise ImproperlyConfigured(_unknown(backend, "is a Python module, not a backend class."))
     return found
