@@ -951,7 +951,10 @@ class Celery:
 
     @property
     def thread_oid(self) -> str:
-        """The id of this app in this thread."""
+        """The id of this app in this thread: tasks that are sent here are answered to it, by default."""
+        answered = getattr(self.backend, "answer_queue", None)
+        if answered is not None:
+            return answered  # type: ignore[no-any-return]
         local = self._local
         try:
             return local.oid  # type: ignore[no-any-return]

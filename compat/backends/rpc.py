@@ -7,7 +7,7 @@ from typing import Any
 from .. import states
 from .asynchronous import AsyncBackendMixin, BaseResultConsumer
 from .base import Backend
-from .stored import Stored
+from .stored import Stored, on_keys
 
 __all__ = ("BacklogLimitExceeded", "RPCBackend")
 
@@ -70,7 +70,9 @@ class RPCBackend(Stored, Backend, AsyncBackendMixin):
     @property
     def oid(self) -> Any:
         """The queue that results are to be sent to: `reply_to` of the tasks that are sent from here."""
-        return self.plain.answer_to()
+        return on_keys(self.plain, lambda store: store.queue_name())
+
+    answer_queue = oid
 
     @property
     def binding(self) -> Any:

@@ -122,6 +122,11 @@ class RpcStore(Store):
 
     # --- the sender's side
 
+    def queue_name(self) -> str:
+        """What `answer_to` will say; nothing is declared yet."""
+        self._own()
+        return self._name
+
     def answer_to(self) -> str:
         """The queue that our tasks are to answer to (`reply_to`), from now on there to take answers."""
         self._own()
