@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
 from weakref import WeakValueDictionary
 
 from .. import states
@@ -31,14 +30,13 @@ from ..exceptions import (
     TimeoutError,
 )
 from ..result import GroupResult, ResultBase, ResultSet, allow_join_result, result_from_tuple
-from . import aftermath, failing
 
 if TYPE_CHECKING:
     from ...worker.backends.base import Store
 
 __all__ = ("BaseBackend", "DisabledBackend", "KeyValueStoreBackend")
 
-EXCEPTION_ABLE_CODECS = failing.PICKLING
+EXCEPTION_ABLE_CODECS = frozenset({"pickle"})
 COMPRESSED_PAYLOAD_MAGIC = b"\x00celery-compressed\x00"
 MESSAGE_BUFFER_MAX = 8192
 
@@ -106,9 +104,21 @@ def _create_chord_error_with_cause(message: str, original_exc: Any = None) -> Ch
 
 
 def _create_fake_task_request(task_id: Any, errbacks: Any = None, task_name: str = "unknown", **extra: Any) -> Any:
-    return aftermath.context(
+    return _aftermath().context(
         {"id": task_id, "errbacks": errbacks or [], "delivery_info": {}, "task": task_name, **extra}
     )
+
+
+def _failing() -> Any:
+    from . import failing
+
+    return failing
+
+
+def _aftermath() -> Any:
+    from . import aftermath
+
+    return aftermath
 
 
 def _logger() -> Any:
@@ -257,11 +267,11 @@ class Backend:
 
     def prepare_exception(self, exc: BaseException, serializer: str | None = None) -> Any:
         """An exception as it is stored."""
-        return failing.prepared(exc, self.serializer if serializer is None else serializer, self.encode)
+        return _failing().prepared(exc, self.serializer if serializer is None else serializer, self.encode)
 
     def exception_to_python(self, exc: Any) -> Any:
         """The exception in what is stored."""
-        return failing.to_python(exc, self.serializer)
+        return _failing().to_python(exc, self.serializer)
 
     def prepare_value(self, result: Any) -> Any:
         if self.serializer != "pickle" and isinstance(result, ResultBase):
@@ -372,14 +382,14 @@ class Backend:
     def _fail_chain(
         self, chain: Any, exc: Any, traceback: Any = None, store_result: bool = True, state: str = states.FAILURE
     ) -> None:
-        aftermath.fail_chain(self, chain, exc, traceback, store_result, state)
+        _aftermath().fail_chain(self, chain, exc, traceback, store_result, state)
 
     def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
-        aftermath.call_errbacks(self, request, exc, traceback)
+        _aftermath().call_errbacks(self, request, exc, traceback)
 
     def chord_error_from_stack(self, callback: Any, exc: Any = None) -> Any:
         """The body of a chord fails, since its header did."""
-        return aftermath.chord_error_from_stack(self, callback, exc)
+        return _aftermath().chord_error_from_stack(self, callback, exc)
 
     def fail_from_current_stack(self, task_id: str, exc: Any = None) -> Any:
         """The task fails with this exception, or with the one that is being handled; its traceback as text."""
@@ -859,7 +869,7 @@ class BaseKeyValueStoreBackend(Backend):
         if not id:
             raise ValueError(f"{what} must not be empty. Got {id} instead.")
         key_t = self.key_t
-        return key_t("").join([prefix, key_t(str(id) if isinstance(id, UUID) else id), key_t(key)])
+        return key_t("").join([prefix, key_t(id if isinstance(id, (str, bytes)) else str(id)), key_t(key)])
 
     def _strip_prefix(self, key: Any) -> str:
         key = self.key_t(key)

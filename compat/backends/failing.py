@@ -15,11 +15,11 @@ from ...protocol.errors import BadMessage, Refused, shown
 from ...protocol.wire import failure
 from ...protocol.wire.failure import Failure, NotAnException
 from .. import exceptions
+from .base import EXCEPTION_ABLE_CODECS
 
 _OURS = __name__.partition(".compat.")[0] + ".compat"
 _BILLIARD = ("SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated")
 _TRUSTED = ("kombu.exceptions",)  # ours by dependency, and imported late only to save time
-PICKLING = frozenset({"pickle"})
 
 
 class _Loaded(Mapping[str, ModuleType]):
@@ -70,7 +70,7 @@ def rebuilt(kept: Failure) -> BaseException:
 def to_python(value: Any, serializer: str) -> BaseException | None:
     """The exception that a stored value tells of; None of nothing."""
     if isinstance(value, BaseException):
-        return _unpickled(value) if serializer in PICKLING else value
+        return _unpickled(value) if serializer in EXCEPTION_ABLE_CODECS else value
     if not value:
         return None
     if isinstance(value, Failure):
@@ -97,7 +97,7 @@ def _unpickled(exc: BaseException) -> BaseException:
 
 def prepared(exc: BaseException, serializer: str, encode: Callable[[Any], object]) -> Any:
     """The exception as it is stored: itself in a pickle, else its class and its arguments."""
-    if serializer in PICKLING:
+    if serializer in EXCEPTION_ABLE_CODECS:
         from ..utils.serialization import get_pickleable_exception
 
         return get_pickleable_exception(exc)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ...worker.backends.base import Store
 from .asynchronous import AsyncBackendMixin, BaseResultConsumer
 from .base import BaseKeyValueStoreBackend
 from .stored import StoredKeys, on_keys, overridden
+
+if TYPE_CHECKING:
+    from ...worker.backends.base import Store
 
 __all__ = ("RedisBackend", "SentinelBackend")
 

@@ -11,23 +11,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
-from ...protocol.wire import children
-from ...protocol.wire.chord_keys import Member
-from ...protocol.wire.failure import Failure
-from ...protocol.wire.result import ABOUT, About, Result, document
-from ...worker.backends import settings as store_settings
-from ...worker.backends.base import Address, Claim, Found, KeyValueStore, Settings, Store
-from ...worker.backends.plugged import PluggedStore
-from ...worker.backends.retrying import Retrying
-from ...worker.backends.shared import Leasing
-from ...worker.backends.shared import connect as connect_shared
 from .. import states
 from ..exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured, TimeoutError
 from ..result import ResultSet, result_from_tuple
-from . import aftermath, failing
+
+if TYPE_CHECKING:
+    from ...protocol.wire.result import Result
+    from ...worker.backends.base import Address, Found, Settings, Store
 
 KEY_METHODS = ("get", "set", "delete", "mget", "_set_with_state")
 RESULT_METHODS = (
@@ -42,6 +35,8 @@ _DOCUMENT = frozenset(("status", "result", "traceback", "children", "date_done",
 
 def settings_of(backend: Any) -> Settings:
     """What the configuration and the backend's own arguments say of results."""
+    from ...worker.backends import settings as store_settings
+
     try:
         found = store_settings.read(backend.app.conf, _serializers(backend))
     except BadCall as problem:
@@ -110,6 +105,8 @@ class Stored:
     @cached_property
     def plain(self) -> Store:
         """The store as it is, whatever a subclass says."""
+        from ...worker.backends.shared import connect as connect_shared
+
         try:
             return connect_shared(self.store_url(), settings_of(self))
         except BadCall as problem:
@@ -118,13 +115,20 @@ class Stored:
     @cached_property
     def _kept(self) -> Store:
         """The store, its keys read and written by a subclass that says how."""
-        plain = self.plain
-        return Routed(self, plain) if overridden(self, KEY_METHODS) else plain
+        if not overridden(self, KEY_METHODS):
+            return self.plain
+        from .routed import Routed
+
+        return Routed(self, self.plain)
 
     @cached_property
     def store(self) -> Store:
         """This backend as a store."""
-        return PluggedOver(self, self._kept) if overridden(self, RESULT_METHODS) else self._kept
+        if not overridden(self, RESULT_METHODS):
+            return self._kept
+        from .routed import PluggedOver
+
+        return PluggedOver(self, self._kept)
 
     # --- results
 
@@ -146,7 +150,7 @@ class Stored:
         try:
             found = self._kept.fetch(_text(task_id))
         except BadMessage as bad:
-            failing.unreadable(task_id, bad, self._raw(task_id))
+            _failing().unreadable(task_id, bad, self._raw(task_id))
         except Exception as problem:
             if self.app.conf.result_backend_always_retry and _is_operational(problem):
                 raise BackendGetMetaError(str(problem), task_id=task_id) from problem
@@ -154,12 +158,13 @@ class Stored:
         return {"status": states.PENDING, "result": None} if found is None else self._meta(found)
 
     def _meta(self, found: Result) -> dict[str, Any]:
+        from ...protocol.wire.failure import Failure
+        from ...protocol.wire.result import document
+
         meta = document(found)
         value = found.result
-        if isinstance(value, Failure):
-            meta["result"] = failing.rebuilt(value)
-        elif isinstance(value, BaseException):
-            meta["result"] = failing.to_python(value, self.serializer)  # type: ignore[attr-defined]  # the base has it
+        if isinstance(value, (Failure, BaseException)):
+            meta["result"] = _failing().to_python(value, self.serializer)  # type: ignore[attr-defined]  # the base has it
         return meta
 
     def _raw(self, task_id: str) -> bytes | None:
@@ -182,6 +187,8 @@ class Stored:
 
     def _save_group(self, group_id: str, result: Any) -> Any:
         try:
+            from ...protocol.wire import children
+
             node = children.parse(result.as_tuple())
             self._kept.store_group(node if node.id == group_id else replace(node, id=group_id))
         except BadCall as problem:
@@ -192,9 +199,11 @@ class Stored:
         try:
             node = self._kept.fetch_group(group_id)
         except BadMessage as bad:
-            failing.unreadable(group_id, bad)
+            _failing().unreadable(group_id, bad)
         if node is None:
             return None
+        from ...protocol.wire import children
+
         return {"result": result_from_tuple(children.build(node), self.app), "task_id": group_id}
 
     def _delete_group(self, group_id: str) -> None:
@@ -357,7 +366,7 @@ class Stored:
         promised = [table.pop(task_id, None) for table in self._pending_results]
         if isinstance(found, BadMessage):
             if wanted:
-                failing.unreadable(task_id, found, self._raw(task_id))
+                _failing().unreadable(task_id, found, self._raw(task_id))
             return None
         meta = self._meta(found)
         if meta["status"] == states.SUCCESS:
@@ -399,6 +408,9 @@ class Stored:
             return
         import uuid
 
+        from ...protocol.wire.chord_keys import Member
+        from . import aftermath
+
         value = self.encode_result(result, state)  # type: ignore[attr-defined]
         member = Member(request.id, state, value)
         size = request.chord.get("chord_size")
@@ -437,6 +449,9 @@ class StoredKeys(Stored):
 
 def on_keys(store: Store, do: Callable[[Any], T]) -> T:
     """What only a store of keys can do, with the one that is below."""
+    from ...worker.backends.retrying import Retrying
+    from ...worker.backends.shared import Leasing
+
     if isinstance(store, Retrying):
         store = store.inner
     if isinstance(store, Leasing):
@@ -473,7 +488,7 @@ def _seen(
     missing = dict.fromkeys(ids)
     while True:
         for task_id, found in store.fetch_many(list(missing)).items():
-            if isinstance(found, Result) and not found.ready:
+            if not isinstance(found, BadMessage) and not found.ready:
                 shown = (found.status, found.result)
                 if last.get(task_id) != shown:
                     last[task_id] = shown
@@ -490,82 +505,13 @@ def _seen(
 _LOOK = 0.05  # seconds between two looks at the states in between
 
 
-class Routed(KeyValueStore):
-    """A store whose keys a backend's own `get`, `set`, `mget` and `delete` read and write."""
-
-    def __init__(self, backend: Any, inner: Store) -> None:
-        super().__init__(inner.settings)
-        self.inner = inner
-        self.can = inner.can - {"push"}
-        self._backend = backend
-
-    def get(self, key: str) -> bytes | None:
-        return _bytes(self._backend.get(key))
-
-    def put(self, key: str, value: bytes, expires: int) -> None:
-        self._backend._set_with_state(key, value, "")
-
-    def delete(self, key: str) -> None:
-        self._backend.delete(key)
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        found = self._backend.mget(keys)
-        values = [found.get(key) for key in keys] if hasattr(found, "items") else found
-        return list(map(_bytes, values))
-
-    def chord_start(self, group_id: str, size: int, saved: children.Node | None = None) -> None:
-        self.inner.chord_start(group_id, size, saved)
-
-    def chord_grow(self, group_id: str, by: int = 1) -> None:
-        self.inner.chord_grow(group_id, by)
-
-    def chord_part(
-        self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
-    ) -> Claim | None:
-        return self.inner.chord_part(group_id, member, index, token, size)
-
-    def chord_hold(self, claim: Claim, seconds: int) -> bool:
-        return self.inner.chord_hold(claim, seconds)
-
-    def chord_done(self, claim: Claim) -> None:
-        self.inner.chord_done(claim)
-
-    def chord_failed(self, claim: Claim) -> None:
-        self.inner.chord_failed(claim)
-
-    def expire(self, now: float) -> int:
-        return self.inner.expire(now)
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class PluggedOver(PluggedStore):
-    """A backend that says anew how results are stored or read; its chords stay with the store below."""
-
-    def __init__(self, backend: Any, inner: Store) -> None:
-        super().__init__(backend, inner.settings)
-        self.inner = inner
-        self.can = self.can | (inner.can & {"chord", "expire"})
-
-    @property
-    def counts_chords(self) -> bool:
-        return False
-
-    chord_start = Routed.chord_start
-    chord_grow = Routed.chord_grow
-    chord_part = Routed.chord_part
-    chord_hold = Routed.chord_hold
-    chord_done = Routed.chord_done
-    chord_failed = Routed.chord_failed
-    close = Routed.close
-
-
 # --- documents
 
 
 def _result(task_id: str, meta: Mapping[str, Any]) -> Result:
     """A document as the store takes it: its value as it is to be written."""
+    from ...protocol.wire.result import ABOUT, About, Result
+
     about: About | None = None
     names: tuple[str, ...] = ()
     if "worker" in meta or "queue" in meta:
@@ -591,7 +537,15 @@ def _result(task_id: str, meta: Mapping[str, Any]) -> Result:
 def _address(task_id: str, request: Any) -> Address | None:
     if request is None:
         return None
+    from ...worker.backends.base import Address
+
     return Address(getattr(request, "reply_to", None), getattr(request, "correlation_id", None) or task_id)
+
+
+def _failing() -> Any:
+    from . import failing
+
+    return failing
 
 
 def _is_operational(problem: BaseException) -> bool:
