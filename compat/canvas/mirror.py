@@ -100,7 +100,7 @@ _DEFAULTS: Plain = {"args": (), "kwargs": {}, "options": {}, "subtask_type": Non
 
 def completed(sig: Any) -> Any:
     """What others wrote may lack keys."""
-    if type(sig) is dict and len(sig) < 6:  # noqa: PLR2004 - the keys of a signature
+    if type(sig) is dict and len(sig) < 6:
         return {"task": sig["task"], **_DEFAULTS, **sig}
     return sig
 

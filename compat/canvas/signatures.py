@@ -18,7 +18,6 @@ from ...worker.ids import new_id
 from .lazy import Lazy
 from .mirror import Mirror, _types, completed, flat, flat_options, known
 
-
 Class = type  # a signature's own `type` is its task
 
 

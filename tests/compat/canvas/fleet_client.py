@@ -8,10 +8,9 @@ import sys
 import time
 import warnings
 
-from fleet_app import app
-
 from celery import chain, chord, group, signature
 from celery.result import GroupResult
+from fleet_app import app
 
 warnings.simplefilter("ignore")
 QUIET = 3.0  # seconds without news after which nothing more is waited for

@@ -62,6 +62,11 @@ def run(python: Path | str, calls: list[str], url: str, **more: str) -> list[Any
     return found
 
 
+def _lost_by_stock(text: str, theirs: Any) -> bool:
+    """Names of stamps that a visitor gave to one task turn up at its siblings there, without values: a KeyError."""
+    return "V()" in text and ("PENDING" in json.dumps(theirs) or "KeyError" in json.dumps(theirs))
+
+
 @pytest.mark.real
 def test_results_and_trees(worker: str, stock_python: Path, request: pytest.FixtureRequest) -> None:
     count = int(request.config.getoption("--canvases"))
@@ -72,7 +77,7 @@ def test_results_and_trees(worker: str, stock_python: Path, request: pytest.Fixt
     unlike = [
         (text, mine, theirs)
         for text, mine, theirs in zip(calls, ours.result(), stock.result(), strict=True)
-        if not isinstance(theirs, str) and same_ids([mine]) != same_ids([theirs])
+        if not isinstance(theirs, str) and same_ids([mine]) != same_ids([theirs]) and not _lost_by_stock(text, theirs)
     ]
     assert not unlike, unlike[0]
     assert sum(1 for theirs in stock.result() if not isinstance(theirs, str)) >= count * 0.9
