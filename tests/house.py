@@ -44,9 +44,11 @@ MAY_IMPORT = {
     "protocol/rules": ("protocol",),
     "worker": ("worker", "protocol"),
     # One connection to Redis serves brokers and stores, which know nothing of each other; it knows protocol/ alone.
-    "worker/redis_link.py": ("worker/redis_place", "protocol"),
+    "worker/redis_link.py": ("worker/redis_place", "worker/forks", "protocol"),
     "worker/redis_place.py": ("protocol",),
-    "worker/brokers": ("worker/brokers", "worker/redis_link", "worker/redis_place", "protocol"),
+    "worker/brokers": (
+        *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids", "protocol"),
+    ),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),
     # Results that are messages go through a broker.
     "worker/backends/rpc.py": ("worker/backends", "worker/brokers", "protocol"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from ..protocol.wire.template import Particulars, Template
 from .brokers import connect, failover
 from .brokers.base import Broker, Parcel, Queue
 from .brokers.pool import Pool
@@ -41,7 +42,7 @@ class Desk:
     __slots__ = ("_declared", "_last", "abandon", "broker", "close")
 
     def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+        self.broker: Any = broker
         self.close = broker.close
         self.abandon = getattr(broker, "abandon", None)
         self._declared: dict[tuple[str, str, str], Queue] = {}
@@ -60,6 +61,19 @@ class Desk:
             self.broker.declare([queue for _, queue in missing])
             self._declared.update(missing)
         self._last = queues
+
+
+class Plan:
+    """Messages that are alike but for their particulars, and where they go. `form` is what a broker made of it."""
+
+    __slots__ = ("exchange", "exchange_type", "form", "routing_key", "template")
+
+    def __init__(self, template: Template, routing_key: str, exchange: str = "", exchange_type: str = "direct") -> None:
+        self.template = template
+        self.routing_key = routing_key
+        self.exchange = exchange
+        self.exchange_type = exchange_type
+        self.form: Any = None
 
 
 class Producer:
@@ -96,6 +110,51 @@ class Producer:
                 tries += 1
             else:
                 return
+
+    def post(
+        self, plan: Plan, pieces: Sequence[Particulars], queues: Sequence[Queue], patience: Patience | None
+    ) -> None:
+        """`send`, of a plan with these particulars."""
+        tries = 0
+        while True:
+            try:
+                self._post(plan, pieces, queues)
+            except Exception as problem:  # noqa: BLE001, PERF203 - raised again, unless it is to be tried again
+                self._await_another_try(problem, patience, tries)
+                tries += 1
+            else:
+                return
+
+    def _post(self, plan: Plan, pieces: Sequence[Particulars], queues: Sequence[Queue]) -> None:
+        form = plan.form
+        if form is None:
+            return self._post_parcels(plan, pieces, queues)
+        filled = [form.fill(piece) for piece in pieces]
+        desk = self._pool.take()
+        sound = False
+        try:
+            desk.declare(queues)
+            desk.broker.send_filled(form, filled)
+            sound = True
+        finally:
+            self._pool.give_back(desk, sound=sound)
+
+    def _post_parcels(self, plan: Plan, pieces: Sequence[Particulars], queues: Sequence[Queue]) -> None:
+        """The first time, when no broker has made a form yet, and where none makes any."""
+        with self._pool.lend() as desk:
+            desk.declare(queues)
+            broker = desk.broker
+            if "form" in broker.can:
+                plan.form = broker.form(plan.template, plan.routing_key, plan.exchange, plan.exchange_type)
+            if plan.form is not None:
+                broker.send_filled(plan.form, [plan.form.fill(piece) for piece in pieces])
+            else:
+                broker.send(
+                    [
+                        Parcel(plan.template.message(piece), plan.routing_key, plan.exchange, plan.exchange_type)
+                        for piece in pieces
+                    ]
+                )
 
     def send_many(
         self, parcels: Iterable[Parcel], queues: Sequence[Queue] = (), patience: Patience | None = None

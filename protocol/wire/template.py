@@ -52,10 +52,11 @@ _SLOTS: dict[str, Any] = {name: _Slot(name) for name in Particulars._fields if n
 _PLACES = {name: place for place, name in enumerate(_SLOTS)}
 
 
-class _Text(NamedTuple):
-    """A text with holes, and which of the particulars' texts go into them."""
+class Text(NamedTuple):
+    """A text with holes (`%s`), which of the particulars' texts go into them, and what picks those."""
 
     text: str
+    places: tuple[int, ...]
     pick: Callable[[tuple[str, ...]], Any]
 
 
@@ -78,10 +79,10 @@ class Template:
     _codecs: Codecs
     headers: Headers
     header_slots: tuple[tuple[str, str], ...]
-    _headers_text: _Text
+    headers_text: Text
     properties: dict[str, Any]
     property_slots: tuple[tuple[str, str], ...]
-    _properties_text: _Text
+    properties_text: Text
     body: Callable[[Any, Any], bytes]
 
     @classmethod
@@ -124,9 +125,9 @@ class Template:
 
     def pieces(self, given: Particulars) -> Pieces:
         """As JSON, for `envelope.Frame`."""
-        texts = _texts(given)
+        texts = texts_of(given)
         body = self.body(given.args, given.kwargs)
-        headers, properties = self._headers_text, self._properties_text
+        headers, properties = self.headers_text, self.properties_text
         return Pieces(body, headers.text % headers.pick(texts), properties.text % properties.pick(texts))
 
 
@@ -145,7 +146,7 @@ def values_of(given: Particulars) -> dict[str, Any]:
     }
 
 
-def _texts(given: Particulars) -> tuple[str, ...]:
+def texts_of(given: Particulars) -> tuple[str, ...]:
     """The same as JSON in the order of `_SLOTS`, spelled out because this is where a producer's time goes."""
     task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, eta, group, group_index = given
     own = quoted(task_id)
@@ -165,7 +166,7 @@ def _slots_in(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in fields.items() if type(value) is _Slot)
 
 
-def _text_of(fields: Mapping[str, Any]) -> _Text:
+def _text_of(fields: Mapping[str, Any]) -> Text:
     """A JSON object with `%s` where a field is to be filled in."""
     places = [_PLACES[value] for value in fields.values() if type(value) is _Slot]
     members = (
@@ -173,7 +174,7 @@ def _text_of(fields: Mapping[str, Any]) -> _Text:
         for name, value in fields.items()
     )
     text = "{" + ", ".join(f"{name}: {value}" for name, value in members) + "}"
-    return _Text(text, itemgetter(*places) if places else _nothing)
+    return Text(text, tuple(places), itemgetter(*places) if places else _nothing)
 
 
 def _nothing(_texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from celeriac.protocol.wire.amqp.contents import write_message
-from celeriac.protocol.wire.message import Message
+from celeriac.protocol.wire.message import Message, Posting, Task
+from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker.brokers.base import ABILITIES, Broker, Delivery, Parcel, Park, Queue, Verdict
 
 Connect = Callable[[], Broker]
@@ -109,6 +110,20 @@ class BrokerContract:
         assert (taken.message.body, taken.message.headers) == (b"body", {"task": "t", "n": 1.0})
         assert taken.message.properties == {"correlation_id": "i", "priority": 3}
         assert taken.priority == 3
+
+    def test_a_form_sends_what_the_parcels_would(self, broker: Any, queue: Queue) -> None:
+        self.needs(broker, "form")
+        template = Template.of(Task("add", "", argsrepr="100 %s"), Posting(priority=3))
+        form = broker.form(template, queue.name, "", "direct")
+        given = [Particulars(f"id{n}", (n, "\x00ä%s"), {"k": n}, f"({n},)", "%d") for n in range(5)]
+        pieces = [form.fill(each) for each in given]
+        broker.send_filled(form, pieces[:1])
+        broker.send_filled(form, pieces[1:])
+        broker.send([Parcel(template.message(each), queue.name) for each in given])
+        broker.listen([queue], credit=20)
+        found = take_all(broker, 10)
+        assert [each.message for each in found[:5]] == [each.message for each in found[5:]]
+        assert [each.message.headers["id"] for each in found[:5]] == [each.id for each in given]
 
     def test_content_is_sent_as_it_is(self, broker: Broker, queue: Queue) -> None:
         self.needs(broker, "content")

@@ -24,6 +24,8 @@ from ...protocol.wire.amqp import delayed, topology
 from ...protocol.wire.amqp.headers import HeaderReader
 from ...protocol.wire.amqp.inbox import Called, Event
 from ...protocol.wire.amqp.inbox import Delivery as Arrived
+from ...protocol.wire.amqp.template import ContentTemplate
+from ...protocol.wire.template import Particulars, Template
 from . import failover
 from .amqp_address import number, parse
 from .amqp_channels import Call, Channels
@@ -54,6 +56,21 @@ class _Line:
         self.waiting: deque[Held] = deque()
 
 
+class AmqpForm:
+    """One template to one place."""
+
+    __slots__ = ("_body", "_content", "where")
+
+    def __init__(self, template: Template, where: tuple[str, str]) -> None:
+        self.where = where
+        self._content = ContentTemplate(template).fill
+        self._body = template.body
+
+    def fill(self, given: Particulars) -> tuple[bytes, bytes]:
+        """The properties, and the body."""
+        return self._content(given), self._body(given.args, given.kwargs)
+
+
 class AmqpBroker:
     """One connection to one RabbitMQ."""
 
@@ -63,7 +80,7 @@ class AmqpBroker:
         self._outbox = Outbox(self._channels, options)
         queue_type = options.get("delayed_delivery", "quorum") or None
         self._declarer = Declarer(self._channels, queue_type)
-        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content"})
+        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content", "form"})
         if queue_type is not None:
             self.can |= {"park"}
         if self._outbox.confirming:
@@ -105,6 +122,14 @@ class AmqpBroker:
     def send(self, parcels: Sequence[Parcel]) -> None:
         if parcels:
             self._outbox.send(parcels)
+            self._tell()
+
+    def form(self, template: Template, routing_key: str, exchange: str, _exchange_type: str) -> AmqpForm:
+        return AmqpForm(template, (exchange, routing_key))
+
+    def send_filled(self, form: AmqpForm, pieces: Sequence[tuple[bytes, bytes]]) -> None:
+        self._outbox.send_filled(form.where, pieces)
+        if self._bell is not None:
             self._tell()
 
     # -- listening --

@@ -6,7 +6,7 @@ its caller when it is answered. With confirms switched off, written counts as ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -50,19 +50,31 @@ class Outbox:
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """All of them, in order; returns when all are confirmed."""
+        places, write = self._places, self._contents.write
+        self._send(
+            (
+                places.get(where) or self._place(where),
+                write(parcel.message) if parcel.content is None else parcel.content,
+                parcel.message.body,
+            )
+            for parcel in parcels
+            if (where := (parcel.exchange, parcel.routing_key))
+        )
+
+    def send_filled(self, where: tuple[str, str], filled: Sequence[tuple[bytes, bytes]]) -> None:
+        """The same for properties and bodies that are bytes already, all to one place."""
+        call = self._places.get(where) or self._place(where)
+        self._send((call, content, body) for content, body in filled)
+
+    def _send(self, publishes: Iterable[tuple[bytes, bytes, bytes]]) -> None:
+        """Each is its call, its properties, its body."""
         if not self._opened or self._link.blocked is not None or monotonic() - self._link.heard > _QUIET:
             self._get_ready()
-        frame_max, places, write = self._link.frame_max, self._places, self._contents.write
+        frame_max = self._link.frame_max
         pieces: list[bytes] = []
         size = 0
-        for parcel in parcels:
-            message = parcel.message
-            where = parcel.exchange, parcel.routing_key
-            call = places.get(where) or self._place(where)
-            content = parcel.content
-            if content is None:
-                content = write(message)
-            piece = write_publish(call, _CHANNEL, content, message.body, frame_max)
+        for call, content, body in publishes:
+            piece = write_publish(call, _CHANNEL, content, body, frame_max)
             pieces.append(piece)
             size += len(piece)
             if size >= _PIECE:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ...protocol.wire.message import Message
+from ...protocol.wire.template import Particulars, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,24 @@ class Park:
 Settlement = tuple[Delivery, Verdict | Park]
 
 
+class Form(Protocol):
+    """One template to one place. It is no part of a connection: any broker of the same kind and options sends it."""
+
+    def fill(self, given: Particulars) -> Any:
+        """A message with these particulars, for `send_filled`."""
+
+
+@runtime_checkable
+class Forming(Protocol):
+    """A broker that can "form"."""
+
+    def form(self, template: Template, routing_key: str, exchange: str, exchange_type: str) -> Form | None:
+        """None: messages to this place are sent as parcels."""
+
+    def send_filled(self, form: Any, pieces: Sequence[Any]) -> None:
+        """`send`, of what a form has filled."""
+
+
 ABILITIES: Mapping[str, str] = {
     "priority": "serves by the message's priority",
     "fanout": "gives every queue of a fanout exchange its copy",
@@ -99,6 +118,7 @@ ABILITIES: Mapping[str, str] = {
     "texts": "sends a parcel's `texts` as they are",
     "content": "sends a parcel's `content` as it is",
     "descriptor": "`fileno` tells when there is something to take",
+    "form": "`form` and `send_filled`: what stays the same from message to message is made once",
 }
 
 

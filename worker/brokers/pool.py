@@ -9,7 +9,6 @@ forked child starts with an empty pool and leaves its parent's connections alone
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar
 
 from ...protocol.errors import BadCall
+from ..forks import HERE
 
 LIMIT = 10  # kombu's `broker_pool_limit`
 
@@ -47,8 +47,9 @@ class Pool(Generic[T]):
         self._begin()
 
     def _begin(self) -> None:
-        self._pid = os.getpid()
-        self._turn = threading.Condition(threading.Lock())
+        self._pid = HERE.pid
+        self._lock = threading.Lock()
+        self._turn = threading.Condition(self._lock)
         self._idle: list[T] = []
         self._lent = 0
         self._closed = False
@@ -56,7 +57,7 @@ class Pool(Generic[T]):
     @contextmanager
     def lend(self) -> Iterator[T]:
         """A broker for this thread and as long as the block lasts."""
-        broker = self._take()
+        broker = self.take()
         pid, sound = self._pid, False
         try:
             yield broker
@@ -65,13 +66,14 @@ class Pool(Generic[T]):
             sound = not _breaks(problem)
             raise
         finally:
-            if pid == os.getpid():
-                self._give_back(broker, sound=sound)
+            if pid == HERE.pid:
+                self.give_back(broker, sound=sound)
 
-    def _take(self) -> T:
-        if self._pid != os.getpid():
+    def take(self) -> T:
+        """A broker until it is given back, for who has no use for a block."""
+        if self._pid != HERE.pid:
             self._leave_to_parent()
-        with self._turn:
+        with self._lock:
             if self._closed:
                 raise BadCall("the pool of brokers is closed")
             self._await_turn()
@@ -99,8 +101,9 @@ class Pool(Generic[T]):
                     "raise broker_pool_limit, or look for what holds them"
                 )
 
-    def _give_back(self, broker: T, *, sound: bool) -> None:
-        with self._turn:
+    def give_back(self, broker: T, *, sound: bool) -> None:
+        """What `take` gave, exactly once, in the process that took it. Not `sound`: it is never lent again."""
+        with self._lock:
             self._lent -= 1
             kept = sound and not self._closed and self._limit != 0
             if kept:
@@ -113,7 +116,7 @@ class Pool(Generic[T]):
         """The parent's brokers are not closed: closing says goodbye, in the parent's name. Their descriptors alone
         are, where a broker knows how (`abandon`); what does not is kept, unused, so that nobody finalizes it."""
         with self._forked:
-            if self._pid == os.getpid():
+            if self._pid == HERE.pid:
                 return  # another thread was quicker
             inherited = self._idle
             self._begin()
@@ -126,7 +129,7 @@ class Pool(Generic[T]):
 
     def close(self) -> None:
         """Close what is idle now, and what is lent when it comes back. May be called twice."""
-        if self._pid != os.getpid():
+        if self._pid != HERE.pid:
             self._leave_to_parent()
         with self._turn:
             self._closed = True

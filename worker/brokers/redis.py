@@ -21,6 +21,7 @@ from typing import Any
 from ...protocol.errors import BadCall, shown
 from ...protocol.wire import redis, redis_held, redis_parked
 from ...protocol.wire.envelope import priority_of
+from ...protocol.wire.envelope_template import EnvelopeTemplate
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members, reached
 from ...protocol.wire.redis_held import Taken
@@ -36,6 +37,8 @@ from ...protocol.wire.redis_scripts import (
     UNLOCK,
 )
 from ...protocol.wire.resp import Command, ErrorReply
+from ...protocol.wire.template import Particulars, Template
+from ..ids import new_id
 from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
@@ -54,11 +57,26 @@ _CHECK = 10.0  # between two signs of life of the waiting connection; `health_ch
 _LOG = logging.getLogger(__name__)
 
 
+class RedisForm:
+    """One template to one list."""
+
+    __slots__ = ("_template", "before_piece", "key")
+
+    def __init__(self, template: EnvelopeTemplate, key: str) -> None:
+        self._template = template
+        self.key = key
+        named = key.encode()
+        self.before_piece = b"*3\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n$" % (len(named), named)
+
+    def fill(self, given: Particulars) -> bytes:
+        return self._template.fill(given, new_id())
+
+
 class RedisBroker:
     """A connection to a Redis, and a second one that waits, from the first `listen` on."""
 
     def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
-        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor", "texts"})
+        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor", "form", "texts"})
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
@@ -128,6 +146,30 @@ class RedisBroker:
         for part in _parts(parcels):
             commands = self._publishing(part, bindings)
             self._ask(*self._unwritten(), *commands)
+
+    def form(self, template: Template, routing_key: str, exchange: str, _exchange_type: str) -> RedisForm | None:
+        if exchange or routing_key in self._expires or not self._envelopes.in_base64:
+            return None
+        priority = priority_of(template.properties)
+        step = self._steps[priority]
+        key = self._layout.list_key(routing_key, step) if step else self._prefix + routing_key
+        return RedisForm(EnvelopeTemplate(template, routing_key, priority), key)
+
+    def send_filled(self, form: RedisForm, pieces: Sequence[bytes]) -> None:
+        if len(pieces) > 1 or self._acked or self._moved:
+            for part in _slices(pieces):
+                self._ask(*self._unwritten(), ("LPUSH", form.key, *part))
+            return
+        (piece,) = pieces
+        try:
+            reply = self._link.exchange(b"%b%d\r\n%b\r\n" % (form.before_piece, len(piece), piece))
+        except BaseException:
+            self._lost()
+            raise
+        if type(reply) is ErrorReply:
+            self._link.close()
+            self._lost()
+            raise operational(f"{self._link.place} answered LPUSH with an error: {reply.text}")
 
     def _bindings(self, parcels: Sequence[Parcel]) -> Mapping[str, Any]:
         """Who is bound to the named exchanges now; asked anew for each send, since any peer may bind."""

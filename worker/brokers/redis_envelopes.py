@@ -5,36 +5,22 @@ Law: the bytes are `protocol.wire.envelope`'s. A tag is random, also in a forked
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from functools import lru_cache
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire.envelope import Frame, parse
 from ...protocol.wire.json import dumps
 from ...protocol.wire.message import Message
+from ..ids import new_id
 from .base import Delivery, Parcel
-
-_TAGS_AT_ONCE = 64
-
-
-def _tags() -> Iterator[str]:
-    """Random UUIDs (version 4); the kernel is asked for many at once."""
-    while True:
-        pool = os.urandom(16 * _TAGS_AT_ONCE).hex()
-        for at in range(0, len(pool), 32):
-            yield (
-                f"{pool[at : at + 8]}-{pool[at + 8 : at + 12]}-4{pool[at + 13 : at + 16]}"
-                f"-a{pool[at + 17 : at + 20]}-{pool[at + 20 : at + 32]}"
-            )
 
 
 class Envelopes:
-    """Writes envelopes. One per connection, so its tags are never a parent process's."""
+    """Writes envelopes."""
 
     def __init__(self, body_encoding: str | None = "base64") -> None:
         self._body_encoding = body_encoding
-        self._tags = _tags()
+        self.in_base64 = body_encoding is not None and body_encoding.lower() == "base64"
 
     def seal(self, parcel: Parcel, priority: int) -> bytes:
         message = parcel.message
@@ -47,11 +33,11 @@ class Envelopes:
             self._body_encoding,
         )
         if parcel.texts is not None:
-            return frame.fill(message.body, *parcel.texts, next(self._tags))
+            return frame.fill(message.body, *parcel.texts, new_id())
         properties = message.properties
         if "priority" in properties:
             properties = {name: value for name, value in properties.items() if name != "priority"}
-        return frame.fill(message.body, dumps(message.headers), dumps(properties), next(self._tags))
+        return frame.fill(message.body, dumps(message.headers), dumps(properties), new_id())
 
 
 @lru_cache(maxsize=1024)
