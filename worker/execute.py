@@ -58,15 +58,16 @@ class Debts(threading.local):
         self.last: Debt | None = None
         self.links: dict[int, Any] = {}
 
-    def hold(self, store: Any, result: Result) -> None:
+    def hold(self, store: Any, result: Result) -> Debt | None:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
         commanding = store if hasattr(store, "store_command") else getattr(store, "inner", None)
         if not hasattr(commanding, "store_command"):
             store.store(result)
-            return
+            return None
         command = commanding.store_command(result)
-        debt = self.last = Debt(store, result, command, command[_VALUE])
+        debt = Debt(store, result, command, command[_VALUE])
         self.all.append(debt)
+        return debt
 
     def pay_all(self) -> list[tuple[Debt, Exception]]:
         """Write all that waits; what could not be written, and why."""
@@ -170,13 +171,10 @@ class Execution:
             return self.internal(job, exc)
 
     async def run_async(self, job: Job) -> Report:
-        self._debts.last = None
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                return self.reported(
-                    job, await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request))
-                )
+                return self.reported(await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request)))
             return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:
             return answer.report
@@ -243,6 +241,7 @@ class Execution:
         if (
             self._plain_json
             and message.content_type == _JSON
+            and type(headers) is dict
             and type(headers.get("retries")) is int
             and type(headers.get("timelimit")) is list
             and "compression" not in headers
@@ -317,7 +316,7 @@ class Execution:
         if run.state == states.REJECTED and not run.retval.requeue:
             self.refused(run.tracer.task, run.request, run.retval, run.shown)
         report = run.report()
-        debt = self._debts.last
+        debt = self._debts.last = run.debt
         if debt is not None:
             debt.report = report
         return report

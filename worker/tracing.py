@@ -151,7 +151,7 @@ class Run:
     """One run. `shown`, `info`, `runtime` and `text` are what Celery's tracers return."""
 
     __slots__ = (
-        *("args", "begun", "continued", "info", "kwargs", "outcome", "request", "retval", "runtime", "shown"),
+        *("args", "begun", "continued", "debt", "info", "kwargs", "outcome", "request", "retval", "runtime", "shown"),
         *("state", "terms", "text", "tracer", "uuid"),
     )
 
@@ -169,6 +169,7 @@ class Run:
         self.state: Any = None
         self.outcome: Outcome | None = None
         self.continued = False
+        self.debt: Any = None
         self.begun = tracer.monotonic()
 
     # --- the order of things
@@ -376,7 +377,7 @@ class Run:
                 extended=tracer.extended,
                 utc=tracer.utc,
             )
-            tracer.held.hold(store, result)
+            self.debt = tracer.held.hold(store, result)
 
     # --- anything else
 
