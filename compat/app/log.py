@@ -190,9 +190,9 @@ class Logging:
         """From now on what is printed is logged."""
         proxy = LoggingProxy(logger, loglevel)
         if stdout:
-            sys.stdout = proxy  # type: ignore[assignment]  # as much of a file as print needs
+            sys.stdout = proxy
         if stderr:
-            sys.stderr = proxy  # type: ignore[assignment]  # as above
+            sys.stderr = proxy
         return proxy
 
     def supports_color(self, colorize: bool | None = None, logfile: Any = None) -> bool | None:

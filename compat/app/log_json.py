@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -42,8 +41,7 @@ class JsonFormatter(logging.Formatter):
             **{name: value for name, value in record.__dict__.items() if name not in _USUAL},
         }
         if record.exc_info:
-            info = sys.exc_info() if record.exc_info is True else record.exc_info
-            line["exception"] = self.formatException(info)
+            line["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             line["stack"] = self.formatStack(record.stack_info)
         return json.dumps(line, default=_shown, ensure_ascii=False)

@@ -61,7 +61,7 @@ def appstr(app: Any) -> str:
     return f"{app.main or '__main__'} at {id(app):#x}"
 
 
-class Settings(ConfigurationView):  # type: ignore[misc]  # a view is as dynamic as the configurations it shows
+class Settings(ConfigurationView):
     """The configuration of an app: what was set, over what was given, over the defaults.
 
     `edition` is another number after each change made through this object: what was derived from it may be stale.
@@ -388,7 +388,7 @@ def _censored(key: Any, value: Any, mask: str = "*" * 8) -> Any:
 
 
 def _broker_shown(value: Any, mask: str) -> Any:
-    from kombu import Connection
+    from kombu.connection import Connection
 
     try:
         return Connection(value).as_uri(mask=mask)

@@ -39,7 +39,7 @@ def fixup(app: Any, env: str = "DJANGO_SETTINGS_MODULE") -> DjangoFixup | None:
     if not os.environ.get(env) or "django" in app.loader_cls.lower():
         return None
     try:
-        import django
+        django = import_module("django")
     except ImportError:
         warnings.warn(FixupWarning(ERR_NOT_INSTALLED), stacklevel=2)
         return None
@@ -122,8 +122,7 @@ class DjangoFixup:
 
     def autodiscover_tasks(self) -> list[str]:
         """The packages of all installed applications."""
-        from django.apps import apps
-
+        apps = import_module("django.apps").apps
         return [config.name for config in apps.get_app_configs()]
 
 
@@ -144,17 +143,13 @@ class DjangoWorkerFixup:
         self.DatabaseError = symbol_by_name("django.db:DatabaseError")
 
     def django_setup(self) -> None:
-        import django
-
-        django.setup()
+        import_module("django").setup()
 
     def validate_models(self) -> None:
         """Set up Django, and check it as its own commands do."""
-        from django.core.checks import run_checks
-
         self.django_setup()
         if not os.environ.get("CELERY_SKIP_CHECKS"):
-            run_checks()
+            import_module("django.core.checks").run_checks()
 
     def install(self) -> DjangoWorkerFixup:
         signals.beat_embedded_init.connect(self.close_database)

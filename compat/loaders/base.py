@@ -71,17 +71,17 @@ class BaseLoader:
 
     # --- modules
 
-    def import_task_module(self, module: str) -> ModuleType:
+    def import_task_module(self, module: str) -> Any:
         self.task_modules.add(module)
         return self.import_from_cwd(module)
 
     def import_module(self, module: str, package: str | None = None) -> ModuleType:
         return import_module(module, package=package)
 
-    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> ModuleType:
+    def import_from_cwd(self, module: str, imp: Any = None, package: str | None = None) -> Any:
         return import_from_cwd(module, imp or self.import_module, package=package)
 
-    def import_default_modules(self) -> list[ModuleType]:
+    def import_default_modules(self) -> list[Any]:
         """Import what the app names as its modules of tasks, and let signals find more first."""
         from .. import signals
 
@@ -91,7 +91,7 @@ class BaseLoader:
                 raise response
         return [self.import_task_module(module) for module in self.default_modules]
 
-    def find_module(self, module: str) -> ModuleType:
+    def find_module(self, module: str) -> Any:
         return find_module(module)
 
     def autodiscover_tasks(self, packages: Iterable[str] | None, related_name: str | None = "tasks") -> None:

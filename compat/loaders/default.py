@@ -21,7 +21,7 @@ class Loader(BaseLoader):
     def setup_settings(self, settingsdict: Any) -> Any:
         return DictAttribute(settingsdict)
 
-    def read_configuration(self, fail_silently: bool = True) -> Any:
+    def read_configuration(self, fail_silently: bool = True) -> Any:  # type: ignore[override]  # as in Celery
         """The settings in the module; none if there is no such module, with a warning where `C_WNOCONF` is set."""
         name = os.environ.get("CELERY_CONFIG_MODULE", DEFAULT_CONFIG_MODULE)
         try:
