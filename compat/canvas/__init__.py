@@ -10,7 +10,7 @@ from typing import Any
 
 from .kinds import _basemap, _chain, _chord, _maybe_group, chain, chord, chunks, group, xmap, xstarmap
 from .lazy import Lazy as _regen
-from .lazy import regen
+from .lazy import regen as regen
 from .signatures import Signature, maybe_signature, signature
 from .stamps import StampingVisitor
 
@@ -65,6 +65,3 @@ def __getattr__(name: str) -> Any:
 
         return current_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-__all__ += ("_chain", "_chord", "_prepare_chain_from_options", "maybe_subtask", "regen", "subtask")

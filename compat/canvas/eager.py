@@ -7,7 +7,8 @@ from typing import Any
 
 from ...protocol.rules.canvas import is_empty_group
 from ...protocol.rules.signature import CHAIN, CHORD, GROUP, is_signature
-from .signatures import maybe_signature, new_id
+from ...worker.ids import new_id
+from .signatures import maybe_signature
 
 
 def joining(apply: Callable[..., Any], args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
@@ -82,7 +83,7 @@ def apply_chord_async(sig: Any, args: Any, kwargs: Any, task_id: Any, options: d
     kwargs = {**sig["kwargs"].get("kwargs", {}), **kwargs}
     for key in ("countdown", "eta"):
         options.pop(key, None)
-    links = {key: options.pop(key) for key in ("link", "link_error") if key in options}
+    links: dict[str, Any] = {key: options.pop(key) for key in ("link", "link_error") if key in options}
     body = given.clone(**{key: value for key, value in options.items() if key != "parent_id"})
     mirror = Mirror(body._app)
     body = mirror.live(with_links(mirror.plain(body), flat_options({**sig["options"], **links})))

@@ -9,8 +9,8 @@ from typing import Any
 
 from ...protocol.rules.freezing import Freezer, Node
 from ...protocol.rules.signature import is_signature
+from ...worker.ids import new_id
 from .mirror import Mirror
-from .signatures import new_id
 
 Named = dict[str, Any]
 """By id, the tasks whose promises are made by the task itself."""

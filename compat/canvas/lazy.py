@@ -7,6 +7,7 @@ so that a group of any size can be sent in flat memory. A stream too long to kee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, SupportsIndex
 
 KEPT = 1000
@@ -17,7 +18,7 @@ class Lazy(list[Any]):
     """Subclass of list, as encoders ask for; its own storage stays empty."""
 
     __slots__ = ("_rest", "_seen", "_spent")
-    __hash__ = None  # type: ignore[assignment]  # as every list
+    __hash__ = None
 
     def __init__(self, it: Iterable[Any]) -> None:
         super().__init__()
@@ -35,11 +36,7 @@ class Lazy(list[Any]):
         if upto is None:
             self._seen.extend(self._rest)
         else:
-            while len(self._seen) < upto:
-                try:
-                    self._seen.append(next(self._rest))
-                except StopIteration:
-                    break
+            self._seen.extend(islice(self._rest, max(0, upto - len(self._seen))))
         return self._seen
 
     def stream(self) -> Iterator[Any]:
@@ -53,13 +50,12 @@ class Lazy(list[Any]):
                 index += 1
                 if index >= KEPT:
                     self._seen, self._spent = [], index
+                yield member
             else:
-                try:
-                    member = next(self._rest)
-                except StopIteration:
-                    return
-                self._spent += 1
-            yield member
+                for member in self._rest:
+                    self._spent += 1
+                    yield member
+                return
 
     def map(self, change: Callable[[Any], Any]) -> None:
         """In place: every member as `change` makes it, each when it is pulled."""
@@ -77,7 +73,7 @@ class Lazy(list[Any]):
             index += 1
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(self._pull())
+        yield from self._pull()[::-1]
 
     def __len__(self) -> int:
         return len(self._pull())

@@ -145,7 +145,7 @@ class Mirror:
             header = self.plain(header) if is_signature(header) else self._all(header)
             kwargs = {**kwargs, "header": header, "body": None if body is None else self.plain(body)}
         else:
-            self.origin.setdefault(live["task"], (live._type, live._app))  # noqa: SLF001 - a signature's own
+            self.origin.setdefault(live["task"], (live._type, live._app))
         image = {**live, "kwargs": kwargs}
         self.live_of[id(image)] = image, live
         return image
@@ -180,8 +180,8 @@ class Mirror:
         made = from_plain({**image, "kwargs": kwargs, "options": options})
         type_, app = self.origin.get(image["task"], (None, self.app))
         if type_ is not None:
-            made._type = type_  # noqa: SLF001 - as above
-        made._app = app  # noqa: SLF001 - as above
+            made._type = type_
+        made._app = app
         return made
 
     def _live_all(self, tasks: Any) -> Any:
@@ -237,10 +237,10 @@ def from_plain(image: Plain) -> Any:
     from .signatures import Signature
 
     kind = image["subtask_type"]
-    cls = _types.get(kind, Signature) if kind else Signature
+    cls: Any = _types.get(kind, Signature) if kind else Signature
     if cls not in _known:
         return Signature.from_dict(image)
-    made = cls.__new__(cls) if kind != CHAIN else dict.__new__(cls)
+    made = dict.__new__(cls)
     dict.update(made, image)
     return made
 

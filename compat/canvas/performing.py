@@ -55,7 +55,7 @@ def parent(task: Any) -> Parent | None:
 def chords(backend: Any) -> Literal["native", "saved", "polled", "refused"]:
     """How a chord is completed: by a store that counts, with or without the saved group, by asking, or not at all."""
     store = getattr(backend, "store", None)
-    can = getattr(store, "can", frozenset())
+    can: frozenset[str] = getattr(store, "can", frozenset())
     if "chord" in can:
         return "native" if "push" in can else "saved"
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...protocol.rules import canvas as composing
 from ...protocol.rules import signature as rules
@@ -286,10 +286,12 @@ class Signature(dict[str, Any]):
         return self.apply_async().get()
 
     def items(self) -> Any:
+        key: Any
         for key, value in super().items():
             yield key.decode() if isinstance(key, bytes) else key, value
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    if not TYPE_CHECKING:
+        __class_getitem__ = classmethod(types.GenericAlias)
 
     @property
     def name(self) -> Any:

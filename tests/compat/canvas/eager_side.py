@@ -11,8 +11,8 @@ if os.environ.get("CELERIAC"):
     alias.install()
 warnings.simplefilter("ignore")
 
-from celery import Celery
-from celery.exceptions import Ignore, Reject
+from celery import Celery, chain, chord, group  # noqa: E402, F401 - after the alias; for the expressions
+from celery.exceptions import Ignore, Reject  # noqa: E402 - as above
 
 app = Celery("eager", broker="memory://", backend="cache+memory://")
 told = []

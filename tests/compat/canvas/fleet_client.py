@@ -8,9 +8,10 @@ import sys
 import time
 import warnings
 
+from fleet_app import app  # isort: skip - it says which Celery `celery` is
+
 from celery import chain, chord, group, signature
 from celery.result import GroupResult
-from fleet_app import app
 
 warnings.simplefilter("ignore")
 QUIET = 3.0  # seconds without news after which nothing more is waited for

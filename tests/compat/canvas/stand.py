@@ -31,8 +31,8 @@ CAN = {"native": {"chord", "push"}, "saved": {"chord"}, "polled": set(), "refuse
 class Result:
     """A promise, no more than its place in the tree."""
 
-    def __init__(self, id: str, results: list[Any] | None = None, name: str | None = None) -> None:
-        self.id = id
+    def __init__(self, result_id: str, results: list[Any] | None = None, name: str | None = None) -> None:
+        self.id = result_id
         self.results = results
         self.parent: Any = None
         self.name = name
@@ -98,8 +98,8 @@ class Task:
     def chunks(self, it: Any, n: int) -> Any:
         return canvas.chunks(self.s(), it, n, app=self.app)
 
-    def AsyncResult(self, id: str) -> Result:
-        return Result(id, name=self.name)
+    def AsyncResult(self, task_id: str) -> Result:
+        return Result(task_id, name=self.name)
 
     def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
         return self.app.send_task(self.name, args, kwargs, **options)
@@ -129,11 +129,11 @@ class App:
         )
         self.tasks = {name: Task(self, name) for name in names}
 
-    def AsyncResult(self, id: str, **_: Any) -> Result:
-        return Result(id)
+    def AsyncResult(self, task_id: str, **_: Any) -> Result:
+        return Result(task_id)
 
-    def GroupResult(self, id: str, results: list[Any], **_: Any) -> Result:
-        return Result(id, results)
+    def GroupResult(self, group_id: str, results: list[Any], **_: Any) -> Result:
+        return Result(group_id, results)
 
     def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Result:
         options.setdefault("task_id", f"00000000-cccc-4ccc-8ccc-{next(_count):012}")

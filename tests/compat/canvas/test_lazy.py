@@ -29,8 +29,9 @@ def test_it_looks_like_the_list(items: list[int]) -> None:
         assert look(Lazy(iter(items))) == look(items)  # type: ignore[operator]
     made = Lazy(iter(items))
     assert made == items
-    assert not made != items
-    assert made + [1] == [*items, 1]
+    assert made != [*items, 0]
+    assert [*made, 1] == [*items, 1]
+    assert made + made == items + items
     assert [item in made for item in items] == [True] * len(items)
     assert made == Lazy(iter(items))
     assert made.data == made.copy() == made.__json__() == pickle.loads(pickle.dumps(made)) == items

@@ -96,8 +96,8 @@ def test_results_of_tasks_that_make_their_own(app: App, add: Any) -> None:
         pass
 
     class Own(Task):
-        def AsyncResult(self, id: str) -> Mine:
-            return Mine(id, name=self.name)
+        def AsyncResult(self, task_id: str) -> Mine:
+            return Mine(task_id, name=self.name)
 
     app.tasks["wire.echo"] = Own(app, "wire.echo")
     echo = app.tasks["wire.echo"].s
