@@ -1068,3 +1068,7 @@ def result_from_tuple(r: Any, app: Any = None) -> Any:
     if members is not None:
         return app.GroupResult(id, [result_from_tuple(member, app) for member in members], parent=parent)
     return app.AsyncResult(id, parent=parent)
+
+
+for _kind in (ResultBase, AsyncResult, ResultSet, GroupResult, EagerResult):
+    _kind.__module__ = "celery.result"  # a pickle of one is read by stock Celery too
