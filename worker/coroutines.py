@@ -47,7 +47,8 @@ class Loops(threading.local):
 
 def _elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """A task that is called eagerly within a running loop: in a thread of its own, with the caller's context."""
-    context, box = copy_context(), []
+    context = copy_context()
+    box: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
         try:

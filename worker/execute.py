@@ -60,7 +60,7 @@ class Debts(threading.local):
 
     def hold(self, store: Any, result: Result) -> Debt | None:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        commanding = store if hasattr(store, "store_command") else getattr(store, "inner", None)
+        commanding: Any = store if hasattr(store, "store_command") else getattr(store, "inner", None)
         if not hasattr(commanding, "store_command"):
             store.store(result)
             return None

@@ -83,20 +83,36 @@ class Task(Protocol):
 class Surroundings(Protocol):
     """What is around a running task in one process. There is one; compat makes it."""
 
-    Context: Any
-    """Makes `task.request` of a mapping."""
+    @property
+    def Context(self) -> Any:  # noqa: N802 - Celery's name
+        """Makes `task.request` of a mapping; `adopt` the same without a copy."""
 
-    Ignore: type[Exception]
-    Reject: type[Exception]
-    Retry: type[Exception]
-    InvalidTaskError: type[Exception]
-    signals: Any
-    """By name: `task_prerun`, `task_success`, ..., each with `receivers` and `send`."""
+    @property
+    def Ignore(self) -> type[Exception]: ...  # noqa: N802
 
-    log: logging.Logger
-    tasks: Stack
-    successful: Any
-    """Ids of tasks that are known to have succeeded: a set."""
+    @property
+    def Reject(self) -> Any: ...  # noqa: N802
+
+    @property
+    def Retry(self) -> type[Exception]: ...  # noqa: N802
+
+    @property
+    def InvalidTaskError(self) -> type[Exception]: ...  # noqa: N802
+
+    @property
+    def signals(self) -> Any:
+        """By name: `task_prerun`, `task_success`, ..., each with `receivers` and `send`."""
+
+    @property
+    def log(self) -> logging.Logger: ...
+
+    @property
+    def tasks(self) -> Stack:
+        """The tasks that run."""
+
+    @property
+    def successful(self) -> Any:
+        """Ids of tasks that are known to have succeeded: a set."""
 
     def custom(self, task: Any, name: str) -> bool:
         """Whether the task's class says how, and not Celery's."""

@@ -282,7 +282,7 @@ class Run:
         except Exception as exc:
             text = "Failed to dispatch chain/callbacks for deduplicated task %s"
             around.log.error(text, request.id, exc_info=True)  # noqa: G201
-            raise around.Reject(exc, requeue=True)  # type: ignore[call-arg]  # noqa: B904 - as Celery raises it
+            raise around.Reject(exc, requeue=True)  # noqa: B904 - as Celery raises it
 
     def enter(self) -> None:
         tracer = self.tracer
@@ -313,10 +313,9 @@ class Run:
             trouble = tracer.around.trouble(exc)
             if not rules.fails_the_task(trouble, continued=self.continued):
                 raise
-            if trouble is rules.Trouble.UNWRITABLE:
-                exc = tracer.around.unencodable(exc)
-            self.error(exc, states.FAILURE)
-            clear_frames(exc)
+            failure = tracer.around.unencodable(exc) if trouble is rules.Trouble.UNWRITABLE else exc
+            self.error(failure, states.FAILURE)
+            clear_frames(failure)
             return
         self.text = repr(value) if type(value) in _SHORT else saferepr(value, tracer.task.resultrepr_maxsize)
         self.runtime = tracer.monotonic() - self.begun

@@ -33,9 +33,9 @@ from .context import Context, get_actual_ignore_result
 __all__ = (
     "TraceInfo",
     "build_tracer",
-    "trace_task",
-    "setup_worker_optimizations",
     "reset_worker_optimizations",
+    "setup_worker_optimizations",
+    "trace_task",
 )
 
 logger = get_logger("celery.app.trace")
@@ -305,7 +305,8 @@ class TraceInfo:
             store_errors = task.store_errors_even_if_ignored
         else:
             store_errors = bool(task.store_eager_result) if eager else True
-        handle = {RETRY: self.handle_retry, FAILURE: self.handle_failure}[self.state]
+        handlers: dict[str, Any] = {RETRY: self.handle_retry, FAILURE: self.handle_failure}
+        handle = handlers[self.state]
         return handle(task, req, store_errors=store_errors, call_errbacks=call_errbacks)
 
     def handle_reject(self, task: Any, req: Any, **kwargs: Any) -> None:
@@ -328,7 +329,7 @@ class TraceInfo:
         return einfo
 
     def _log_error(self, task: Any, req: Any, einfo: Any) -> None:
-        exc = SURROUNDINGS.restored(einfo.exception)
+        exc: Any = SURROUNDINGS.restored(einfo.exception)
         if isinstance(exc, ExceptionWithTraceback):
             exc = exc.exc
         einfo.exception = exc
@@ -389,7 +390,7 @@ def trace_task(task: Any, uuid: str, args: Any, kwargs: Any, request: Any = None
         return task.__trace__(uuid, args, kwargs, request)
     except Reject:
         raise
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - what fails around a task is told, and ends nothing
         _signal_internal_error(task, uuid, args, kwargs, request, exc)
         return trace_ok_t(report_internal_error(task, exc), TraceInfo(FAILURE, exc), 0.0, None)
 
@@ -488,7 +489,7 @@ def reset_worker_optimizations(app: Any = current_app) -> None:
     from .task import Task
 
     if "_stackprotected" in vars(Task):
-        del Task._stackprotected
+        delattr(Task, "_stackprotected")
     if "BaseTask.__call__" in _patched:
         Task.__call__ = _patched.pop("BaseTask.__call__")  # type: ignore[method-assign]
     app.use_fast_trace_task = False
@@ -511,7 +512,7 @@ def _install_stack_protection() -> None:
         return before(self, *args, **kwargs)
 
     Task.__call__ = __protected_call__  # type: ignore[method-assign]
-    Task._stackprotected = True
+    setattr(Task, "_stackprotected", True)  # noqa: B010 - a mark that is no attribute of tasks
 
 
 def _late(name: str) -> Any:
