@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
@@ -26,16 +27,28 @@ __all__ = (
 current = current_task
 BaseTask = Task
 
-warnings.warn(
-    "celery.task is a module of Celery 4: write `@app.task` or `from celery import shared_task, Task`, "
-    "and `beat_schedule` or `app.add_periodic_task` for periodic tasks.",
-    CDeprecationWarning,
-    stacklevel=2,
-)
+
+def _tell() -> None:
+    """Warns whoever imports this module: the first file below that does not belong to the import system."""
+    frame = sys._getframe(1)  # noqa: SLF001 - warnings count frames, and do not know the alias
+    while frame.f_back is not None and (
+        "importlib" in frame.f_code.co_filename or "/compat/" in frame.f_code.co_filename
+    ):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        "celery.task is a module of Celery 4: write `@app.task` or `from celery import shared_task, Task`, "
+        "and `beat_schedule` or `app.add_periodic_task` for periodic tasks.",
+        CDeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+    )
+
+
+_tell()
 
 
 def task(*args: Any, **kwargs: Any) -> Any:
-    """`@app.task` of the current app; now as in Celery 4 a task made this way takes no part in app binding."""
+    """A task of the current app, and of every app that comes later."""
     from ..app import shared_task
 
     kwargs.pop("accept_magic_kwargs", None)
