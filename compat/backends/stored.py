@@ -36,9 +36,10 @@ _DOCUMENT = frozenset(("status", "result", "traceback", "children", "date_done",
 def settings_of(backend: Any) -> Settings:
     """What the configuration and the backend's own arguments say of results."""
     from ...worker.backends import settings as store_settings
+    from ..app.settings_for_store import by_new_names
 
     try:
-        found = store_settings.read(backend.app.conf, _serializers(backend))
+        found = store_settings.read(by_new_names(backend.app.conf), _serializers(backend))
     except BadCall as problem:
         raise ImproperlyConfigured(str(problem)) from problem
     codec = found.codec

@@ -9,8 +9,10 @@ import pytest
 
 from celeriac.compat.app.base import Celery
 from celeriac.compat.app.settings_for_broker import broker_options
+from celeriac.compat.app.settings_for_store import by_new_names
 from celeriac.compat.app.settings_for_worker import worker_options
 from celeriac.compat.exceptions import ImproperlyConfigured
+from celeriac.worker.backends.settings import read
 
 
 def conf(**settings: Any) -> Any:
@@ -174,3 +176,30 @@ class TestBroker:
     def test_no_password_is_shown(self) -> None:
         options = broker_options(conf(broker_url="redis://:hush@h", broker_password="hush"))
         assert "hush" not in repr(options)
+
+
+class TestStore:
+    @pytest.mark.parametrize(
+        ("source", "namespace"),
+        [
+            ({"redis_socket_timeout": 3, "result_expires": 9, "broker_url": "redis://h"}, None),
+            ({"CELERY_REDIS_SOCKET_TIMEOUT": 3, "CELERY_TASK_RESULT_EXPIRES": 9, "BROKER_URL": "redis://h"}, None),
+            (
+                {"CELERY_REDIS_SOCKET_TIMEOUT": 3, "CELERY_RESULT_EXPIRES": 9, "CELERY_BROKER_URL": "redis://h"},
+                "CELERY",
+            ),
+        ],
+    )
+    def test_a_store_reads_settings_by_any_of_their_names(self, source: Any, namespace: str | None) -> None:
+        app = Celery("x", set_as_current=False)
+        app.config_from_object(source, namespace=namespace)
+        settings = read(by_new_names(app.conf))
+        assert settings.expires == 9
+        assert settings.options["redis_socket_timeout"] == 3
+        assert settings.options["broker_url"] == "redis://h"
+
+    def test_what_is_no_setting_of_celerys_stays(self) -> None:
+        settings = by_new_names(conf(mongodb_own_thing=1, result_backend="redis://h", broker_user="u"))
+        assert settings["mongodb_own_thing"] == 1
+        assert settings["result_backend"] == "redis://h"
+        assert settings["broker_transport_options"]["userid"] == "u"
