@@ -317,9 +317,8 @@ class Celery:
     def close(self) -> None:
         """Leave the broker, and be forgotten as an app that shared tasks register with."""
         self._pool = None
-        sending = self.__dict__.get("_sending")
-        if sending is not None and hasattr(sending, "close"):
-            sending.close(self)
+        if "amqp" in self.__dict__:
+            self._sending.close(self)
         _deregister_app(self)
 
     # --- programs

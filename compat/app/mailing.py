@@ -20,21 +20,18 @@ from ...protocol.wire.message import Message
 from ...worker import brokers
 from ...worker.brokers import failover
 from ...worker.brokers.base import Broker, Parcel, Queue
-from .producing import broker_of, kind_of, serialized
+from .producing import kind_of, serialized
+from .settings_for_broker import broker_options
 
 _AT_ONCE = 100  # replies in one taking
 
 
 def connect(app: Any) -> Broker:
     """A connection of one's own to the broker that the app sends to."""
-    conf = app.conf
-    url, options = broker_of(conf, conf.broker_write_url)
-    if kind_of(url) == ".amqp":
-        options.setdefault("heartbeat", 0)
-    timeout = conf.broker_connection_timeout or 4.0
-    urls = failover.several(url)
+    told = broker_options(app.conf, write=True)
+    options = {**told.options, "heartbeat": 0} if kind_of(told.urls[0]) == ".amqp" else told.options
     return failover.first_that_answers(
-        urls, lambda each: brokers.connect(each, options, timeout), options.get("failover_strategy")
+        told.urls, lambda each: brokers.connect(each, options, told.timeout), options.get("failover_strategy")
     )
 
 
