@@ -87,14 +87,13 @@ class Signature(dict[str, Any]):
             name = task
         else:
             self._type = task
-        super().__init__(
-            task=name,
-            args=tuple(args or ()),
-            kwargs=kwargs or {},
-            options=dict(options or {}, **ex),
-            subtask_type=subtask_type,
-            immutable=immutable,
-        )
+        # One by one: a dict of keywords costs twice as much, and this is done for every call of a group.
+        self["task"] = name
+        self["args"] = tuple(args) if args else ()
+        self["kwargs"] = kwargs or {}
+        self["options"] = {**(options or {}), **ex}
+        self["subtask_type"] = subtask_type
+        self["immutable"] = immutable
 
     # --- calling
 

@@ -94,6 +94,15 @@ def test_a_groups_members_count_within_their_own_group() -> None:
     assert [call.options["group_index"] for call in found] == [0, 1, 2]
 
 
+def test_members_know_the_root_of_their_group() -> None:
+    for call in calls(group(s("a"), s("b", queue="q"), root_id="r"), priority=3):
+        assert {key: call.options[key] for key in ("root_id", "priority", "reply_to")} == {
+            "root_id": "r",
+            "priority": 3,
+            "reply_to": "reply",
+        }
+
+
 def test_a_group_takes_no_links() -> None:
     for name in ("link", "link_error"):
         with pytest.raises(BadCall, match=f"no {name}:"):
