@@ -125,11 +125,49 @@ class Producer:
             else:
                 return
 
+    def post_mixed(
+        self, entries: Sequence[tuple[Plan, Particulars]], queues: Sequence[Queue], patience: Patience | None
+    ) -> None:
+        """`post`, of several plans, in order; runs to one place go together. After an error some may have arrived."""
+        place: Any = None
+        first: Plan | None = None
+        pieces: list[Any] = []
+        for plan, given in entries:
+            if plan.form is None:
+                if first is not None:
+                    self._post_pieces(first, pieces, queues, patience)
+                    first, pieces = None, []
+                self.post(plan, (given,), queues, patience)
+                continue
+            if first is not None and plan.form.place != place:
+                self._post_pieces(first, pieces, queues, patience)
+                first, pieces = None, []
+            if first is None:
+                first, place = plan, plan.form.place
+            pieces.append(plan.form.fill(given))
+        if first is not None:
+            self._post_pieces(first, pieces, queues, patience)
+
+    def _post_pieces(
+        self, plan: Plan, pieces: Sequence[Any], queues: Sequence[Queue], patience: Patience | None
+    ) -> None:
+        tries = 0
+        while True:
+            try:
+                self._write(plan.form, pieces, queues)
+            except Exception as problem:  # noqa: BLE001, PERF203 - raised again, unless it is to be tried again
+                self._await_another_try(problem, patience, tries)
+                tries += 1
+            else:
+                return
+
     def _post(self, plan: Plan, pieces: Sequence[Particulars], queues: Sequence[Queue]) -> None:
         form = plan.form
         if form is None:
             return self._post_parcels(plan, pieces, queues)
-        filled = [form.fill(piece) for piece in pieces]
+        return self._write(form, [form.fill(piece) for piece in pieces], queues)
+
+    def _write(self, form: Any, filled: Sequence[Any], queues: Sequence[Queue]) -> None:
         desk = self._pool.take()
         sound = False
         try:
@@ -142,19 +180,19 @@ class Producer:
     def _post_parcels(self, plan: Plan, pieces: Sequence[Particulars], queues: Sequence[Queue]) -> None:
         """The first time, when no broker has made a form yet, and where none makes any."""
         with self._pool.lend() as desk:
-            desk.declare(queues)
             broker = desk.broker
             if "form" in broker.can:
-                plan.form = broker.form(plan.template, plan.routing_key, plan.exchange, plan.exchange_type)
-            if plan.form is not None:
-                broker.send_filled(plan.form, [plan.form.fill(piece) for piece in pieces])
-            else:
-                broker.send(
-                    [
-                        Parcel(plan.template.message(piece), plan.routing_key, plan.exchange, plan.exchange_type)
-                        for piece in pieces
-                    ]
-                )
+                form = broker.form(plan.template, plan.routing_key, plan.exchange, plan.exchange_type)
+                if form is not None:
+                    filled = [form.fill(piece) for piece in pieces]
+                    desk.declare(queues)
+                    broker.send_filled(form, filled)
+                    plan.form = form
+                    return
+            message = plan.template.message
+            parcels = [Parcel(message(piece), plan.routing_key, plan.exchange, plan.exchange_type) for piece in pieces]
+            desk.declare(queues)
+            broker.send(parcels)
 
     def send_many(
         self, parcels: Iterable[Parcel], queues: Sequence[Queue] = (), patience: Patience | None = None

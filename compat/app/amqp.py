@@ -21,6 +21,7 @@ from ...protocol.wire.message import shape_v1, shape_v2
 from ...protocol.wire.reprs import saferepr
 from . import producing
 from . import routes as _routes
+from .shortcuts import CHANGES, Shortcuts
 
 __all__ = ("AMQP", "Queues", "task_message")
 
@@ -42,13 +43,9 @@ def utf8dict(d: Mapping[Any, Any], encoding: str = "utf-8") -> dict[Any, Any]:
 
 
 class Queues(dict[str, Any]):
-    """kombu's queues by name and by alias. A name that is unknown becomes a queue, where `create_missing` says so.
-
-    `changes` counts what was added: what was learned about queues before it moved may be wrong.
-    """
+    """kombu's queues by name and by alias. A name that is unknown becomes a queue, where `create_missing` says so."""
 
     _consume_from: dict[str, Any] | None = None
-    changes = 0
 
     def __init__(
         self,
@@ -99,7 +96,7 @@ class Queues(dict[str, Any]):
         super().__setitem__(name, queue)
         if queue.alias:
             self.aliases[queue.alias] = queue
-        self.changes += 1
+        CHANGES.happened()
 
     def __missing__(self, name: str) -> Any:
         if self.create_missing:
@@ -241,7 +238,12 @@ class AMQP:
         self.app = app
         self.task_protocols = {1: self.as_task_v1, 2: self.as_task_v2}
         self.outlet = producing.Outlet(app)
+        self.shortcuts = Shortcuts(app)
         self.app._conf.bind_to(self._handle_conf_update)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        CHANGES.happened()
 
     # --- queues and routes
 

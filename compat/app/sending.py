@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from ...protocol.rules.calling import Call
 from ...protocol.wire.amqp import delayed
@@ -19,7 +20,12 @@ from ...worker.ids import new_id
 
 logger = logging.getLogger(__name__)
 
+if TYPE_CHECKING:
+    from ...protocol.wire.template import Particulars
+    from .shortcuts import Way
+
 _OMITTED: Any = object()
+_AT_ONCE = 500  # calls in one piece: enough to hide the way to the broker
 
 
 def send_task(
@@ -232,19 +238,58 @@ def _any_quorum(queues: Mapping[str, Any]) -> bool:
 
 
 def send_calls(app: Any, calls: Iterable[Call], producer: Any = None) -> Iterator[str]:
-    """Send them in order; gives their ids when all are sent."""
-    return iter([_send_call(app, call, producer) for call in calls])
+    """Send them in order, many at once where they are alike; gives their ids when all are sent.
+
+    What is registered is called as its task is (`Task.apply_async`), what is not by its name.
+    """
+    ids: list[str] = []
+    for piece in _pieces(calls):
+        ids += _send_piece(app, piece, producer)
+    return iter(ids)
 
 
-def _send_call(app: Any, call: Call, producer: Any) -> str:
-    task = app._tasks.get(call.name)
-    options = dict(call.options)
-    if task is not None and _has_own_apply_async(task):
-        result = task.apply_async(call.args, call.kwargs, producer=producer, **options)
-    else:
-        result = app.send_task(call.name, call.args, call.kwargs, producer=producer, **options)
-    task_id: str = result.id
-    return task_id
+def _pieces(calls: Iterable[Call]) -> Iterator[list[Call]]:
+    stream = iter(calls)
+    while piece := list(islice(stream, _AT_ONCE)):
+        yield piece
+
+
+def _send_piece(app: Any, calls: Sequence[Call], producer: Any) -> list[str]:
+    ids: list[str] = []
+    waiting: list[tuple[Way, Particulars]] = []
+    outlet, tasks = app.amqp.outlet, app._tasks
+    parent = app.current_worker_task
+    short = producer is None or producer is outlet
+    for call in calls:
+        task = tasks.get(call.name)
+        options = call.options
+        if short and task is not None and not _has_own_apply_async(task):
+            args, kwargs = call.args or (), call.kwargs or {}
+            way = app.amqp.shortcuts.way(task, args, kwargs, options, parent)
+            if way is not None and not (parent is not None and way.traced):
+                if task.typing:
+                    task.__header__(*args, **kwargs)
+                given = way.particulars(app, parent, args, kwargs, options)
+                waiting.append((way, given))
+                ids.append(given.id)
+                continue
+        _flush(app, waiting, outlet)
+        if task is None:
+            result = app.send_task(call.name, call.args, call.kwargs, producer=producer, **options)
+        else:
+            result = task.apply_async(call.args, call.kwargs, **{"producer": producer, **options})
+        ids.append(result.id)
+    _flush(app, waiting, outlet)
+    return ids
+
+
+def _flush(app: Any, waiting: list[tuple[Way, Particulars]], outlet: Any) -> None:
+    """Send what waits, runs of one place together."""
+    if waiting:
+        entries = [(way.plan, given) for way, given in waiting]
+        queues = tuple({id(queue): queue for way, _ in waiting for queue in way.queues}.values())
+        outlet.producer.post_mixed(entries, queues, waiting[0][0].patience)
+        waiting.clear()
 
 
 def _has_own_apply_async(task: Any) -> bool:

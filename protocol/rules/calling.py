@@ -173,7 +173,7 @@ def draft(
         chain=options.get("chain"),
         chord=options.get("chord"),
         shadow=options.get("shadow"),
-        eta=_eta(options, moment),
+        eta=eta_text(options, moment),
         expires=expires,
         group=options.get("group_id"),
         group_index=options.get("group_index"),
@@ -269,7 +269,7 @@ def _repr(options: Mapping[str, Any], name: str, value: Any, size: int, sender: 
     return saferepr(value, size, sender.repr_maxlevels) if given is None else given
 
 
-def _eta(options: Mapping[str, Any], now: datetime) -> str | None:
+def eta_text(options: Mapping[str, Any], now: datetime) -> str | None:
     """A countdown wins over an eta, and one of 0 is none."""
     countdown, eta = options.get("countdown"), options.get("eta")
     if countdown:

@@ -59,10 +59,10 @@ class _Line:
 class AmqpForm:
     """One template to one place."""
 
-    __slots__ = ("_body", "_content", "where")
+    __slots__ = ("_body", "_content", "place")
 
     def __init__(self, template: Template, where: tuple[str, str]) -> None:
-        self.where = where
+        self.place = where
         self._content = ContentTemplate(template).fill
         self._body = template.body
 
@@ -128,7 +128,7 @@ class AmqpBroker:
         return AmqpForm(template, (exchange, routing_key))
 
     def send_filled(self, form: AmqpForm, pieces: Sequence[tuple[bytes, bytes]]) -> None:
-        self._outbox.send_filled(form.where, pieces)
+        self._outbox.send_filled(form.place, pieces)
         if self._bell is not None:
             self._tell()
 

@@ -94,6 +94,9 @@ Settlement = tuple[Delivery, Verdict | Park]
 class Form(Protocol):
     """One template to one place. It is no part of a connection: any broker of the same kind and options sends it."""
 
+    place: Any
+    """Forms of the same place may be sent together."""
+
     def fill(self, given: Particulars) -> Any:
         """A message with these particulars, for `send_filled`."""
 

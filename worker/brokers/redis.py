@@ -60,11 +60,11 @@ _LOG = logging.getLogger(__name__)
 class RedisForm:
     """One template to one list."""
 
-    __slots__ = ("_template", "before_piece", "key")
+    __slots__ = ("_template", "before_piece", "key", "place")
 
     def __init__(self, template: EnvelopeTemplate, key: str) -> None:
         self._template = template
-        self.key = key
+        self.key = self.place = key
         named = key.encode()
         self.before_piece = b"*3\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n$" % (len(named), named)
 

@@ -136,6 +136,8 @@ class Rabbit:
         for queue in self.QUEUES:
             if queue != "events":
                 self.channel.queue_delete(queue)
+        for exchange in (*self.QUEUES[:-2], "t", "t2", "f", "ex", "prio"):
+            self.channel.exchange_delete(exchange)
         return found
 
 
