@@ -1,6 +1,7 @@
 """A place to run the coroutine of an `async def` task in a pool that has no event loop.
 
 Law: one loop for each thread, kept from task to task; what a task leaves behind when it is interrupted is ended.
+A soft limit is raised within the coroutine, whether it runs or waits, so that it can catch it.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from contextvars import copy_context
+from types import coroutine
 from typing import Any
 
 
@@ -17,26 +19,59 @@ class Loops(threading.local):
     """One private event loop for each thread that ran a coroutine in a pool that has none. It is kept."""
 
     loop: asyncio.AbstractEventLoop | None = None
+    task: asyncio.Task[Any] | None = None
+    injected: BaseException | None = None
     pid: int = 0
 
-    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def wait(self, started: Coroutine[Any, Any, Any]) -> Any:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass
         else:
-            return _elsewhere(coroutine)
+            return _elsewhere(started)
         if self.loop is None or self.loop.is_closed() or self.pid != os.getpid():
             self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
-        task = self.loop.create_task(coroutine)
+        self.injected = None
+        task = self.task = self.loop.create_task(self._open(started))
         try:
             return self.loop.run_until_complete(task)
         except BaseException:
-            # A time limit, or a signal: it must not go on beside the next task.
+            # A signal in the loop's own code: the task must not go on beside the next one.
             if not task.done():
                 task.cancel()
                 self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
             raise
+        finally:
+            self.task = None
+
+    async def _open(self, started: Coroutine[Any, Any, Any]) -> Any:
+        return await self._through(started)
+
+    @coroutine
+    def _through(self, started: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """`await started`, where what was injected arrives in place of the cancelling that woke it."""
+        step, given = started.send, None
+        while True:
+            try:
+                waits_for = step(given)
+            except StopIteration as end:
+                return end.value
+            try:
+                step, given = started.send, (yield waits_for)
+            except asyncio.CancelledError as cancelled:
+                injected, self.injected = self.injected, None
+                step, given = started.throw, injected or cancelled
+            except BaseException as exc:  # noqa: BLE001 - whatever is thrown in goes to the coroutine
+                step, given = started.throw, exc
+
+    def interrupt(self, exc: BaseException) -> bool:
+        """Raise this in the coroutine that waits here. False: none does, so raise it where you are."""
+        if self.task is None or self.loop is None or asyncio.current_task(self.loop) is self.task:
+            return False
+        self.injected = exc
+        self.loop.call_soon_threadsafe(self.task.cancel)
+        return True
 
     def close(self) -> None:
         loop, self.loop = self.loop, None
@@ -45,14 +80,14 @@ class Loops(threading.local):
             loop.close()
 
 
-def _elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _elsewhere(started: Coroutine[Any, Any, Any]) -> Any:
     """A task that is called eagerly within a running loop: in a thread of its own, with the caller's context."""
     context = copy_context()
     box: list[tuple[Any, BaseException | None]] = []
 
     def run() -> None:
         try:
-            box.append((asyncio.run(coroutine), None))
+            box.append((asyncio.run(started), None))
         except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits
             box.append((None, exc))
 

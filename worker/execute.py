@@ -200,8 +200,11 @@ class Execution:
         store.store(wire.parse(debts, store.settings.codec))
 
     def interrupt(self, seconds: float) -> None:
-        if HERE.task_runs:
-            raise self.around.soft_limit(seconds)
+        if not HERE.task_runs:
+            return
+        exc = self.around.soft_limit(seconds)
+        if not LOOPS.interrupt(exc):
+            raise exc
 
     def end(self, code: int) -> None:
         try:

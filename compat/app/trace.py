@@ -434,7 +434,7 @@ def trace_task_ret(
     **extra_request: Any,
 ) -> Any:
     """Run a message that is still encoded: `(failed, result, runtime)`."""
-    app = app or current_app._get_current_object()
+    app = app or current_app._get_current_object()  # noqa: SLF001 - Celery's name
     accept = prepare_accept_content(app.conf.accept_content)
     args, kwargs, embed = _body(body, content_type, content_encoding, loads, accept)
     request.update({"args": args, "kwargs": kwargs, "hostname": gethostname(), "is_eager": False}, **embed or {})
@@ -481,7 +481,7 @@ def setup_worker_optimizations(app: Any, hostname: str | None = None) -> None:
     app.set_default()
     app.finalize()
     accepted = app.conf.accept_content
-    _localized[:] = [app._tasks, set(accepted or ()), hostname or gethostname()]
+    _localized[:] = [app._tasks, set(accepted or ()), hostname or gethostname()]  # noqa: SLF001 - Celery's name
     app.use_fast_trace_task = True
 
 
@@ -506,8 +506,8 @@ def _install_stack_protection() -> None:
     def __protected_call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         stack = self.request_stack
         request = stack.top
-        if request and not request._protected and len(stack) == 1 and not request.called_directly:
-            request._protected = 1
+        if request and not request.get("_protected") and len(stack) == 1 and not request.called_directly:
+            request.update(_protected=1)
             return self.run(*args, **kwargs)
         return before(self, *args, **kwargs)
 
