@@ -164,6 +164,21 @@ class TestBroker:
         assert options["delayed_delivery"] == "quorum"
         assert "heartbeat" not in broker_options(settings, write=True).options
 
+    def test_transports_of_kombus_take_their_own_options_alone(self) -> None:
+        settings = conf(broker_url="sqla+sqlite:///x", broker_user="u", broker_transport_options={"echo": True})
+        assert broker_options(settings).options == {"echo": True}
+
+    @pytest.mark.parametrize(
+        ("settings", "url"),
+        [
+            ({"broker_port": 5}, "mongodb://h:5"),
+            ({"broker_user": "u", "broker_password": "p/w"}, "mongodb://u:p%2Fw@h"),
+            ({"broker_password": "p", "broker_vhost": "v"}, "mongodb://:p@h/v"),
+        ],
+    )
+    def test_their_urls_are_made_of_parts(self, settings: dict[str, Any], url: str) -> None:
+        assert broker_options(conf(broker_host="h", broker_transport="mongodb", **settings)).urls == (url,)
+
     def test_a_pool_of_none_keeps_nothing(self) -> None:
         assert broker_options(conf(broker_pool_limit=None)).pool_limit == 0
         assert broker_options(conf()).pool_limit == 10
