@@ -5,10 +5,13 @@ Law: who waits holds no link. What `RedisStore` says holds here; only who uses w
 
 from __future__ import annotations
 
+import weakref
+
 from ..redis_link import Link
 from ..redis_link import connect as dial
+from ..redis_place import Place
 from .redis import RedisStore
-from .redis_watch import Watch
+from .redis_watch import Watch, leave
 from .shared import MOST, Lent
 
 
@@ -18,6 +21,8 @@ class SharedRedis(RedisStore):
     def __init__(self, inner: RedisStore) -> None:
         super().__init__(inner.place, inner.settings, inner.policy)
         self._links: Lent[Link] = Lent(max(1, min(MOST, inner.place.max_connections or MOST)))
+        self._entered: list[Watch] = []
+        weakref.finalize(self, _farewell, self._links, self._entered, self.place)
 
     def _linked(self) -> Link:
         link = self._links.take()
@@ -33,13 +38,24 @@ class SharedRedis(RedisStore):
     def _watched(self) -> Watch:
         self._links.own()
         with self._links.lock:
-            return super()._watched()
+            watch = super()._watched()
+            self._entered[:] = [watch]
+            return watch
 
     def close(self) -> None:
         for link in self._links.empty():
             link.close()
         with self._links.lock:
+            self._entered.clear()
             super().close()
+
+
+def _farewell(links: Lent[Link], entered: list[Watch], place: Place) -> None:
+    """What is left to close when nobody has the store any more."""
+    for link in links.empty():
+        link.close()
+    for watch in entered:
+        leave(place, watch)
 
 
 def share(one: RedisStore) -> SharedRedis:

@@ -63,4 +63,4 @@ class SharedRpc(RpcStore):
 
 
 def share(one: RpcStore) -> SharedRpc:
-    return SharedRpc(one._dial_send, one._dial_listen, one.settings)
+    return SharedRpc(one._dial_send, one._dial_listen, one.settings)  # noqa: SLF001  # the same connections

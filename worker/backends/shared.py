@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -88,6 +89,7 @@ class Leasing(Store):
         self._lent: Lent[Store] = Lent(MOST)
         self._lent.take()
         self._lent.give(one)
+        weakref.finalize(self, _close_all, self._lent)
 
     @contextmanager
     def _one(self) -> Iterator[Store]:
@@ -173,8 +175,12 @@ class Leasing(Store):
             return store.expire(now)
 
     def close(self) -> None:
-        for store in self._lent.empty():
-            store.close()
+        _close_all(self._lent)
+
+
+def _close_all(lent: Lent[Store]) -> None:
+    for store in lent.empty():
+        store.close()
 
 
 _SHARED: Mapping[str, str] = {"redis": ".redis_shared", "rpc": ".rpc_shared"}
