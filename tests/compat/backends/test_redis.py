@@ -1,0 +1,249 @@
+"""Results in a real Redis: many who wait, connections that fail, what cannot be read, and subclasses."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+from kombu.exceptions import ContentDisallowed, DecodeError, OperationalError
+
+from celeriac.compat import exceptions
+from celeriac.compat.app.base import Celery
+from celeriac.compat.backends.redis import RedisBackend
+from celeriac.compat.result import AsyncResult, GroupResult
+from tests import proxy
+from tests.servers import RedisServer
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """A store that nobody has any more closes what it holds, here and not in the next test."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def app(redis_server: RedisServer) -> Iterator[Celery]:
+    redis_server.call("FLUSHALL")
+    app = Celery("x", broker="memory://", backend=redis_server.url, set_as_current=False)
+    yield app
+    app.backend.plain.close()
+
+
+def later(do: Any, seconds: float = 0.1) -> threading.Timer:
+    timer = threading.Timer(seconds, do)
+    timer.start()
+    return timer
+
+
+def test_two_thousand_wait_on_one_connection(app: Celery, redis_server: RedisServer) -> None:
+    async def wait() -> list[Any]:
+        waiting = [asyncio.ensure_future(AsyncResult(f"t{n}", app=app).aget(timeout=30)) for n in range(2000)]
+        await asyncio.sleep(0.5)
+        listening = redis_server.call("CLIENT", "LIST", "TYPE", "pubsub").decode().strip().splitlines()
+        assert len(listening) == 1
+        later(lambda: [app.backend.mark_as_done(f"t{n}", n) for n in range(2000)], 0)
+        return list(await asyncio.gather(*waiting))
+
+    assert asyncio.run(wait()) == list(range(2000))
+
+
+def test_threads_share_a_few_connections(app: Celery, redis_server: RedisServer) -> None:
+    got: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda n=n: got.append(AsyncResult(f"t{n}", app=app).get(timeout=30)))
+        for n in range(200)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    assert len(redis_server.call("CLIENT", "LIST").decode().strip().splitlines()) < 20
+    for n in range(200):
+        app.backend.mark_as_done(f"t{n}", n)
+    for thread in threads:
+        thread.join(30)
+    assert sorted(got) == list(range(200))
+
+
+def test_a_wait_survives_a_cut(redis_server: RedisServer) -> None:
+    redis_server.call("FLUSHALL")
+    with proxy.to(redis_server.port) as wire:
+        app = Celery("x", backend=f"redis://127.0.0.1:{wire.port}/0", set_as_current=False)
+        other = Celery("y", backend=redis_server.url, set_as_current=False)
+
+        def cut_and_store() -> None:
+            wire.cut()
+            other.backend.mark_as_done("t", 5)
+
+        later(cut_and_store, 0.3)
+        assert AsyncResult("t", app=app).get(timeout=20) == 5
+        app.backend.plain.close()
+
+
+def test_a_redis_that_is_away_ends_in_an_error_and_in_time() -> None:
+    app = Celery("x", backend="redis://127.0.0.1:1/0", set_as_current=False)
+    started = time.monotonic()
+    with pytest.raises(exceptions.TimeoutError, match=r"127\.0\.0\.1:1"):
+        AsyncResult("t", app=app).get(timeout=0.5)
+    assert time.monotonic() - started < 5
+    app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
+    app = Celery("x", backend="redis://127.0.0.1:1/0", set_as_current=False)
+    app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
+    with pytest.raises(OperationalError):
+        AsyncResult("t", app=app).get()
+    with pytest.raises(OperationalError):
+        asyncio.run(AsyncResult("t", app=app).aget())
+
+
+@pytest.mark.parametrize("stored", ["{oops", "[1, 2]", '{"result": 3}'])
+def test_what_cannot_be_read_is_told(app: Celery, redis_server: RedisServer, stored: str) -> None:
+    redis_server.call("SET", "celery-task-meta-t", stored)
+    result = AsyncResult("t", app=app)
+    for ask in (result.get, lambda: result.state):
+        with pytest.raises(DecodeError) as caught:
+            ask()
+        assert "task t " in str(caught.value)
+        assert stored[:5] in str(caught.value)
+    with pytest.raises(DecodeError, match="task t "):
+        asyncio.run(result.aget(timeout=5))
+
+
+def test_a_serializer_that_is_not_accepted_is_refused(redis_server: RedisServer) -> None:
+    writer = Celery("w", backend=redis_server.url, set_as_current=False)
+    writer.conf.update(result_serializer="pickle", accept_content=["pickle"])
+    writer.backend.mark_as_done("p", 1)
+    reader = Celery("r", backend=redis_server.url, set_as_current=False)
+    reader.conf.update(result_serializer="pickle", accept_content=["json"])
+    with pytest.raises(ContentDisallowed, match="task p "):
+        AsyncResult("p", app=reader).get(timeout=1)
+
+
+def test_an_exception_class_is_never_called_that_is_none(app: Celery, redis_server: RedisServer) -> None:
+    redis_server.call(
+        "SET",
+        "celery-task-meta-t",
+        '{"status": "FAILURE", "result": {"exc_module": "os", "exc_type": "system", "exc_message": ["touch /tmp/no"]}}',
+    )
+    with pytest.raises(Exception, match=r"Expected an exception class, got os\.system") as caught:
+        AsyncResult("t", app=app).get(timeout=1)
+    assert type(caught.value).__qualname__ == "SecurityError"
+
+
+def test_keys_are_what_celery_writes(app: Celery, redis_server: RedisServer) -> None:
+    backend = app.backend
+    backend.set("k", b"v", expires=50)
+    assert backend.get("k") == b"v"
+    assert backend.mget(["k", "none"]) == [b"v", None]
+    assert 0 < redis_server.call("TTL", "k") <= 50
+    assert backend.incr("n") == 1
+    assert backend.incr(b"n") == 2
+    backend.expire("n", 100)
+    assert redis_server.call("TTL", "n") > 90
+    backend.delete("k")
+    assert backend.get("k") is None
+    assert backend.client.get("n") == b"2"
+    backend.client.close()
+
+
+class Loud(RedisBackend):
+    """Says anew how keys are written, and what a lost connection means."""
+
+    written: ClassVar[list[Any]] = []
+    lost: ClassVar[list[int]] = []
+
+    def set(self, key: Any, value: Any, **kwargs: Any) -> Any:
+        self.written.append(key)
+        return super().set(key, value[::-1], **kwargs)
+
+    def get(self, key: Any) -> Any:
+        found = super().get(key)
+        return found and found[::-1]
+
+    def mget(self, keys: Any) -> Any:
+        return [value and value[::-1] for value in super().mget(keys)]
+
+    def on_connection_error(self, max_retries: Any, exc: Any, intervals: Any, retries: int) -> Any:
+        self.lost.append(retries)
+        return 0.01
+
+
+class Counting(RedisBackend):
+    """Says anew how a result is stored."""
+
+    stored: ClassVar[list[str]] = []
+
+    def _store_result(self, task_id: Any, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
+        self.stored.append(task_id)
+        return super()._store_result(task_id, result, state, *args, **kwargs)
+
+
+def test_a_subclass_is_asked_for_keys(redis_server: RedisServer) -> None:
+    redis_server.call("FLUSHALL")
+    app = Celery("x", set_as_current=False)
+    app.backend = backend = Loud(app=app, url=redis_server.url)
+    later(lambda: backend.mark_as_done("t", 7))
+    assert AsyncResult("t", app=app).get(timeout=10) == 7
+    assert backend.written == ["celery-task-meta-t"]
+    assert redis_server.call("GET", "celery-task-meta-t").startswith(b"}")
+    found = backend.store.fetch("t")
+    assert found is not None
+    assert found.result == 7
+    assert "chord" in backend.store.can
+
+
+def test_a_subclass_is_told_of_lost_connections() -> None:
+    app = Celery("x", set_as_current=False)
+    app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 3}}
+    backend = Loud(app=app, url="redis://127.0.0.1:1/0")
+    backend.lost.clear()
+    with pytest.raises(OperationalError):
+        backend.plain.fetch("t")
+    assert backend.lost == [0, 1, 2]
+
+
+def test_a_worker_stores_through_a_subclass(redis_server: RedisServer) -> None:
+    from celeriac.protocol.wire.result import Result
+
+    redis_server.call("FLUSHALL")
+    app = Celery("x", set_as_current=False)
+    app.backend = backend = Counting(app=app, url=redis_server.url)
+    assert backend.store.store(Result("t", result=3))
+    assert backend.stored == ["t"]
+    assert AsyncResult("t", app=app).get(timeout=5) == 3
+    backend.store.chord_start("g", 1)
+
+
+def test_a_backend_is_pickled_by_its_url(app: Celery, redis_server: RedisServer) -> None:
+    result = pickle.loads(pickle.dumps(AsyncResult("t", app=app)))
+    assert result.id == "t"
+    assert result.backend.url == redis_server.url
+
+
+def test_a_forked_child_asks_on_its_own(app: Celery) -> None:
+    app.backend.mark_as_done("t", 4)
+    assert AsyncResult("t", app=app).get(timeout=5) == 4
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            app.backend.mark_as_done("c", 5)
+            code = 0 if AsyncResult("c", app=app).get(timeout=5) == 5 else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert AsyncResult("c", app=app).get(timeout=5) == 5
+
+
+def test_a_group_is_waited_for_at_once(app: Celery) -> None:
+    ids = [f"g{n}" for n in range(300)]
+    later(lambda: [app.backend.mark_as_done(each, n) for n, each in enumerate(ids)])
+    group = GroupResult("g", [AsyncResult(each, app=app) for each in ids], app=app)
+    assert group.get(timeout=10) == list(range(300))
+    assert group.completed_count() == 300
