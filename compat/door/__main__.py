@@ -1,5 +1,13 @@
-"""`python -m celeriac`: the command line, once it is built."""
+"""`python -m celeriac` and `celeriac`: the command line."""
 
 import sys
 
-sys.exit("celeriac: the command line is not built yet; what is there today is celeriac.protocol (see README.md)")
+
+def main() -> int:
+    from celeriac.compat.bin.celery import main as run
+
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""What a worker asks of its app: `worker.ports.Owner`, over Celery's names.
+
+Law: nothing here raises what a store, a broker or a user's hook raises: it is logged, and the worker goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+from ...worker import recording
+from ...worker.brokers.base import Queue
+from .. import signals
+from ..app import trace
+from ..exceptions import NotRegistered, Retry, TimeLimitExceeded, WorkerLostError
+from .request import Request
+
+log = logging.getLogger("celery.worker.request")
+
+T = TypeVar("T")
+
+
+def _recorded(record: Callable[..., None]) -> Callable[..., None]:
+    """What fails here has no caller who could do better."""
+
+    @wraps(record)
+    def record_safely(self: Serving, request: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            record(self, request, *args, **kwargs)
+        except Exception:
+            log.exception("What became of %s[%s] could not be recorded", request.name, request.id)
+
+    return record_safely
+
+
+class Serving:
+    """One app's worker. `program` is what its pool runs."""
+
+    def __init__(self, app: Any, program: Any, hostname: str, worker: Any = None) -> None:
+        self.app = app
+        self.program = program
+        self.hostname = hostname
+        self.worker = worker
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        return self.app.tasks  # type: ignore[no-any-return]
+
+    @property
+    def received_format(self) -> str:
+        return trace.LOG_RECEIVED
+
+    # --- queues
+
+    def queues(self) -> Mapping[str, Sequence[Queue]]:
+        return {name: self._native(queue) for name, queue in self.app.amqp.queues.consume_from.items()}
+
+    def _native(self, queue: Any) -> Sequence[Queue]:
+        declared = self.app.amqp.outlet.declared([queue])
+        return tuple(declared) or (Queue(queue.name),)
+
+    def add_queue(self, name: str, **options: Any) -> Sequence[Queue]:
+        queues = self.app.amqp.queues
+        if name in queues:
+            queue = queues[name]
+            queues.select_add(queue)
+        else:
+            said = {key: value for key, value in options.items() if value is not None}
+            exchange = said.get("exchange") or name
+            said.update(exchange=exchange, exchange_type=said.get("exchange_type") or "direct")
+            said.setdefault("routing_key", name)
+            queue = queues.select_add(name, **said)
+        return self._native(queue)
+
+    def drop_queue(self, name: str) -> None:
+        self.app.amqp.queues.deselect([name])
+
+    def queue_info(self, name: str) -> Mapping[str, Any]:
+        queue = self.app.amqp.queues[name]
+        return queue.as_dict(recurse=True)  # type: ignore[no-any-return]
+
+    # --- signals
+
+    def listens(self, signal: str) -> bool:
+        return bool(getattr(signals, signal).receivers)
+
+    def signal(self, name: str, sender: Any = None, **fields: Any) -> None:
+        getattr(signals, name).send(sender=sender, **fields)
+
+    def request(self, request: Any) -> Request:
+        if request.owner is None:
+            request.owner = Request(request, self.app, self.program.reader, self.hostname)
+        return request.owner  # type: ignore[no-any-return]
+
+    # --- the clock
+
+    def clock_forward(self) -> int:
+        return self.app.clock.forward()  # type: ignore[no-any-return]
+
+    def clock_adjust(self, other: int) -> int:
+        return self.app.clock.adjust(other)  # type: ignore[no-any-return]
+
+    def clock_value(self) -> int:
+        return self.app.clock.value  # type: ignore[no-any-return]
+
+    # --- recording
+
+    @_recorded
+    def revoked(self, request: Any, reason: str, *, terminated: bool, signum: int | None, expired: bool) -> None:
+        seen = self.request(request)
+        context, task = seen._context, seen.task
+        backend = self.app.backend if task is None else task.backend
+        backend.mark_as_revoked(request.id, reason, request=context, store_result=seen.store_errors)
+        signals.task_revoked.send(sender=task, request=context, terminated=terminated, signum=signum, expired=expired)
+
+    @_recorded
+    def timed_out(self, request: Any, limit: float) -> None:
+        self._fail(request, TimeLimitExceeded(limit))
+
+    @_recorded
+    def lost(self, request: Any, why: str) -> None:
+        seen = self.request(request)
+        before = None
+        if request.delivery.redelivered or not seen.ignore_result:
+            before = self.succeeded(request.id)
+        if before is not None:
+            log.warning("Task %s[%s] succeeded before the worker was lost: %s", request.name, request.id, why)
+            return
+        self._fail(request, WorkerLostError(why))
+
+    def succeeded(self, task_id: str) -> Mapping[str, Any] | None:
+        return trace.SURROUNDINGS.succeeded_before(self.app, task_id)
+
+    def _fail(self, request: Any, exc: Exception) -> None:
+        seen = self.request(request)
+        task, context = seen.task, seen._context
+        try:
+            raise exc
+        except Exception as raised:
+            task.request_stack.push(context)
+            try:
+                recording.record_failure(
+                    trace.SURROUNDINGS, self.app, task, context, raised, store_errors=seen.store_errors
+                )
+            finally:
+                task.request_stack.pop()
+
+    def resend(self, request: Any, why: str) -> bool:
+        seen = self.request(request)
+        task, context = seen.task, seen._context
+        countdown = task.default_retry_delay
+        try:
+            task.signature_from_request(context, countdown=countdown, retries=context.retries + 1).apply_async()
+        except Exception as problem:
+            log.exception("Failed to retry task %s[%s] after worker was lost: %r", request.name, request.id, problem)
+            return False
+        try:
+            reason = Retry(exc=WorkerLostError(why), when=countdown)
+            recording.record_retry(trace.SURROUNDINGS, task, context, reason, store_errors=seen.store_errors)
+        except Exception:
+            log.exception("What became of %s[%s] could not be recorded", request.name, request.id)
+        return True
+
+    @_recorded
+    def cancelled(self, request: Any) -> None:
+        seen = self.request(request)
+        reason = Retry(message="cancelled by Celery")
+        recording.record_retry(trace.SURROUNDINGS, seen.task, seen._context, reason, store_errors=seen.store_errors)
+
+    @_recorded
+    def unregistered(self, request: Any) -> None:
+        context = self.request(request)._context
+        exc = NotRegistered(request.name)
+        recording.fail(
+            trace.SURROUNDINGS, self.app, self.app.backend, context, exc, None, store_errors=True, errbacks=True
+        )
+
+    # --- remote control
+
+    def settings(self, *, with_defaults: bool) -> Mapping[str, Any]:
+        return _jsonable(self.app.conf.table(with_defaults=with_defaults))
+
+    def report(self) -> str:
+        return self.app.bugreport()  # type: ignore[no-any-return]
+
+    def shown_url(self, url: str) -> str:
+        from kombu.utils.url import maybe_sanitize_url
+
+        return maybe_sanitize_url(url)  # type: ignore[no-any-return]
+
+    def broker_info(self) -> Mapping[str, Any]:
+        info = self.app.connection_for_read().info()
+        info.pop("password", None)
+        return _jsonable(info)
+
+    def reload(self, modules: Sequence[str], *, reload: bool) -> None:
+        import importlib
+        import sys
+
+        for name in modules or tuple(self.app.loader.task_modules):
+            if name not in sys.modules:
+                self.app.loader.import_from_cwd(name)
+            elif reload:
+                importlib.reload(sys.modules[name])
+
+    def send_signature(self, signature: Any) -> None:
+        from ..canvas import maybe_signature
+
+        try:
+            maybe_signature(signature, app=self.app).apply_async()
+        except Exception:
+            log.exception("The task of an election could not be sent")
+
+
+def _jsonable(value: Any) -> Any:
+    """What can be sent as JSON; anything else is shown."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_jsonable(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return repr(value)

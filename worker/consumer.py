@@ -1,0 +1,559 @@
+"""From the broker to the pool and back: takes messages, asks `rules.delivery` what must happen, and makes it happen.
+
+Law: what is decided is decided there; here it is done. In one `turn` much is taken, handed over and settled at once.
+An early acknowledgement is with the broker before its job is released. Nothing that arrives stops the worker: what is
+no task message is buried with the reason, and the work goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..protocol.errors import BadCall, BadMessage, shown
+from ..protocol.rules import decisions as decided
+from ..protocol.rules.decisions import Decision, How, Settle, Submit, Terms
+from ..protocol.rules.delivery import Deliveries, Place, Stop
+from ..protocol.rules.limits import read_rate
+from ..protocol.rules.outcome import Fate, Report
+from ..protocol.rules.revokes import Revokes
+from ..protocol.wire.event import PARENT_REPORTED
+from ..protocol.wire.message_reading import Reader
+from .brokers.base import Broker, Delivery, Park, Queue, Settlement, Verdict
+from .dead_letters import DeadLetters
+from .events import Dispatcher
+from .kept import operational
+from .options import Options
+from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Returned
+from .ports import Owner
+from .request import Kind, Request, arrival, open_request
+
+log = logging.getLogger("celery.worker.strategy")
+request_log = logging.getLogger("celery.worker.request")
+consumer_log = logging.getLogger("celery.worker.consumer.consumer")
+
+_MOST = 1000  # taken in one turn
+_WIDEST = 0xFFFF
+_SELDOM = 1.0
+_VERDICTS = {how: Verdict[how.name] for how in How}
+_NO_TASK: Any = None
+
+
+class Consumer:
+    """`events` are told what happens. All methods are for the worker's one thread."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        options: Options,
+        pool: Pool,
+        revokes: Revokes,
+        events: Dispatcher,
+        reader: Reader,
+        hostname: str,
+    ) -> None:
+        taking = options.taking
+        self.owner = owner
+        self.options = options
+        self.pool = pool
+        self.events = events
+        self.reader = reader
+        self.hostname = hostname
+        unknown = (taking.unknown_task_delay, taking.unknown_task_retries) if taking.unknown_task == "requeue" else None
+        terms = Terms(
+            horizon=float("inf") if taking.eta_horizon is None else taking.eta_horizon,
+            aside=taking.eta_limit,
+            losses=taking.max_deliveries,
+            unknown=unknown,
+            cancel_on_loss=taking.cancel_on_connection_loss,
+        )
+        self.deliveries = Deliveries(1, revokes, terms)
+        self.requests: dict[int, Request] = {}
+        self.queues: dict[str, Sequence[Queue]] = dict(owner.queues())
+        self.done: Counter[str] = Counter()
+        """How many of each task were begun; `inspect stats` shows it."""
+        self.accepted = 0
+        self.broker: Broker | None = None
+        self.trouble: BaseException | None = None
+        """What ended the connection, until somebody has seen to it."""
+        self.prefetch = taking.prefetch
+        self._kinds: dict[str, Kind] = {}
+        self._rates: dict[str, Any] = {}
+        self._dead = DeadLetters(taking.dead_queue)
+        self._number = 0
+        self._window = 0
+        self._widened = 0.0
+        self._more = False
+        self._looked = 0.0
+        self._tend_at = 0.0
+        self._wake_at = 0.0
+        self._settlements: list[Settlement] = []
+        self._submits: list[Job] = []
+        self._releases: list[int] = []
+        self._recalls: list[int] = []
+
+    # --- the connection
+
+    def connected(self, broker: Broker, now: float) -> None:
+        """Take from this broker from now on."""
+        self.deliveries.reconnected(parks="park" in broker.can)
+        self._window = 0
+        self._listen(broker, now)
+        self.broker = broker
+        self._more, self._tend_at = True, 0.0
+
+    def disconnected(self, now: float) -> None:
+        self.broker = None
+        self._settlements.clear()
+        self._do(self.deliveries.disconnected(now), now)
+
+    def fileno(self) -> int:
+        """What to wait on; -1 where it is not worth it or cannot be."""
+        broker = self.broker
+        if broker is None or "descriptor" not in broker.can or not self.deliveries.credit():
+            return -1
+        return broker.fileno()
+
+    @property
+    def blind(self) -> bool:
+        """The broker cannot tell when it has something: it must be asked."""
+        return self.broker is not None and "descriptor" not in self.broker.can
+
+    def listen(self, now: float) -> None:
+        """The queues have changed."""
+        if self.broker is not None:
+            try:
+                self._listen(self.broker, now)
+            except operational() as problem:
+                self.trouble = problem
+            self._more = True
+
+    def _listen(self, broker: Broker, now: float) -> None:
+        self._window = self._wanted_window()
+        self._widened = now
+        queues = [queue for group in self.queues.values() for queue in group]
+        broker.listen(queues if not self.deliveries.stopping else [], credit=self._window)
+
+    def _wanted_window(self) -> int:
+        """What the broker may give us at once: the slots, and the places of those who wait aside."""
+        aside = self.deliveries.aside
+        return min(self._slots() + (1 << aside.bit_length() if aside else 0), _WIDEST)
+
+    def _slots(self) -> int:
+        size, taking = self.pool.size, self.options.taking
+        if taking.only_what_runs:
+            return size
+        return size * self.prefetch if self.prefetch else _WIDEST
+
+    # --- one turn
+
+    def turn(self, now: float, *, readable: bool) -> bool:
+        """What happened is heard, what is due is done, what waits is taken. Whether there is more to do at once."""
+        happened = self.pool.collect()
+        if happened:
+            self.heard(happened, now)
+        if now >= self._wake_at:
+            self._do(self.deliveries.wake(now), now)
+        self._make_room(now)
+        self._exchange(now, readable)
+        self._hand_over()
+        self._wake_at = self.deliveries.next(now)
+        return bool(self._settlements) or (self._more and self.broker is not None and self.deliveries.credit() > 0)
+
+    def next(self) -> float:
+        return min(self._wake_at, self._tend_at) if self.broker is not None else self._wake_at
+
+    def _make_room(self, now: float) -> None:
+        """As many slots as the settings say; more where tasks are so quick that the pool runs dry."""
+        deliveries = self.deliveries
+        slots = max(self._slots(), deliveries.busy + self.pool.room())
+        if slots != deliveries.slots:
+            self._do(deliveries.resize(slots, now), now)
+        if self.broker is not None and now - self._widened > _SELDOM:
+            wanted = max(self._wanted_window(), min(slots, _WIDEST))
+            if wanted > self._window or wanted * 4 < self._window:
+                self._window = min(1 << wanted.bit_length(), _WIDEST)
+                self._widened = now
+                try:
+                    self._relisten(self.broker)
+                except operational() as problem:
+                    self.trouble = problem
+
+    def _relisten(self, broker: Broker) -> None:
+        if not self.deliveries.stopping:
+            broker.listen([queue for group in self.queues.values() for queue in group], credit=self._window)
+
+    def _exchange(self, now: float, readable: bool) -> None:
+        broker = self.broker
+        if broker is None:
+            return
+        try:
+            settled = bool(self._settlements)
+            if settled:
+                settlements, self._settlements = self._settlements, []
+                broker.settle(settlements)
+                self._more = self._more or any(verdict is not Verdict.ACK for _, verdict in settlements)
+            credit = min(self.deliveries.credit(), _MOST)
+            if credit and (readable or self._more or now - self._looked > _SELDOM):
+                taken = broker.take(credit, 0)
+                self._more, self._looked = len(taken) == credit, now
+                for delivery in taken:
+                    self.arrived(delivery, now)
+            elif settled:
+                self._tend_at = broker.tend(now)
+            if now >= self._tend_at:
+                self._tend_at = broker.tend(now)
+        except operational() as problem:
+            self.trouble = problem
+
+    def _hand_over(self) -> None:
+        """What the pool is to do, now that the broker knows."""
+        pool = self.pool
+        if self._releases:
+            releases, self._releases = self._releases, []
+            pool.release(releases)
+        if self._recalls:
+            recalls, self._recalls = self._recalls, []
+            pool.recall(recalls)
+        if self._submits:
+            submits, self._submits = self._submits, []
+            pool.submit(submits)
+
+    # --- from the broker
+
+    def arrived(self, delivery: Delivery, now: float) -> None:
+        self._number = number = self._number + 1
+        try:
+            request = open_request(number, delivery, self.reader)
+        except BadMessage as bad:
+            self._quarantine(delivery, bad)
+            return
+        kind = self._kinds.get(request.name) or self._kind(request.name, now)
+        self.requests[number] = request
+        if kind is None:
+            self._do(self.deliveries.unknown(number, arrival(request, decided.EARLY), now), now)
+            return
+        request.kind = kind
+        self._do(self.deliveries.received(number, arrival(request, kind.manner), now), now)
+
+    def _kind(self, name: str, now: float) -> Kind | None:
+        try:
+            task = self.owner.tasks[name]
+        except KeyError:
+            return None
+        limits = self.options.pool
+        kind = self._kinds[name] = Kind(task, soft=limits.soft_limit, hard=limits.hard_limit)
+        if self.options.taking.rate_limits and self._rates.get(name) != kind.rate:
+            self._rates[name] = kind.rate
+            self.deliveries.limit(name, _rate(kind), now)
+        return kind
+
+    def changed(self, name: str, now: float) -> None:
+        """Something about this task is not as it was: its rate, its limits."""
+        self._kinds.pop(name, None)
+        kind = self._kind(name, now)
+        if kind is not None and self.options.taking.rate_limits:
+            self._rates[name] = kind.rate
+            self._do(self.deliveries.limit(name, _rate(kind), now), now)
+
+    def _quarantine(self, delivery: Delivery, bad: BadMessage) -> None:
+        message = delivery.message
+        consumer_log.critical(
+            "Can't decode message body: %r [type:%r encoding:%r headers:%s]\n\nbody: %s",
+            bad,
+            message.content_type,
+            message.content_encoding,
+            shown(message.headers),
+            shown(message.body),
+        )
+        if self.owner.listens("task_rejected"):
+            self.owner.signal("task_rejected", message=message, exc=bad)
+        self._bury(delivery, str(bad), settle=True)
+
+    def _bury(self, delivery: Delivery, why: str, *, settle: bool) -> bool:
+        """To its queue's dead letters. False: there is nowhere to put it."""
+        verdict = None
+        if self.broker is not None:
+            try:
+                verdict = self._dead.bury(self.broker, self.queues.get(delivery.queue, ()), delivery, why, time.time())
+            except operational() as problem:
+                self.trouble = problem
+                return False
+        if settle:
+            self._settlements.append((delivery, verdict or Verdict.DROP))
+        return verdict is not None
+
+    # --- from the pool
+
+    def heard(self, happened: Sequence[Happening], now: float) -> None:
+        for each in happened:
+            _HEAR[type(each)](self, each, now)
+
+    def _begun(self, begun: Begun, now: float) -> None:
+        request = self.requests.get(begun.number)
+        if request is None:
+            self._releases.append(begun.number)
+            return
+        request.begun, request.pid = begun.at, begun.pid
+        self.accepted += 1
+        self.done[request.name] += 1
+        self._do(self.deliveries.begun(begun.number, now), now)
+        kind = request.kind
+        if kind is None or kind.held:
+            self._releases.append(begun.number)
+        if self.events.on and kind is not None and kind.tells:
+            self.events.task("task-started", {"uuid": request.id})
+
+    def _ended(self, ended: Ended, now: float) -> None:
+        number, report = ended
+        request = self.requests.get(number)
+        if request is None:
+            return
+        if report.internal and report.fate is Fate.REJECTED:
+            request.buried = self._bury(request.delivery, report.error or "unreadable", settle=False)
+        if self.events.on and request.kind is not None and request.kind.tells:
+            self._tell_end(request, report)
+        self._do(self.deliveries.ended(number, report.fate, now), now)
+        self._forget(number)
+
+    def _tell_end(self, request: Request, report: Report) -> None:
+        if report.state == "SUCCESS":
+            self.events.task("task-succeeded", {"uuid": request.id, "result": report.result, "runtime": report.runtime})
+        elif report.fate is Fate.RETRIED:
+            self._tell(request, "task-retried", exception=report.error, traceback=report.traceback)
+        elif report.fate in (Fate.FAILED, Fate.REJECTED):
+            self._tell(request, "task-failed", exception=report.error, traceback=report.traceback)
+
+    def _overdue(self, overdue: Overdue, now: float) -> None:
+        request = self.requests.get(overdue.number)
+        if request is not None:
+            request_log.warning(
+                "Soft time limit (%ss) exceeded for %s[%s]", _short(overdue.seconds), request.name, request.id
+            )
+
+    def _lost(self, lost: Lost, now: float) -> None:
+        out = self.deliveries.lost(lost.number, lost.why, now, begun=lost.begun, limit=lost.limit)
+        self._do(out, now)
+        self._forget(lost.number)
+
+    def _returned(self, returned: Returned, now: float) -> None:
+        self._do(self.deliveries.returned(returned.number, now), now)
+        self._forget(returned.number)
+
+    def _forget(self, number: int) -> None:
+        if number not in self.deliveries:
+            self.requests.pop(number, None)
+
+    # --- from people
+
+    def revoke(self, ids: Sequence[str], stamps: Mapping[str, Any], now: float, signum: int | None = None) -> None:
+        self._do(self.deliveries.revoke(ids, stamps, now, signum), now)
+
+    def stop(self, how: Stop, now: float) -> None:
+        self._do(self.deliveries.stop(how, now), now)
+        if self.broker is not None:
+            try:
+                self.broker.listen([], credit=self._window)
+            except (operational(), BadCall) as problem:
+                consumer_log.debug("while leaving the queues: %r", problem)
+
+    def at(self, place: Place) -> list[Request]:
+        return [self.requests[number] for number in self.deliveries.at(place)]
+
+    # --- decisions
+
+    def _do(self, decisions: Sequence[Decision], now: float) -> None:
+        for each in decisions:
+            kind = type(each)
+            if kind is Submit:
+                self._submit(self.requests[each.number])
+            elif kind is Settle:
+                self._settle(each.number, each.how)  # type: ignore[union-attr]  # told by its type
+            else:
+                _DO[kind](self, each, now)
+
+    def _submit(self, request: Request) -> None:
+        delivery, kind = request.delivery, request.kind
+        assert kind is not None  # noqa: S101 - only what has a kind is received
+        self._submits.append(
+            Job(
+                request.number,
+                request.name,
+                request.id,
+                delivery.message,
+                delivery.queue,
+                delivery.exchange,
+                delivery.routing_key,
+                delivery.redelivered,
+                delivery.priority,
+                request.soft or kind.soft,
+                request.hard or kind.hard,
+                kind.held,
+            )
+        )
+
+    def _settle(self, number: int, how: How) -> None:
+        request = self.requests[number]
+        if request.buried and how is How.DROP:
+            how = How.ACK
+        self._settlements.append((request.delivery, _VERDICTS[how]))
+        if number not in self.deliveries:
+            del self.requests[number]
+        if how is How.DROP or how is How.REQUEUE:
+            self._tell(request, "task-rejected", requeue=how is How.REQUEUE)
+
+    def _recall(self, each: decided.Recall, now: float) -> None:
+        self._recalls.append(each.number)
+
+    def _kill(self, each: decided.Kill, now: float) -> None:
+        request = self.requests[each.number]
+        if each.cancelled:
+            consumer_log.warning("Task %s cannot be acknowledged after a connection loss and is ended", request.id)
+        if "kill" not in self.pool.can:
+            request_log.warning("This pool cannot end a running task: %s[%s] goes on", request.name, request.id)
+            return
+        self.pool.kill(each.number, each.signum)
+
+    def _park(self, each: decided.Park, now: float) -> None:
+        request = self.requests.pop(each.number)
+        self._settlements.append((request.delivery, Park(each.until)))
+
+    def _bury_request(self, each: decided.Bury, now: float) -> None:
+        request = self.requests.pop(each.number)
+        request_log.error("Task %s[%s] is given up: %s", request.name, request.id, each.why)
+        self._bury(request.delivery, each.why, settle=True)
+
+    def _received(self, each: decided.Received, now: float) -> None:
+        request = self.requests[each.number]
+        if log.isEnabledFor(logging.INFO):
+            headers = request.headers
+            context = {
+                "id": request.id,
+                "name": request.shown_name,
+                "args": headers.get("argsrepr"),
+                "kwargs": headers.get("kwargsrepr"),
+                "eta": headers.get("eta"),
+            }
+            log.info(self.owner.received_format, context, extra={"data": context})
+        if self.owner.listens("task_received"):
+            self.owner.signal("task_received", self, request=self.owner.request(request))
+        if self.events.on and request.kind is not None and request.kind.tells:
+            headers = request.headers
+            self.events.task(
+                "task-received",
+                {
+                    "uuid": request.id,
+                    "name": request.shown_name,
+                    "args": headers.get("argsrepr"),
+                    "kwargs": headers.get("kwargsrepr"),
+                    "root_id": headers.get("root_id"),
+                    "parent_id": headers.get("parent_id"),
+                    "retries": headers.get("retries") or 0,
+                    "eta": headers.get("eta"),
+                    "expires": headers.get("expires"),
+                },
+            )
+
+    def _revoked(self, each: decided.Revoked, now: float) -> None:
+        request = self.requests[each.number]
+        if not each.terminated:
+            why = f" (revoked by header: {dict([each.stamp])})" if each.stamp else ""
+            request_log.info("Discarding revoked task: %s[%s]%s", request.name, request.id, why)
+        reason = "expired" if each.expired else "terminated" if each.terminated else "revoked"
+        self._tell(request, "task-revoked", terminated=each.terminated, signum=each.signum, expired=each.expired)
+        self.owner.revoked(request, reason, terminated=each.terminated, signum=each.signum, expired=each.expired)
+
+    def _timed_out(self, each: decided.TimedOut, now: float) -> None:
+        request = self.requests[each.number]
+        limit = _short(each.limit)
+        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, request.name, request.id)
+        self.owner.timed_out(request, limit)
+        # Stock workers tell it twice.
+        for _ in range(2):
+            self._tell(request, "task-failed", exception=PARENT_REPORTED, traceback=f"TimeLimitExceeded({limit},)")
+
+    def _worker_lost(self, each: decided.WorkerLost, now: float) -> None:
+        request = self.requests[each.number]
+        request_log.error("Task handler raised error: WorkerLostError(%r)", each.why)
+        self.owner.lost(request, each.why)
+        self._tell(request, "task-failed", exception=PARENT_REPORTED, traceback=each.why)
+
+    def _unregistered(self, each: decided.Unregistered, now: float) -> None:
+        request = self.requests[each.number]
+        consumer_log.error(
+            "Received unregistered task of type %r.\nThe message has been ignored and discarded.\n\n"
+            "Did you remember to import the module containing this task?\nOr maybe you're using relative imports?\n\n"
+            "The full contents of the message body was:\n%s\n\nThe full contents of the message headers:\n%s\n",
+            request.name,
+            shown(request.delivery.message.body),
+            request.delivery.message.headers,
+        )
+        if self.owner.listens("task_unknown"):
+            fields = {"name": request.name, "id": request.id, "message": request.delivery.message}
+            self.owner.signal("task_unknown", self, exc=KeyError(request.name), **fields)
+        self.owner.unregistered(request)
+        if self.events.on:
+            self.events.task("task-failed", {"uuid": request.id, "exception": f"NotRegistered({request.name!r})"})
+
+    def _resend(self, each: decided.Resend, now: float) -> None:
+        request = self.requests[each.number]
+        sent = self.owner.resend(request, each.why)
+        if sent:
+            self._tell(request, "task-retried", exception=f"WorkerLostError({each.why!r})", traceback=each.why)
+        self._do(self.deliveries.resent(each.number, each.why, now, sent=sent), now)
+
+    def _cancelled(self, each: decided.Cancelled, now: float) -> None:
+        request = self.requests[each.number]
+        self.owner.cancelled(request)
+        self._tell(request, "task-cancelled")
+
+    def _adopted(self, each: decided.Adopted, now: float) -> None:
+        """The same message, over a connection that lives."""
+        self.requests[each.by].delivery = self.requests.pop(each.number).delivery
+
+    def _forgotten(self, each: decided.Forgotten, now: float) -> None:
+        self.requests.pop(each.number, None)
+
+    def _tell(self, request: Request, kind: str, **fields: Any) -> None:
+        if self.events.on and (request.kind is None or request.kind.tells):
+            self.events.task(kind, {"uuid": request.id, **fields})
+
+
+def _rate(kind: Kind) -> float:
+    try:
+        return read_rate(kind.rate)
+    except BadCall as bad:
+        consumer_log.error("Task %s: %s", kind.name, bad)
+        return 0.0
+
+
+def _short(seconds: float) -> float:
+    return int(seconds) if seconds == int(seconds) else seconds
+
+
+_HEAR: Mapping[type, Callable[[Consumer, Any, float], None]] = {
+    Begun: Consumer._begun,  # noqa: SLF001 - the table of this class
+    Ended: Consumer._ended,  # noqa: SLF001
+    Overdue: Consumer._overdue,  # noqa: SLF001
+    Lost: Consumer._lost,  # noqa: SLF001
+    Returned: Consumer._returned,  # noqa: SLF001
+}
+
+_DO: Mapping[type, Callable[[Consumer, Any, float], None]] = {
+    decided.Recall: Consumer._recall,  # noqa: SLF001
+    decided.Kill: Consumer._kill,  # noqa: SLF001
+    decided.Park: Consumer._park,  # noqa: SLF001
+    decided.Bury: Consumer._bury_request,  # noqa: SLF001
+    decided.Received: Consumer._received,  # noqa: SLF001
+    decided.Revoked: Consumer._revoked,  # noqa: SLF001
+    decided.Cancelled: Consumer._cancelled,  # noqa: SLF001
+    decided.TimedOut: Consumer._timed_out,  # noqa: SLF001
+    decided.WorkerLost: Consumer._worker_lost,  # noqa: SLF001
+    decided.Unregistered: Consumer._unregistered,  # noqa: SLF001
+    decided.Resend: Consumer._resend,  # noqa: SLF001
+    decided.Adopted: Consumer._adopted,  # noqa: SLF001
+    decided.Forgotten: Consumer._forgotten,  # noqa: SLF001
+}

@@ -1,0 +1,75 @@
+"""What must outlive the worker: revoked tasks and the clock, in a file that is whole at any moment.
+
+Law: written anew beside the old one and renamed, so a worker that is killed leaves the one or the other. It is JSON;
+a file that is something else (Celery's are shelves) is left alone and reported.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ..protocol.rules.revokes import Revokes
+from .ports import Owner
+
+log = logging.getLogger("celery.worker.state")
+
+_EVERY = 1.0
+_FORM = "celeriac-state-1"
+
+
+class StateDb:
+    """`path` None: nothing is kept."""
+
+    def __init__(self, path: str | None, revokes: Revokes, owner: Owner) -> None:
+        self._path = Path(path) if path else None
+        self._revokes = revokes
+        self._owner = owner
+        self._written: Any = None
+        self._at = 0.0
+
+    def load(self, now: float) -> None:
+        if self._path is None or not self._path.exists():
+            return
+        try:
+            state = json.loads(self._path.read_text("utf-8"))
+            if not isinstance(state, dict) or state.get("form") != _FORM:
+                raise ValueError("not a state file of celeriac")  # noqa: TRY301 - one place says it
+        except (OSError, ValueError) as problem:
+            log.error("State file %s cannot be read: %s. It is left as it is", self._path, problem)  # noqa: TRY400
+            self._path = None
+            return
+        self._revokes.load(state, now)
+        clock = state.get("clock")
+        if isinstance(clock, int):
+            self._owner.clock_adjust(clock)
+
+    def tend(self, now: float) -> float:
+        """Write it if it has changed."""
+        if self._path is None:
+            return float("inf")
+        if now >= self._at:
+            self._at = now + _EVERY
+            if self._revokes.dump(now) != self._written:
+                self.save(now)
+        return self._at
+
+    def save(self, now: float) -> None:
+        if self._path is None:
+            return
+        dumped = self._revokes.dump(now)
+        text = json.dumps({"form": _FORM, "clock": self._owner.clock_value(), **dumped})
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        try:
+            with beside.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self._path)
+        except OSError as problem:
+            log.error("State file %s cannot be written: %s", self._path, problem)  # noqa: TRY400
+            return
+        self._written = dumped

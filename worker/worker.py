@@ -1,0 +1,306 @@
+"""A worker: the page to read first.
+
+    pool         where tasks run: starts before there are connections and threads, since it may fork
+    tasks        the connection that messages are taken from (`kept`), and what is done with them (`consumer`)
+    telling      a second connection: events, remote control, gossip
+    heart        worker-heartbeat events
+    statedb      what must outlive this process: revoked tasks, the clock
+
+One thread does it all, in turns: hear the pool, take from the broker, answer who asks, wait. Nothing in a turn waits
+without a deadline. `stop` may be called from a signal handler or another thread; it only leaves a note.
+
+    warm   nothing more is begun, what has not begun goes back, what runs ends
+    soft   warm for as long as `worker_soft_shutdown_timeout` says, then cold
+    cold   what runs is ended; its messages go back if they were not acknowledged
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..protocol.rules.delivery import Stop
+from ..protocol.rules.revokes import Revokes
+from ..protocol.wire.message_reading import Reader
+from ..protocol.wire.serializers import accepted
+from . import brokers, mingle
+from .brokers import failover
+from .brokers.base import Broker
+from .consumer import Consumer
+from .control.mailbox import Mailbox
+from .control.registry import Desk
+from .events import Dispatcher
+from .gossip import Gossip
+from .heartbeat import Heart
+from .kept import GivenUp, Kept, operational
+from .loop import Loop
+from .options import Options
+from .pools.base import Pool
+from .ports import Owner
+from .statedb import StateDb
+
+log = logging.getLogger("celery.worker")
+connection_log = logging.getLogger("celery.worker.consumer.connection")
+apps_log = logging.getLogger("celery.apps.worker")
+
+_BLIND = 0.02  # how often a broker is asked that cannot tell by itself
+_LAST_WORDS = 1.0
+_NEVER = float("inf")
+
+
+class Worker:
+    """`pool` is made stopped. `without` names services that are not wanted: gossip, mingle, heartbeat."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        options: Options,
+        pool: Pool,
+        hostname: str,
+        *,
+        without: Sequence[str] = (),
+        commands: Mapping[str, Any] | None = None,
+        heartbeat: float | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.owner = owner
+        self.options = options
+        self.pool = pool
+        self.hostname = hostname
+        self.started = time.time()
+        self.pid = os.getpid()
+        self.revokes = Revokes()
+        self.bounds = options.pool.autoscale
+        self.stopping = Stop.NOT
+        self.without = frozenset(without)
+        self._notes: deque[Stop] = deque()
+        self._cold_at = _NEVER
+        self._ready = ready
+        self._is_ready = False
+        self.loop = Loop()
+        telling = options.telling
+        reader = Reader(accept=accepted(options.accept))
+        exists = telling.events or not {"gossip", "heartbeat"} <= self.without
+        self.events = Dispatcher(
+            hostname, owner.clock_forward, on=telling.events, exists=exists, exchange=telling.event_exchange
+        )
+        self.consumer = Consumer(owner, options, pool, self.revokes, self.events, reader, hostname)
+        self.statedb = StateDb(options.state_db, self.revokes, owner)
+        self.desk = Desk(self, commands or {})
+        self.mailbox = Mailbox(self.desk, telling)
+        self.gossip = None if "gossip" in self.without else Gossip(hostname, owner, self.events, telling)
+        self.heart = None if "heartbeat" in self.without else Heart(self.events, self.counts, heartbeat)
+        self.tasks = self._kept(self._tasks_up, self._tasks_down)
+        self.telling = self._kept(self._telling_up, self._telling_down)
+        self._pool_at = self._services_at = 0.0
+
+    def _kept(self, up: Callable[[Broker, float], None], down: Callable[[float], None]) -> Kept:
+        told = self.options.broker
+        return Kept(
+            self.connect,
+            shown=self.shown_url,
+            wake=self.loop.bell.ring,
+            up=up,
+            down=down,
+            retry=told.retry,
+            retry_at_start=told.retry_at_start,
+            most=told.max_retries,
+        )
+
+    # --- life
+
+    def run(self) -> None:
+        """Until it is stopped."""
+        self.statedb.load(time.time())
+        self.pool.start()
+        self.loop.watch("pool", self.pool.fileno())
+        ready: set[str] = {"tasks"}
+        try:
+            while not self._over():
+                ready = self.loop.wait(self._turn(ready))
+        finally:
+            self._leave()
+
+    def stop(self, how: Stop = Stop.WARM) -> None:
+        """A note for the next turn. Whoever asks twice for a cold one does not want the soft one."""
+        self._notes.append(how)
+        self.loop.bell.ring()
+
+    def _turn(self, ready: set[str]) -> float:
+        """One turn; how long to wait before the next."""
+        now = time.time()
+        if self._notes or now >= self._cold_at:
+            self._begin_stop(now)
+        more = self.consumer.turn(now, readable="tasks" in ready or self.consumer.blind)
+        if self.consumer.trouble is not None:
+            trouble, self.consumer.trouble = self.consumer.trouble, None
+            self.tasks.lost(trouble, now)
+        if "telling" in ready or self.events.waiting:
+            self._tell(now)
+        steady = time.monotonic()
+        if steady >= self._pool_at:
+            self._pool_at = self.pool.tend(steady)
+        if now >= self._services_at or "bell" in ready:
+            self._services_at = self._tend(now)
+        self.loop.watch("tasks", self.consumer.fileno())
+        if more:
+            return 0.0
+        until = min(self.consumer.next(), self._services_at, now + self._pool_at - steady, self._cold_at)
+        return min(until - now, _BLIND) if self.consumer.blind or self._telling_blind() else until - now
+
+    def _tend(self, now: float) -> float:
+        """Everything that happens by the clock."""
+        again = [self.tasks.tend(now), self.telling.tend(now), self.statedb.tend(now)]
+        if self.heart is not None:
+            again.append(self._safely(self.heart.tend, now))
+        if self.gossip is not None:
+            again.append(self.gossip.tend(now))
+        if self.telling.broker is not None:
+            again.append(self._safely(self.telling.broker.tend, now))
+        return min(again)
+
+    def _tell(self, now: float) -> None:
+        """Send what was gathered, answer who asks."""
+
+        def tell(now: float) -> float:
+            self.events.flush()
+            broker = self.telling.broker
+            if broker is not None:
+                for delivery in broker.take(100, 0):
+                    if self.gossip is not None and self.gossip.is_for(delivery):
+                        self.gossip.heard(delivery, now)
+                    else:
+                        self.mailbox.heard(broker, delivery, now)
+            return now
+
+        self._safely(tell, now)
+
+    def _safely(self, what: Callable[[float], float], now: float) -> float:
+        """Something on the second connection."""
+        try:
+            return what(now)
+        except operational() as problem:
+            self.telling.lost(problem, now)
+            self._services_at = now
+            return now
+
+    def _telling_blind(self) -> bool:
+        return self.telling.broker is not None and "descriptor" not in self.telling.broker.can
+
+    # --- connections
+
+    def connect(self) -> Broker:
+        told = self.options.broker
+        return failover.first_that_answers(
+            told.urls,
+            lambda url: brokers.connect(url, told.options, told.timeout),
+            told.options.get("failover_strategy"),
+        )
+
+    @property
+    def shown_url(self) -> str:
+        return self.owner.shown_url(self.options.broker.urls[0])
+
+    def _tasks_up(self, broker: Broker, now: float) -> None:
+        connection_log.info("Connected to %s", self.shown_url)
+        if not self._is_ready and "mingle" not in self.without:
+            mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling)
+        self.consumer.connected(broker, now)
+        if not self._is_ready:
+            self._is_ready = True
+            apps_log.info("%s ready.", self.hostname)
+            self._ready()
+
+    def _tasks_down(self, now: float) -> None:
+        self.loop.forget("tasks")
+        self.consumer.disconnected(now)
+
+    def _telling_up(self, broker: Broker, now: float) -> None:
+        kind = brokers.TABLE.get(self.options.broker.urls[0].partition("://")[0].partition("+")[0])
+        topic = "fanout" if kind in (".redis", ".embedded") else "topic"
+        self.events.connected(broker, topic)
+        queues = list(self.mailbox.queues(self.hostname)) if self.options.telling.control else []
+        if self.gossip is not None:
+            queues += self.gossip.queues(topic)
+        if queues:
+            broker.listen(queues, credit=100, acks=False)
+            self.loop.watch("telling", broker.fileno() if "descriptor" in broker.can else -1)
+        if self.heart is not None:
+            self.heart.begin(now)
+
+    def _telling_down(self, now: float) -> None:
+        self.loop.forget("telling")
+        self.events.disconnected()
+
+    # --- leaving
+
+    def _begin_stop(self, now: float) -> None:
+        """Act on the notes that `stop` left, and on the end of a soft shutdown."""
+        while self._notes:
+            how, soft = self._notes.popleft(), self.options.soft_shutdown
+            runs = self.consumer.deliveries.busy or self.options.soft_shutdown_when_idle
+            if how is Stop.COLD and soft and runs and self._cold_at == _NEVER and self.stopping is not Stop.COLD:
+                log.warning("Initiating Soft Shutdown, terminating in %s seconds", soft)
+                self._cold_at = now + soft
+                how = Stop.WARM
+            self._apply(how, now)
+        if now >= self._cold_at:
+            self._cold_at = _NEVER
+            self._apply(Stop.COLD, now)
+
+    def _apply(self, how: Stop, now: float) -> None:
+        if how > self.stopping:
+            self.stopping = how
+            self.consumer.stop(how, now)
+
+    def _over(self) -> bool:
+        return bool(self.stopping) and (self.stopping is Stop.COLD or self.consumer.deliveries.idle)
+
+    def _leave(self) -> None:
+        """All that still happens is heard and settled; then everything is closed, whatever fails."""
+        now = time.time()
+        for step in (
+            lambda: self.pool.close(0.0 if self.stopping is not Stop.WARM else _LAST_WORDS),
+            lambda: self.consumer.turn(now, readable=False),
+            lambda: self.consumer.turn(now, readable=False),
+            self.events.flush,
+            lambda: self.heart and self.heart.end(),
+            self.telling.close,
+            self.tasks.close,
+            lambda: self.statedb.save(now),
+            self.loop.close,
+        ):
+            try:
+                step()  # type: ignore[no-untyped-call]
+            except operational() as problem:
+                log.warning("While leaving: %r", problem)
+            except Exception:
+                log.exception("While leaving")
+
+    # --- what others ask
+
+    def resize(self, size: int) -> None:
+        self.pool.resize(size)
+
+    def autoscale(self, most: int | None, fewest: int | None) -> tuple[int, int]:
+        """New bounds for the pool; what is None stays."""
+        before = self.bounds or (self.pool.size, self.pool.size)
+        bounds = int(most or before[0]), int(before[1] if fewest is None else fewest)
+        self.bounds = max(bounds), min(bounds)
+        self.pool.resize(min(max(self.pool.size, self.bounds[1]), self.bounds[0]))
+        return self.bounds
+
+    def broker_info(self) -> Mapping[str, Any]:
+        """As `inspect stats` shows it."""
+        return self.owner.broker_info()
+
+    def counts(self) -> tuple[int, int]:
+        """How many tasks run, how many were accepted."""
+        return sum(request.begun is not None for request in self.consumer.requests.values()), self.consumer.accepted
+
+
+__all__ = ("GivenUp", "Worker")
