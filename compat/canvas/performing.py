@@ -155,7 +155,7 @@ def _perform(app: Any, steps: Steps, producer: Any) -> tuple[Any, Named]:
 class _Run:
     """One pass over the steps."""
 
-    __slots__ = ("app", "last_body", "named", "producer", "rerouted", "special", "steps", "value", "waiting")
+    __slots__ = ("app", "inside", "last_body", "named", "producer", "rerouted", "special", "steps", "value", "waiting")
 
     def __init__(self, app: Any, steps: Steps, producer: Any) -> None:
         self.app = app
@@ -166,6 +166,7 @@ class _Run:
         self.named: Named = {}
         self.special = Special(app)
         self.last_body: Any = None
+        self.inside = app.current_worker_task is not None
         # A tool has put its own `Signature.apply_async` in the place of ours: then each call goes through it.
         self.rerouted = not hasattr(signatures.Signature.apply_async, "stock")
 
@@ -195,6 +196,8 @@ class _Run:
             if isinstance(step, Call):
                 self.note(step)
                 if not self.rerouted and type(step.name) is not Kind:
+                    if self.inside:  # the canvas is the running task's child, not each of its tasks
+                        step.options["add_to_parent"] = False
                     yield step
                     continue
             self.waiting = step
