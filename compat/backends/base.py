@@ -1071,7 +1071,7 @@ class DisabledBackend(BaseBackend):
         return "disabled://"
 
     get_state = get_status = get_result = get_traceback = _is_disabled
-    get_task_meta_for = wait_for = get_many = _is_disabled  # type: ignore[assignment]
+    get_task_meta_for = _get_task_meta_for = wait_for = get_many = _is_disabled  # type: ignore[assignment]
 
 
 def _settings(backend: Any) -> Any:

@@ -354,7 +354,7 @@ class Stored:
         self, missing: Mapping[str, Any], end: float, interval: float, on_interval: Any, on_message: Any
     ) -> Iterator[tuple[str, Found]]:
         promised = [task_id for table in self._pending_results for task_id in list(table)]
-        ids = list(dict.fromkeys([*missing, *promised]))
+        ids = list(dict.fromkeys([*promised, *missing]))  # who waits goes when it has its own
         tick = _Tick(interval, on_interval)
         timeout = end if end == math.inf else max(0.0, end - time.monotonic())
         store = self.store
