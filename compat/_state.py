@@ -10,13 +10,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .local import Proxy
 from .utils.threads import LocalStack
-
-if TYPE_CHECKING:
-    from .app.base import Celery
 
 __all__ = (
     "connect_on_app_finalize",
@@ -72,7 +69,7 @@ def set_default_app(app: Any) -> None:
     default_app = app
 
 
-def _get_current_app() -> Celery:
+def _get_current_app() -> Any:
     if default_app is None and _tls.current_app is None:
         from .app.base import Celery
 

@@ -349,7 +349,7 @@ class Celery:
 
     # The overloads of coroutine functions come first: what they return is what the task returns.
     @overload
-    def task(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+    def task(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
     @overload
     def task(self, fun: Callable[P, R], /) -> Task[P, R]: ...
     @overload
@@ -1108,17 +1108,18 @@ if TYPE_CHECKING:
         """`@app.task(...)`"""
 
         @overload
-        def __call__(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+        def __call__(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
         @overload
         def __call__(self, fun: Callable[P, R], /) -> Task[P, R]: ...
 
     class _BoundDecorator(Protocol):
-        """`@app.task(bind=True, ...)`: callers do not give the first argument."""
+        """`@app.task(bind=True, ...)`: callers do not give the first argument.
+
+        For mypy a function that takes any keywords needs `self, /`: it might be given its first argument by name.
+        """
 
         @overload
-        def __call__(  # type: ignore[overload-overlap]
-            self, fun: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
-        ) -> Task[P, R]: ...
+        def __call__(self, fun: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
         @overload
         def __call__(self, fun: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
 
@@ -1187,7 +1188,12 @@ def _as_call(given: Any) -> Any:
         return given
     if isinstance(given, dict):
         return Call(given["task"], given.get("args") or (), given.get("kwargs"), given.get("options") or {})
-    task, args, kwargs, options = (*given, *((), None, None)[len(given) - 1 :])
+    return _call_of(*given)
+
+
+def _call_of(task: Any, args: Any = (), kwargs: Any = None, options: Any = None) -> Any:
+    from ...protocol.rules.calling import Call
+
     return Call(getattr(task, "name", task), args, kwargs, options or {})
 
 

@@ -5,15 +5,18 @@ Law: each is made when an app is finalized, and what it needs is imported when i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._state import connect_on_app_finalize
+
+if TYPE_CHECKING:
+    from .base import Celery
 
 __all__ = ()
 
 
 @connect_on_app_finalize
-def add_backend_cleanup_task(app: Any) -> Any:
+def add_backend_cleanup_task(app: Celery) -> Any:
     """Delete expired results. Beat sends it at four in the morning where the store does not do so itself."""
 
     @app.task(name="celery.backend_cleanup", shared=False, lazy=False)
@@ -24,7 +27,7 @@ def add_backend_cleanup_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_accumulate_task(app: Any) -> Any:
+def add_accumulate_task(app: Celery) -> Any:
     """The body that collects a group, see `Task.replace`."""
 
     @app.task(bind=True, name="celery.accumulate", shared=False, lazy=False)
@@ -36,7 +39,7 @@ def add_accumulate_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_unlock_chord_task(app: Any) -> Any:
+def add_unlock_chord_task(app: Celery) -> Any:
     """Wait for the header of a chord by looking again and again, where the store cannot count."""
 
     @app.task(
@@ -50,6 +53,7 @@ def add_unlock_chord_task(app: Any) -> Any:
     )
     def unlock_chord(
         self: Any,
+        /,
         group_id: str,
         callback: Any,
         interval: Any = None,
@@ -68,7 +72,7 @@ def add_unlock_chord_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_map_task(app: Any) -> Any:
+def add_map_task(app: Celery) -> Any:
     @app.task(name="celery.map", shared=False, lazy=False)
     def xmap(task: Any, it: Any) -> list[Any]:
         task = app.signature(task).type
@@ -78,7 +82,7 @@ def add_map_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_starmap_task(app: Any) -> Any:
+def add_starmap_task(app: Celery) -> Any:
     @app.task(name="celery.starmap", shared=False, lazy=False)
     def xstarmap(task: Any, it: Any) -> list[Any]:
         task = app.signature(task).type
@@ -88,7 +92,7 @@ def add_starmap_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_chunk_task(app: Any) -> Any:
+def add_chunk_task(app: Celery) -> Any:
     @app.task(name="celery.chunks", shared=False, lazy=False)
     def chunks(task: Any, it: Any, n: int) -> Any:
         from ..canvas import chunks as chunked
@@ -99,7 +103,7 @@ def add_chunk_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_group_task(app: Any) -> Any:
+def add_group_task(app: Celery) -> Any:
     """For clients of the Celery 3 age, which sent groups as a task."""
 
     @app.task(name="celery.group", bind=True, shared=False, lazy=False)
@@ -121,7 +125,7 @@ def add_group_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_chain_task(app: Any) -> Any:
+def add_chain_task(app: Celery) -> Any:
     """A name that old clients look for. Nothing ever sent it."""
 
     @app.task(name="celery.chain", shared=False, lazy=False)
@@ -132,12 +136,13 @@ def add_chain_task(app: Any) -> Any:
 
 
 @connect_on_app_finalize
-def add_chord_task(app: Any) -> Any:
+def add_chord_task(app: Celery) -> Any:
     """For clients of the Celery 3 age, which sent chords as a task."""
 
     @app.task(name="celery.chord", bind=True, ignore_result=False, shared=False, lazy=False)
     def chord(
         self: Any,
+        /,
         header: Any,
         body: Any,
         partial_args: Any = (),

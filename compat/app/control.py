@@ -348,7 +348,7 @@ class Control:
         from ...protocol.wire.control import Request
         from .mailing import ask, cast
 
-        request = Request(command, arguments, destination and tuple(destination), pattern, matcher)
+        request = Request(command, arguments, tuple(destination) if destination else None, pattern, matcher)
         if not reply:
             return cast(self.app, request)
         return ask(self.app, request, timeout, limit or len(destination or ()) or None, callback)

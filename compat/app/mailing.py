@@ -16,6 +16,7 @@ from typing import Any
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire import control
+from ...protocol.wire.json import loads as plain
 from ...protocol.wire.message import Message
 from ...worker import brokers
 from ...worker.brokers import failover
@@ -105,7 +106,7 @@ def _parcel(app: Any, request: control.Request) -> Parcel:
     message = control.build_request(replace(request, clock=app.clock.forward()))
     serializer = app.conf.task_serializer
     if serializer != "json":  # the workers of this app may accept nothing else
-        content_type, encoding, body = serialized(control.json.loads(message.body), serializer)
+        content_type, encoding, body = serialized(plain(message.body), serializer)
         message = replace(message, body=body, content_type=content_type, content_encoding=encoding)
     return Parcel(message, "", f"{app.conf.control_exchange}.pidbox", "fanout")
 

@@ -259,7 +259,7 @@ class Task(Generic[P, R]):
         if "ignore_result" not in options:
             options["ignore_result"] = self.ignore_result
         if app.conf.task_always_eager:
-            return self._apply_eagerly(args, kwargs, task_id, producer, link, link_error, options)
+            return self._apply_eagerly(args, kwargs, task_id, producer, link, link_error, options)  # type: ignore[no-any-return]
         return app.send_task(  # type: ignore[no-any-return]
             self.name,
             args,
@@ -498,7 +498,7 @@ class Task(Generic[P, R]):
 
     def replace(self, sig: Any) -> Any:
         """End here, and have this signature run in the place of this task, with its id and all that follows it."""
-        from ..canvas import _chain, group, signature
+        from ..canvas import _chain, group, signature  # type: ignore[attr-defined]  # Celery's name for chains
 
         request = self.request
         chord = request.chord
@@ -617,7 +617,7 @@ class Task(Generic[P, R]):
 
     @property
     def __name__(self) -> str:
-        return self.__class__.__name__
+        return type(self).__name__  # type: ignore[return-value]  # a property of instances, and a text of the class
 
     def __reduce__(self) -> Any:
         """By name: whoever reads it has the task too, at the latest when it has imported the module."""
@@ -647,7 +647,7 @@ def _warn_of_routing(cls: Any) -> None:
 def _new_id() -> str:
     from ..utils import uuid
 
-    return cast("str", uuid())
+    return uuid()
 
 
 def _listed(value: Any) -> Any:

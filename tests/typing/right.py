@@ -38,6 +38,11 @@ async def coroutine(x: int) -> bytes:
 async def bound_coroutine(self: Any, x: int) -> None: ...
 
 
+@app.task(bind=True)
+def with_keywords(self: Any, /, x: int, **rest: Any) -> int:
+    return x
+
+
 @shared_task
 def shared(x: str) -> str:
     return x
@@ -74,6 +79,7 @@ assert_type(bound("a"), str)
 assert_type(options.delay(1.5), AsyncResult[list[float]])
 assert_type(coroutine.delay(3), AsyncResult[bytes])
 assert_type(bound_coroutine.delay(3), AsyncResult[None])
+assert_type(with_keywords.delay(3, y=4), AsyncResult[int])
 assert_type(shared.delay("a"), AsyncResult[str])
 assert_type(shared_bound.delay("a"), AsyncResult[int])
 assert_type(based.delay(1), AsyncResult[int])
