@@ -1,0 +1,192 @@
+"""`celery` is this package: one module object with two names, and never a mixture with the real one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import celeriac
+import pytest
+from celeriac import compat
+from celeriac.compat import alias
+
+from tests.conftest import Environment
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    alias.uninstall()
+
+
+def test_both_names_are_one_module() -> None:
+    celeriac.install()
+    celery = importlib.import_module("celery")
+    assert celery is compat
+    for name in ("celery.app.base", "celery.exceptions", "celery.utils.log", "celery.utils", "celery.schedules"):
+        assert importlib.import_module(name) is importlib.import_module("celeriac.compat" + name[len("celery") :])
+    assert celery.utils.log is sys.modules["celery.utils.log"]
+
+
+def test_a_module_keeps_its_own_spec() -> None:
+    celeriac.install()
+    module = importlib.import_module("celery.states")
+    assert module.__spec__ is not None
+    assert module.__spec__.name == module.__name__ == "celeriac.compat.states"
+    assert importlib.reload(module) is module
+
+
+def test_what_we_lack_is_not_found() -> None:
+    celeriac.install()
+    with pytest.raises(ModuleNotFoundError, match=r"celery\.five.*celeriac stands in") as caught:
+        importlib.import_module("celery.five")
+    assert caught.value.name == "celery.five"
+
+
+def test_installing_twice_is_installing_once() -> None:
+    celeriac.install()
+    before = list(sys.meta_path)
+    celeriac.install()
+    assert sys.meta_path == before
+    assert alias.installed()
+
+
+def test_too_late_is_said_clearly(stock_python: Path, celeriac_env: Environment) -> None:
+    site = stock_python.parents[1] / "lib" / "python3.11" / "site-packages"
+    if not site.is_dir():
+        pytest.skip("stock Celery runs on another Python here")
+    program = (
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "import celery, celeriac\n"
+        "try:\n    celeriac.install()\n"
+        "except ImportError as error:\n    print(error)\n"
+        "import celery.states; print(celery.states.__file__)\n"
+    )
+    done = celeriac_env.run("-W", "ignore", "-c", program, str(site))
+    assert "came too late: the real celery is loaded already" in done.stdout, done.stderr
+    assert "celeriac run" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("site-packages/celery/states.py")
+
+
+def test_in_time_the_real_one_stays_out(stock_python: Path, celeriac_env: Environment) -> None:
+    site = stock_python.parents[1] / "lib" / "python3.11" / "site-packages"
+    if not site.is_dir():
+        pytest.skip("stock Celery runs on another Python here")
+    program = (
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "import celeriac; celeriac.install()\n"
+        "import celery.states, celery.exceptions, billiard.exceptions\n"
+        "print(celery.states.__name__)\n"
+        "print(celery.exceptions.SoftTimeLimitExceeded is billiard.exceptions.SoftTimeLimitExceeded)\n"
+        "print(billiard.__file__)\n"
+        "try:\n    import celery.utils.static\n"
+        "except ImportError as error:\n    print(error)\n"
+    )
+    done = celeriac_env.run("-W", "ignore", "-c", program, str(site))
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["celeriac.compat.states", "True"], done.stderr
+    assert lines[2].endswith("site-packages/billiard/__init__.py")
+    assert "celeriac stands in" in lines[3]
+
+
+def test_without_a_celery_ours_is_found_once_it_is_in_use(celeriac_env: Environment) -> None:
+    program = (
+        "import pickle\n"
+        "try:\n    import celery\nexcept ImportError:\n    print('none')\n"
+        "from celeriac.compat.schedules import crontab\n"
+        "print(pickle.loads(pickle.dumps(crontab(hour=3))))\n"
+        "import importlib.metadata, celery\n"
+        "print(importlib.metadata.version('celery'), celery.__version__, celery.VERSION[:3])\n"
+        "import billiard.exceptions as b, celery.exceptions as e\n"
+        "print(b.Terminated is e.Terminated, b.ProcessError.__module__)\n"
+    )
+    done = celeriac_env.run("-c", program)
+    assert done.stdout.splitlines() == [
+        "none",
+        "<crontab: * 3 * * * (m/h/dM/MY/d)>",
+        "5.7.0 5.7.0 (5, 7, 0)",
+        "True multiprocessing.context",
+    ], done.stderr
+
+
+def test_import_is_light(celeriac_env: Environment) -> None:
+    program = (
+        "import sys, celeriac; celeriac.install(); import celery\n"
+        "import celery.exceptions, celery.signals, celery.states, celery.utils, celery.utils.time, celery.local\n"
+        "heavy = {'kombu', 'redis', 'amqp', 'asyncio', 'click', 'multiprocessing', 'inspect', 'billiard', 'vine'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = celeriac_env.run("-c", program)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", celeriac.__all__)
+def test_the_door_leads_to_every_name(name: str) -> None:
+    assert getattr(celeriac, name) is not None
+    assert name in dir(celeriac)
+
+
+@pytest.mark.parametrize("name", compat.__all__)
+def test_celery_has_every_name(name: str) -> None:
+    assert getattr(compat, name) is not None
+    assert name in dir(compat)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="'celery' has no attribute 'nope'"):
+        compat.nope  # noqa: B018 - asking is the test
+    with pytest.raises(AttributeError, match="nope"):
+        celeriac.nope  # type: ignore[attr-defined]  # noqa: B018 - as above
+
+
+@pytest.mark.parametrize(
+    ("argv", "pool"),
+    [
+        (["-P", "mine"], "mine"),
+        (["--pool=mine"], "mine"),
+        (["--pool", "mine"], "mine"),
+        (["-c", "2"], None),
+        ([], None),
+    ],
+)
+def test_the_pool_is_patched_before_anything_else(
+    argv: list[str], pool: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patched: list[str] = []
+    monkeypatch.setattr(sys, "argv", ["celery", "worker"])
+    monkeypatch.setattr(compat.concurrency, "get_available_pool_names", lambda: (), raising=False)
+    compat.maybe_patch_concurrency(argv, patches={"mine": lambda: patched.append("mine")})
+    assert patched == ([pool] if pool else [])
+
+
+def test_programs_of_the_celery_4_age_are_told_what_to_write(tmp_path: Path, celeriac_env: Environment) -> None:
+    program = tmp_path / "tasks.py"
+    program.write_text(
+        "import celeriac; celeriac.install()\n"
+        "from celery import Celery\n"
+        "app = Celery('old', broker='memory://')\n"
+        "from celery.task import task, periodic_task\n"
+        "from celery.task.control import revoke\n"
+        "from celery.registry import tasks\n"
+        "@task\ndef add(x, y): return x + y\n"
+        "@periodic_task(run_every=30)\ndef tick(): pass\n"
+        "print(sorted(name for name in tasks if name.startswith('old.')), add(2, 2))\n"
+        "print(app.conf.beat_schedule['old.tick']['schedule'])\n"
+    )
+    done = subprocess.run(
+        [str(celeriac_env.python), "-W", "default", str(program)],
+        env=celeriac_env.variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["['old.add', 'old.tick'] 4", "30"], done.stderr
+    said = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert len(said) == 1
+    assert said[0].startswith(
+        f"{program}:4: CDeprecationWarning: celery.task is a module of Celery 4: write `@app.task`"
+    )
