@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from .. import states
@@ -300,7 +300,15 @@ class Task(Generic[P, R]):
 
     def starmap_async(self, it: Iterable[Any], **options: Any) -> list[AsyncResult[R]]:
         """Send it once for each tuple of arguments, all in batches; gives the results in order."""
-        return self.app.send_many((self, args, None, options) for args in it)  # type: ignore[no-any-return]
+        check = getattr(self, "__header__", None) if self.typing else None
+
+        def calls() -> Iterator[Any]:
+            for args in it:
+                if check is not None:
+                    check(*args)
+                yield self, args, None, options
+
+        return self.app.send_many(calls())  # type: ignore[no-any-return]
 
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> Any:
         """For subclasses: another name for this call in logs and monitors."""
