@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import OrderedDict as _OrderedDict
 from collections import deque
@@ -32,10 +31,7 @@ __all__ = (
 
 
 def force_mapping(m: Any) -> Any:
-    """A mapping as it is; the attributes of any other object as a mapping."""
-    django = sys.modules.get("django.utils.functional")
-    if django is not None and isinstance(m, django.LazyObject):
-        m = m._wrapped  # noqa: SLF001 - Django's settings hide what they hold
+    """A mapping as it is; the attributes of any other object as a mapping. Django's settings read themselves so."""
     return m if isinstance(m, Mapping) else DictAttribute(m)
 
 
