@@ -365,3 +365,52 @@ def test_names() -> None:
     assert canvas.Signature.__module__ == "celery.canvas"
     with pytest.raises(AttributeError):
         canvas.nothing  # noqa: B018 - the access is what is tried
+
+
+def test_classes_may_be_changed_from_outside(app: App, add: Any, mul: Any) -> None:
+    other = App()
+    for sig in (add(1), add(1) | add(2), group(add(1), add(2)), chord([add(1)], mul())):
+        assert sig.app is app
+        sig.app = other
+        assert sig.app is other
+    add(1).type = other.tasks["wire.mul"]
+
+
+def test_clones_by_position(add: Any, mul: Any) -> None:
+    assert (add(1) | add(2)).clone((5,)) == (add(1) | add(2))
+    made = chord([add(1)], mul()).clone((5,), {"x": 1}, queue="q")
+    assert (made["args"], made["kwargs"]["x"], made["options"]) == ((5,), 1, {"queue": "q"})
+    assert group(add(1)).clone(kwargs={"x": 1}, queue="q")["options"] == {"queue": "q"}
+
+
+def test_stamps(add: Any, mul: Any) -> None:
+    class V(canvas.StampingVisitor):
+        def __init__(self) -> None:
+            self.ends: list[str] = []
+
+        def on_signature(self, sig: Any, **headers: Any) -> Any:
+            assert isinstance(sig, Signature)
+            return {"on": sig.task}
+
+        def on_group_end(self, sig: Any, **headers: Any) -> None:
+            self.ends.append(sig.task)
+
+    linked = add(3)
+    linked["options"]["link"] = dict(mul(4))
+    sig = chord([add(1).on_error(mul(2)), dict(add(2))], mul() | linked)
+    visitor = V()
+    assert sig.stamp(visitor, by="me") is None
+    assert visitor.ends == ["celery.group"]
+    first = sig.tasks.tasks[0]
+    assert first["options"]["on"] == "wire.add"
+    assert first["options"]["link_error"][0]["options"]["on"] == "wire.mul"
+    assert sig.body.tasks[1]["options"]["link"]["options"]["by"] == "me"
+    assert add(1).stamp(a=1)["options"] == {"a": 1, "stamped_headers": ["a"]}
+    alone = add(1).on_error(dict(mul()))
+    alone.stamp_links(visitor, by="me")
+    assert alone["options"]["link_error"][0].options["by"] == "me"
+    assert "by" not in alone["options"]
+    assert add(1)._stamp_headers({"b": 2}, a=1) == {"a": 1, "b": 2, "stamped_headers": ["a", "b"]}
+    lazy = group(dict(add(n)) for n in range(2))
+    lazy.stamp(a=1)
+    assert [task["options"]["a"] for task in lazy.tasks] == [1, 1]

@@ -207,7 +207,6 @@ def test_a_vast_group_costs_no_memory_of_its_own(app: App, add: Any, monkeypatch
         waiting.append(len(calls))
         return iter(())
 
-    monkeypatch.setattr(sending, "send_calls", send_calls)
     made = 0
 
     def tasks() -> Any:
@@ -217,5 +216,7 @@ def test_a_vast_group_costs_no_memory_of_its_own(app: App, add: Any, monkeypatch
             assert made - sum(waiting) <= 2_002
             yield add(number)
 
-    canvas.group(tasks()).apply_async()
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "send_calls", send_calls)
+        canvas.group(tasks()).apply_async()
     assert sum(waiting) == 20_000
