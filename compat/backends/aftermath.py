@@ -69,7 +69,7 @@ def call_errbacks(backend: Any, request: Any, exc: Any, traceback: Any) -> None:
             errback(request, exc, traceback)
         except NotRegistered:
             away.append(errback)
-        except Exception:  # noqa: BLE001 - a user\'s errback
+        except Exception:  # noqa: BLE001 - a user's errback
             _log().exception("Errback %r raised an exception", errback.name)
     if away:
         from ..canvas import group
@@ -135,7 +135,7 @@ def _fail_group(backend: Any, body: Any, exc: Any) -> None:
         request = context({"id": result.id, "errbacks": errbacks, "delivery_info": {}, "task": "unknown"})
         try:
             backend._call_task_errbacks(request, exc, None)
-        except Exception:  # noqa: BLE001 - a user\'s errback
+        except Exception:  # noqa: BLE001 - a user's errback
             _log().exception("Errbacks of %r raised an exception", result.id)
         backend.fail_from_current_stack(result.id, exc=exc)
     if frozen.id:

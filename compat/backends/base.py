@@ -778,8 +778,8 @@ class BaseBackend(Backend, SyncBackendMixin):
 BaseDictBackend = BaseBackend
 
 
-def _ensure_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode()
+def _ensure_bytes(s: Any) -> bytes:
+    return s if isinstance(s, bytes) else str(s).encode()
 
 
 def _text(value: Any) -> str:

@@ -27,11 +27,28 @@ class ResultConsumer(BaseResultConsumer):
     """What Celery has listen for results; here the store does."""
 
 
+class _Kombu:
+    """A class of kombu's, by its name."""
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self._name = name
+
+    def __get__(self, backend: Any, kind: Any) -> Any:
+        import kombu
+
+        return getattr(kombu, self._name)
+
+
 class RPCBackend(Stored, Backend, AsyncBackendMixin):
     """Results as messages."""
 
     ResultConsumer = ResultConsumer
     BacklogLimitExceeded = BacklogLimitExceeded
+
+    Exchange: Any = _Kombu()
+    Producer: Any = _Kombu()
+    Consumer: Any = _Kombu()
+    Queue: Any = _Kombu()
 
     scheme = "rpc"
     persistent = False

@@ -53,15 +53,10 @@ def settings_of(backend: Any) -> Settings:
 
 def _serializers(backend: Any) -> Any:
     """Ours, and those that were registered with kombu."""
-    from ...protocol.wire.serializers import BUILTIN
+    from .foreign import table
 
     conf = backend.app.conf
-    accept = conf.result_accept_content or conf.accept_content or ()
-    if all(name in BUILTIN or "/" in str(name) for name in (backend.serializer, *accept)):
-        return BUILTIN
-    from .foreign import registered
-
-    return registered()
+    return table([backend.serializer, *map(str, conf.result_accept_content or conf.accept_content or ())])
 
 
 def overridden(backend: Any, names: Iterable[str]) -> bool:

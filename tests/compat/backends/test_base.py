@@ -224,3 +224,30 @@ def test_exceptions_there_and_back() -> None:
         {"exc_type": "WorkerLostError", "exc_module": "billiard.exceptions", "exc_message": ["x"]}
     )
     assert isinstance(lost, exceptions.WorkerLostError)
+
+
+class Point:
+    """A type of a user's own."""
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+def test_what_was_registered_with_kombu_is_known() -> None:
+    from kombu.serialization import register, unregister
+    from kombu.utils import json as kombu_json
+
+    kombu_json.register_type(Point, "tests.point", lambda point: point.x, Point)
+    register("reversed", lambda value: repr(value)[::-1], lambda data: eval(data[::-1]), "application/x-rev", "utf-8")
+    try:
+        app = Celery("x", backend="memory://registered", set_as_current=False)
+        app.backend.mark_as_done("p", [Point(3)])
+        assert AsyncResult("p", app=app).get(timeout=1)[0].x == 3
+        app = Celery("x", backend="memory://registered", set_as_current=False)
+        app.conf.update(result_serializer="reversed", accept_content=["reversed"])
+        app.backend.mark_as_done("r", {"a": 1})
+        assert AsyncResult("r", app=app).get(timeout=1) == {"a": 1}
+    finally:
+        unregister("reversed")
+        kombu_json._encoders.pop(Point)
+        kombu_json._decoders.pop("tests.point")
