@@ -414,15 +414,28 @@ class Celery:
         if not self.finalized and not self.autofinalize:
             raise RuntimeError("Contract breach: app not finalized")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
-        if name in self._tasks:
-            task = self._tasks[name]
-            self._warn_if_duplicate_task_name(task, fun, name)
-            return task
+        models = (pydantic_strict, pydantic_context, pydantic_dump_kwargs) if pydantic is True else None
+        with self._finalize_mutex:  # two threads may use it for the first time
+            task = self._tasks.get(name)
+            if task is None:
+                return self._new_task(fun, name, base, bind, models, options)
+        self._warn_if_duplicate_task_name(task, fun, name)
+        return task
+
+    def _new_task(
+        self,
+        fun: Any,
+        name: str,
+        base: Any,
+        bind: bool,
+        models: tuple[bool, dict[str, Any] | None, dict[str, Any] | None] | None,
+        options: dict[str, Any],
+    ) -> Any:
         decorated, dump = fun, None
-        if pydantic is True:
+        if models is not None:
             from .pydantic import wrap
 
-            fun, dump = wrap(self, fun, name, pydantic_strict, pydantic_context, pydantic_dump_kwargs, bind)
+            fun, dump = wrap(self, fun, name, *models, bind)
         run = fun if bind else staticmethod(fun)
         attributes = {
             "app": self,

@@ -827,29 +827,6 @@ def commands_of_control():
     return told
 
 
-@scene
-def pydantic_tasks():
-    try:
-        import pydantic
-    except ImportError:
-        return None
-
-    class Model(pydantic.BaseModel):
-        x: int
-
-    app = new(task_always_eager=True)
-
-    @app.task(pydantic=True, name="model")
-    def model(m: Model, n: Model | None = None) -> Model:
-        return Model(x=m.x + (n.x if n else 0))
-
-    return [
-        model.delay({"x": 1}).get(),
-        model.delay(Model(x=2), n=Model(x=3)).get(),
-        of(model.delay({"x": "no"}, None).get)["error"],
-    ]
-
-
 def alone(function):
     """What is seen, without the tasks that other scenes' apps share."""
     finalizers = celery._state._on_app_finalizers
