@@ -167,8 +167,7 @@ class _Run:
         self.special = Special(app)
         self.last_body: Any = None
         self.inside = app.current_worker_task is not None
-        # A tool has put its own `Signature.apply_async` in the place of ours: then each call goes through it.
-        self.rerouted = not hasattr(signatures.Signature.apply_async, "stock")
+        self.rerouted = signatures.rerouted()
 
     def all(self) -> None:
         from ..app import sending

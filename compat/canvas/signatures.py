@@ -340,7 +340,10 @@ class Signature(dict[str, Any]):
     immutable = Item("immutable", "Whether it takes no more arguments.")
 
 
-Signature.__dict__["apply_async"].__dict__["stock"] = True
+def rerouted() -> bool:
+    """A tool has put its own function in the place of `Signature.apply_async`: each task must go through it."""
+    code = getattr(Signature.apply_async, "__code__", None)
+    return code is None or code.co_filename != __file__
 
 
 def signature(varies: Any, *args: Any, **kwargs: Any) -> Any:

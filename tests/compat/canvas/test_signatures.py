@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 from collections.abc import Iterator
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -236,6 +237,7 @@ def test_a_patched_apply_async_sees_every_task(app: App, monkeypatch: pytest.Mon
     seen: list[str] = []
     original = Signature.apply_async
 
+    @wraps(original)
     def patched(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen.append(self["task"])
         return original(self, *args, **kwargs)
