@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ..exceptions import ImproperlyConfigured
-from ..utils.collections import ConfigurationView
+from ..utils.collections import ConfigurationView, DictAttribute
 from ..utils.imports import import_from_cwd, qualname, symbol_by_name
 from .defaults import _OLD_DEFAULTS, _OLD_SETTING_KEYS, _TO_NEW_KEY, _TO_OLD_KEY, DEFAULTS, PROFILES, SETTING_KEYS, find
 
@@ -71,11 +71,27 @@ class Settings(ConfigurationView):
 
     def __init__(self, *args: Any, deprecated_settings: Iterable[str] | None = None, **kwargs: Any) -> None:
         self._changed()
+        self.__dict__["_spelled"] = {}
         super().__init__(*args, **kwargs)
         self.deprecated_settings = deprecated_settings  # an item, and so a change: as in Celery
 
     def _changed(self) -> None:
         self.__dict__["edition"] = next(_EDITIONS)
+
+    def __getitem__(self, key: str) -> Any:
+        """As in Celery, and quicker where the maps are dicts and modules, as most are: sending looks here often."""
+        spelled = self.__dict__["_spelled"]
+        names = spelled.get(key)
+        if names is None:
+            names = spelled[key] = self._to_keys(key)
+        for mapping in self.maps:
+            table = mapping if type(mapping) is dict else _module_table(mapping)
+            if table is None:
+                break
+            for name in names:
+                if name in table:
+                    return table[name]
+        return super().__getitem__(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
@@ -105,6 +121,7 @@ class Settings(ConfigurationView):
 
     def swap_with(self, other: Any) -> None:
         super().swap_with(other)
+        self.__dict__["_spelled"] = {}
         self._changed()
 
     def copy(self) -> Settings:
@@ -198,6 +215,14 @@ class Settings(ConfigurationView):
                 alternative=f"Use the {_TO_NEW_KEY[name]} instead",
             )
         return bool(self.deprecated_settings)
+
+
+def _module_table(mapping: Any) -> dict[str, Any] | None:
+    """The names of a module of settings, one that makes no names up when it is asked for them."""
+    module = mapping.obj if type(mapping) is DictAttribute else None
+    if type(module) is not ModuleType or "__getattr__" in module.__dict__:
+        return None
+    return module.__dict__
 
 
 def _new_key_to_old(key: str, convert: Callable[[str, str], str] = _TO_OLD_KEY.get) -> str:

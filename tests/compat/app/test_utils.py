@@ -14,6 +14,7 @@ from celeriac.compat.app.base import Celery
 from celeriac.compat.app.defaults import _TO_NEW_KEY, _TO_OLD_KEY, SETTING_KEYS
 from celeriac.compat.app.utils import Settings, bugreport, detect_settings, find_app
 from celeriac.compat.exceptions import ImproperlyConfigured
+from celeriac.compat.utils.collections import DictAttribute
 
 NEW = st.sampled_from(sorted(SETTING_KEYS - {"celeriac_profile"}))
 SETS = st.sets(NEW, max_size=6)
@@ -107,6 +108,18 @@ def test_a_profile_sets_defaults_alone(source: dict[str, Any]) -> None:
 def test_a_profile_that_there_is_not_changes_nothing() -> None:
     assert detect_settings({"celeriac_profile": "quick"}).task_acks_late is False
     assert detect_settings({"celeriac_profile": ["safe"]}).task_acks_late is False
+
+
+def test_a_module_of_settings_may_make_names_up() -> None:
+    module = types.ModuleType("made_up_settings")
+    module.timezone = "UTC"  # type: ignore[attr-defined]
+    conf = detect_settings(DictAttribute(module))
+    assert (conf.timezone, conf.task_serializer) == ("UTC", "json")
+    module.task_serializer = "yaml"  # type: ignore[attr-defined]
+    assert conf.task_serializer == "yaml"
+    module.__getattr__ = lambda name: {"task_acks_late": 5}[name]  # type: ignore[method-assign]
+    assert conf.task_acks_late == 5
+    assert conf.task_routes is None
 
 
 def test_a_report_has_no_secrets_in_it() -> None:
