@@ -182,9 +182,12 @@ class Surroundings:
     def unencodable(self, exc: BaseException) -> BaseException:
         from kombu.exceptions import EncodeError
 
+        told = exc
         if isinstance(exc, EncodeError):
-            return exc
-        error: BaseException = EncodeError(getattr(exc, "cause", exc))
+            told = exc.__cause__ or exc.__context__ or exc
+            if not hasattr(told, "cause"):
+                return exc
+        error: BaseException = EncodeError(getattr(told, "cause", told))
         return error.with_traceback(exc.__traceback__)
 
     def pickleable(self, exc: BaseException) -> BaseException:
@@ -238,7 +241,7 @@ class Surroundings:
             try:
                 errback(request, exc, traceback)
             except Exception:
-                logger.exception("Errback %r raised an exception", errback.name)
+                get_logger("celery.backends.base").exception("Errback %r raised an exception", errback.name)
         if away:
             group = canvas.group([canvas.maybe_signature(sig, app=app) for sig in away], app=app)
             eager = app.conf.task_always_eager or (request.delivery_info or {}).get("is_eager", False)
