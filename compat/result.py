@@ -128,7 +128,7 @@ class AsyncResult(ResultBase, Generic[R]):
         """The promise of this result."""
         made = self._promise
         if made is None:
-            from vine import promise
+            from vine import promise  # type: ignore[import-untyped, unused-ignore]
 
             made = self._promise = promise(self._on_fulfilled, weak=True)
             if self._cache is not None:
@@ -367,7 +367,7 @@ class AsyncResult(ResultBase, Generic[R]):
         if not text or self.app is None or not self.app.conf.task_remote_tracebacks:
             return None
         try:
-            from tblib import Traceback
+            from tblib import Traceback  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             if exc is not None and exc.__cause__ is None:
                 exc.__cause__ = RemoteTraceback(text)
@@ -910,7 +910,8 @@ class GroupResult(ResultSet):
     @classmethod
     def restore(cls, id: str, backend: Any = None, app: Any = None) -> Any:
         """The group that was saved, or None."""
-        app = app or (cls.app if not isinstance(cls.app, property) else current_app)
+        own: Any = cls.app
+        app = app or (current_app if isinstance(own, property) else own)
         return (backend or app.backend).restore_group(id)
 
     def as_tuple(self) -> Any:
@@ -961,7 +962,7 @@ class EagerResult(AsyncResult[R]):
     @property
     def on_ready(self) -> Any:
         if self._promise is None:
-            from vine import promise
+            from vine import promise  # type: ignore[import-untyped, unused-ignore]
 
             self._promise = promise()
             self._promise(self)
@@ -975,7 +976,7 @@ class EagerResult(AsyncResult[R]):
         return self.on_ready.then(callback, on_error)
 
     @property
-    def _cache(self) -> Any:  # type: ignore[override]  # what others look up, it has
+    def _cache(self) -> Any:
         return {
             "task_id": self.id,
             "result": self._result,
@@ -1014,7 +1015,7 @@ class EagerResult(AsyncResult[R]):
             return self._result  # type: ignore[no-any-return]
         return None  # type: ignore[return-value]  # ignored, rejected or to be retried
 
-    wait = get
+    wait = get  # type: ignore[assignment]
 
     async def aget(  # type: ignore[override]
         self,
@@ -1028,7 +1029,7 @@ class EagerResult(AsyncResult[R]):
     def forget(self) -> None:
         """There is nothing to forget."""
 
-    def revoke(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def revoke(self, *args: Any, **kwargs: Any) -> None:
         """It has run already: from now on it only says that it was revoked."""
         self._state = states.REVOKED
         self._result = TaskRevokedError("revoked")

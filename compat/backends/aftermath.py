@@ -107,7 +107,8 @@ def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
     task = app._tasks.get(callback.task)
     owner = backend if task is None else task.backend
     if isinstance(callback, group):
-        info = _fail_group(owner, callback, getattr(exc, "__cause__", None) or exc)
+        _fail_group(owner, callback, getattr(exc, "__cause__", None) or exc)
+        info = None
     else:
         task_id = callback.id
         if not task_id:

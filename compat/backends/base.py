@@ -906,7 +906,7 @@ class BaseKeyValueStoreBackend(Backend):
         READY_STATES: Any = states.READY_STATES,
     ) -> Iterator[tuple[str, Any]]:
         """`(id, document)` of each as it gets ready."""
-        interval = 0.5 if interval is None else interval
+        interval = interval or 0.5
         missing = dict.fromkeys(map(_text, task_ids))
         end = None if timeout is None else time.monotonic() + timeout
         for task_id in list(missing):
@@ -1058,7 +1058,7 @@ class DisabledBackend(BaseBackend):
 
         return DisabledStore(_settings(self))
 
-    def store_result(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def store_result(self, *args: Any, **kwargs: Any) -> None:
         pass
 
     def ensure_chords_allowed(self) -> None:
@@ -1071,7 +1071,7 @@ class DisabledBackend(BaseBackend):
         return "disabled://"
 
     get_state = get_status = get_result = get_traceback = _is_disabled
-    get_task_meta_for = _get_task_meta_for = wait_for = get_many = _is_disabled  # type: ignore[assignment]
+    get_task_meta_for = _get_task_meta_for = wait_for = get_many = _is_disabled
 
 
 def _settings(backend: Any) -> Any:

@@ -35,7 +35,8 @@ class DummyClient:
         self.cache.pop(key, None)
 
     def incr(self, key: Any, delta: int = 1) -> int:
-        self.cache[key] = found = self.cache.get(key, 0) + delta
+        found: int = self.cache.get(key, 0) + delta
+        self.cache[key] = found
         return found
 
     def touch(self, key: Any, expire: Any) -> None:
@@ -47,6 +48,7 @@ class CacheBackend(StoredKeys, KeyValueStoreBackend):
 
     scheme = "cache"
     servers: Any = None
+    backend: str
     supports_autoexpire = True
 
     def __init__(

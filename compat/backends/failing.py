@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from ...protocol.errors import BadMessage, Refused, shown
 from ...protocol.wire import failure
@@ -121,10 +121,11 @@ def _writable(value: Any, encode: Callable[[Any], object]) -> Any:
     return value
 
 
-def unreadable(task_id: str, bad: BadMessage, stored: bytes | None = None) -> NoReturn:
-    """What is stored for this task cannot be read: in kombu's classes, which Celery lets through."""
+def unreadable(task_id: str, bad: BadMessage, stored: bytes | None = None) -> Exception:
+    """That what is stored for this task cannot be read: of kombu's classes, which Celery lets through."""
     from kombu.exceptions import ContentDisallowed, DecodeError
 
     begins = f"; it begins {shown(stored)}" if stored is not None and "it begins" not in str(bad) else ""
     kind = ContentDisallowed if isinstance(bad, Refused) else DecodeError
-    raise kind(f"the result of task {task_id} cannot be read: {bad}{begins}") from bad
+    found: Exception = kind(f"the result of task {task_id} cannot be read: {bad}{begins}")
+    return found

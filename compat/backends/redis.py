@@ -113,7 +113,7 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
         name = key.decode() if isinstance(key, bytes) else key
         return on_keys(self.plain, lambda store: store.keep_for(name, int(value)))
 
-    def add_to_chord(self, group_id: str, result: Any) -> Any:  # type: ignore[override]  # its name here
+    def add_to_chord(self, group_id: str, result: Any) -> Any:
         """One member more."""
         return super().add_to_chord(group_id, result)
 
@@ -124,7 +124,7 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
     # --- connections
 
     @cached_property
-    def retry_policy(self) -> Any:  # type: ignore[override]  # Celery's, with what the options change
+    def retry_policy(self) -> Any:
         options = self.app.conf.get("result_backend_transport_options") or {}
         return {**BaseKeyValueStoreBackend.retry_policy, **(options.get("retry_policy") or {})}
 

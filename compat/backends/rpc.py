@@ -93,9 +93,7 @@ class RPCBackend(Stored, Backend, AsyncBackendMixin):
 
     @property
     def binding(self) -> Any:
-        from kombu import Exchange, Queue
-
-        return Queue(self.oid, Exchange(""), self.oid, durable=False, auto_delete=True, expires=self.expires)
+        return self.Queue(self.oid, self.Exchange(""), self.oid, durable=False, auto_delete=True, expires=self.expires)
 
     def on_task_call(self, producer: Any, task_id: str) -> Any:
         self.plain.answer_to()
@@ -113,7 +111,7 @@ class RPCBackend(Stored, Backend, AsyncBackendMixin):
     def ensure_chords_allowed(self) -> None:
         raise NotImplementedError(E_NO_CHORD_SUPPORT)
 
-    def get_task_meta(self, task_id: str, backlog_limit: int = 1000) -> Any:  # type: ignore[override]
+    def get_task_meta(self, task_id: str, backlog_limit: int = 1000) -> Any:
         return super().get_task_meta(task_id)
 
     poll = get_task_meta

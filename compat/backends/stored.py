@@ -70,6 +70,11 @@ def overridden(backend: Any, names: Iterable[str]) -> bool:
     return False
 
 
+def _either(method: Callable[..., Any]) -> Any:
+    """A method whose parameters are those of both bases that a subclass may have."""
+    return method
+
+
 class Stored:
     """To be named before Celery's base class, whose methods it says over a store."""
 
@@ -146,7 +151,7 @@ class Stored:
         try:
             found = self._kept.fetch(_text(task_id))
         except BadMessage as bad:
-            _failing().unreadable(task_id, bad, self._raw(task_id))
+            raise _unreadable(task_id, bad, self._raw(task_id)) from bad
         except Exception as problem:
             if self.app.conf.result_backend_always_retry and _is_operational(problem):
                 raise BackendGetMetaError(str(problem), task_id=task_id) from problem
@@ -166,7 +171,8 @@ class Stored:
     def _raw(self, task_id: str) -> bytes | None:
         """What is stored, for who must be told why it cannot be read."""
         try:
-            return on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
+            found: bytes | None = on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
+            return found
         except Exception:  # noqa: BLE001 - an error is on its way already
             return None
 
@@ -195,7 +201,7 @@ class Stored:
         try:
             node = self._kept.fetch_group(group_id)
         except BadMessage as bad:
-            _failing().unreadable(group_id, bad)
+            raise _unreadable(group_id, bad) from bad
         if node is None:
             return None
         from ...protocol.wire import children
@@ -234,6 +240,7 @@ class Stored:
     def is_async(self) -> bool:
         return True
 
+    @_either
     def wait_for_pending(
         self,
         result: Any,
@@ -262,6 +269,7 @@ class Stored:
         self._ensure_not_eager()
         return dict(self.arrivals([task_id], timeout, interval, on_interval))[task_id]
 
+    @_either
     def iter_native(
         self,
         result: Any,
@@ -298,7 +306,7 @@ class Stored:
         READY_STATES: Any = states.READY_STATES,
     ) -> Iterator[tuple[str, Any]]:
         """`(id, document)` of each as it gets ready."""
-        interval = 0.5 if interval is None else interval
+        interval = interval or 0.5
         ids = list(map(_text, task_ids))
         if not max_iterations:
             yield from self.arrivals(ids, timeout, interval, on_interval, on_message)
@@ -362,7 +370,7 @@ class Stored:
         promised = [table.pop(task_id, None) for table in self._pending_results]
         if isinstance(found, BadMessage):
             if wanted:
-                _failing().unreadable(task_id, found, self._raw(task_id))
+                raise _unreadable(task_id, found, self._raw(task_id)) from found
             return None
         meta = self._meta(found)
         if meta["status"] == states.SUCCESS:
@@ -513,7 +521,8 @@ def _result(task_id: str, meta: Mapping[str, Any]) -> Result:
     if "worker" in meta or "queue" in meta:
         names = tuple(meta.get("stamped_headers") or ())
         stamps = {name: meta[name] for name in names if name in meta}
-        about = About(*(meta.get(name) for name in ABOUT), stamps, names)  # type: ignore[arg-type]  # in its order
+        call: dict[str, Any] = {name: meta.get(name) for name in ABOUT}
+        about = About(**call, stamps=stamps, stamped_headers=names)
     traceback = meta.get("traceback")
     known = _DOCUMENT.union(ABOUT, ("stamped_headers",), names) if about else _DOCUMENT
     return Result(
@@ -536,6 +545,11 @@ def _address(task_id: str, request: Any) -> Address | None:
     from ...worker.backends.base import Address
 
     return Address(getattr(request, "reply_to", None), getattr(request, "correlation_id", None) or task_id)
+
+
+def _unreadable(task_id: str, bad: BadMessage, stored: bytes | None = None) -> Exception:
+    found: Exception = _failing().unreadable(task_id, bad, stored)
+    return found
 
 
 def _failing() -> Any:

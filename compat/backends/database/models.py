@@ -30,14 +30,14 @@ class _Configured:
         table.name = name or cls.__tablename__  # type: ignore[attr-defined]
 
 
-class Task(ResultModelBase, _Configured):
+class Task(ResultModelBase, _Configured):  # type: ignore[misc]  # SQLAlchemy makes the base
     """The result of a task."""
 
     __tablename__ = "celery_taskmeta"
     __table_args__ = {"sqlite_autoincrement": True}
 
     id = sa.Column(DialectSpecificInteger, sa.Sequence("task_id_sequence"), primary_key=True, autoincrement=True)
-    task_id = sa.Column(sa.String(155), unique=True)
+    task_id: Any = sa.Column(sa.String(155), unique=True)
     status = sa.Column(sa.String(50), default=states.PENDING)
     result = sa.Column(sa.LargeBinary, nullable=True)
     date_done = sa.Column(sa.DateTime, default=_now, onupdate=_now, nullable=True, index=True)
@@ -74,14 +74,14 @@ class TaskExtended(Task):
         return {**super().to_dict(), **{name: getattr(self, name) for name in names}}
 
 
-class TaskSet(ResultModelBase, _Configured):
+class TaskSet(ResultModelBase, _Configured):  # type: ignore[misc]
     """A group that was saved."""
 
     __tablename__ = "celery_tasksetmeta"
     __table_args__ = {"sqlite_autoincrement": True}
 
     id = sa.Column(DialectSpecificInteger, sa.Sequence("taskset_id_sequence"), autoincrement=True, primary_key=True)
-    taskset_id = sa.Column(sa.String(155), unique=True)
+    taskset_id: Any = sa.Column(sa.String(155), unique=True)
     result = sa.Column(sa.LargeBinary, nullable=True)
     date_done = sa.Column(sa.DateTime, default=_now, nullable=True, index=True)
 
