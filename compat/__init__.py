@@ -9,6 +9,7 @@ import os
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -111,8 +112,6 @@ _SUBMODULES = frozenset(
 
 
 def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
     if name in _ORIGINS:
         value = getattr(import_module(f"{__name__}.{_ORIGINS[name]}"), name)
     elif name in _SUBMODULES:
@@ -141,20 +140,20 @@ def _find_option_with_arg(
 
 
 def _patch_eventlet() -> None:
-    import eventlet  # type: ignore[import-not-found,unused-ignore]
-    import eventlet.debug  # type: ignore[import-not-found,unused-ignore]
+    eventlet: Any = import_module("eventlet")
+    debug: Any = import_module("eventlet.debug")
 
     eventlet.monkey_patch()
-    longest = float(os.environ.get("EVENTLET_NOBLOCK", 0))
+    longest = float(os.environ.get("EVENTLET_NOBLOCK") or 0)
     if longest:
-        eventlet.debug.hub_blocking_detection(longest, longest)
+        debug.hub_blocking_detection(longest, longest)
 
 
 def _patch_gevent() -> None:
-    import gevent.monkey  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    import gevent.signal  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    monkey: Any = import_module("gevent.monkey")
+    import_module("gevent.signal")
 
-    gevent.monkey.patch_all()
+    monkey.patch_all()
 
 
 def maybe_patch_concurrency(
@@ -171,8 +170,7 @@ def maybe_patch_concurrency(
     patch = (patches or {"eventlet": _patch_eventlet, "gevent": _patch_gevent}).get(pool)
     if patch is not None:
         patch()
-    from . import concurrency
-
+    concurrency: Any = import_module(f"{__name__}.concurrency")
     if pool in concurrency.get_available_pool_names():
         concurrency.get_implementation(pool)
 

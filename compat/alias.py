@@ -47,8 +47,8 @@ class _Loader:
 
     def get_code(self, name: str) -> Any:
         """What `python -m celery` runs."""
-        spec = importlib.util.find_spec(self.target)
-        return None if spec is None else spec.loader.get_code(self.target)  # type: ignore[union-attr]
+        spec: Any = importlib.util.find_spec(self.target)
+        return None if spec is None else spec.loader.get_code(self.target)
 
 
 class _Finder:
@@ -68,9 +68,10 @@ class _LastFinder:
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
         if name in _BILLIARD:
-            return importlib.machinery.ModuleSpec(name, _BilliardLoader(), is_package=name == "billiard")  # type: ignore[arg-type]
+            loader: Any = _BilliardLoader()
+            return importlib.machinery.ModuleSpec(name, loader, is_package=name == "billiard")
         if name == _CELERY:
-            sys.meta_path.insert(0, _FINDER)  # type: ignore[arg-type]
+            sys.meta_path.insert(0, _FINDER)
             return _spec(name)
         return None
 
@@ -79,7 +80,7 @@ class _BilliardLoader:
     """Makes `billiard.exceptions`, and a `billiard` that holds nothing else."""
 
     def create_module(self, spec: Any) -> None:
-        return None
+        """The usual one."""
 
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == "billiard.exceptions":
@@ -88,8 +89,8 @@ class _BilliardLoader:
             module.__doc__ = "celeriac's stand-in for billiard: its exceptions, for pickles that name them."
 
 
-_FINDER = _Finder()
-_LAST = _LastFinder()
+_FINDER: Any = _Finder()
+_LAST: Any = _LastFinder()
 
 
 def _spec(name: str) -> Any:
@@ -98,7 +99,8 @@ def _spec(name: str) -> Any:
         raise ModuleNotFoundError(
             f"No module named {name!r}: celeriac stands in for celery here, and has no such module", name=name
         )
-    return importlib.util.spec_from_loader(name, _Loader(target))  # type: ignore[arg-type]
+    loader: Any = _Loader(target)
+    return importlib.util.spec_from_loader(name, loader)
 
 
 def installed() -> bool:
@@ -116,14 +118,14 @@ def install() -> None:
             "Call it before the first `import celery`, or start the program with `celeriac run`."
         )
     if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _FINDER)
     importlib.import_module(_CELERY)
 
 
 def uninstall() -> None:
     """Takes the alias back: for tests, which share one process."""
     if _FINDER in sys.meta_path:
-        sys.meta_path.remove(_FINDER)  # type: ignore[arg-type]
+        sys.meta_path.remove(_FINDER)
     for name, module in list(sys.modules.items()):
         ours = _HERE + name[len(_CELERY) :]
         if (name == _CELERY or name.startswith(f"{_CELERY}.")) and module is sys.modules.get(ours):
@@ -133,7 +135,7 @@ def uninstall() -> None:
 def offer() -> None:
     """`celery` is this package when there is no other."""
     if _LAST not in sys.meta_path:
-        sys.meta_path.append(_LAST)  # type: ignore[arg-type]
+        sys.meta_path.append(_LAST)
 
 
 def billiard_exceptions() -> ModuleType:

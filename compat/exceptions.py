@@ -331,9 +331,7 @@ _FOREIGN = {
     "Terminated": _from_billiard,
     "CeleryCommandException": _command_exception,
 }
-if TYPE_CHECKING:
-    ClickException = ClickException
-else:
+if not TYPE_CHECKING:  # a checker is to know the names above, and no others
 
     def __getattr__(name: str) -> Any:
         try:

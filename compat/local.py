@@ -30,7 +30,7 @@ class _OfTheObject(str):
     __slots__ = ("attribute",)
     attribute: str
 
-    def __new__(cls, text: str, attribute: str) -> _OfTheObject:
+    def __new__(cls, text: str, attribute: str) -> _OfTheObject:  # noqa: PYI034 - nobody subclasses it
         made = super().__new__(cls, text)
         made.attribute = attribute
         return made
@@ -80,16 +80,16 @@ class Proxy:
         return self._get_current_object().__class__
 
     @property
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # type: ignore[misc,override,unused-ignore] # it is the object's
         return self._get_class()
 
     @property
     def __name__(self) -> str:
         own = object.__getattribute__(self, "_Proxy__own")
-        return own["__name__"] if "__name__" in own else self._get_current_object().__name__  # type: ignore[no-any-return]
+        return own["__name__"] if "__name__" in own else self._get_current_object().__name__  # type: ignore[no-any-return] # whatever it has
 
     @property
-    def __dict__(self) -> Any:  # type: ignore[override]
+    def __dict__(self) -> Any:  # type: ignore[override] # it is the object's
         try:
             return self._get_current_object().__dict__
         except RuntimeError:
@@ -233,13 +233,13 @@ class PromiseProxy(Proxy):
         return self._get_current_object()
 
     def __evaluate__(self) -> Any:
-        promised = Proxy._get_current_object(self)
+        promised = Proxy._get_current_object(self)  # noqa: SLF001 - of the class above
         object.__setattr__(self, "_promised", promised)
         for used in ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs"):
             try:
                 object.__delattr__(self, used)
-            except AttributeError:
-                pass  # another thread was here
+            except AttributeError:  # noqa: PERF203 - there are three
+                continue  # another thread was here
         try:
             pending = object.__getattribute__(self, "__pending__")
         except AttributeError:
@@ -277,7 +277,7 @@ class class_property:
         self.__name__ = function.__name__
         self.__module__ = function.__module__
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __get__(self, obj: Any, type: Any = None) -> Any:
         return self.__get.__get__(obj, obj.__class__ if type is None else type)()

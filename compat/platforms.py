@@ -383,7 +383,7 @@ def setgroups(groups: list[int]) -> None:
     while True:
         try:
             return os.setgroups(groups)
-        except (ValueError, OSError) as exc:
+        except (ValueError, OSError) as exc:  # noqa: PERF203 - one try for each number of groups
             if getattr(exc, "errno", errno.EINVAL) == errno.EPERM and set(os.getgroups()) <= set(groups):
                 return None  # not allowed, and not needed
             if getattr(exc, "errno", errno.EINVAL) != errno.EINVAL or len(groups) <= 1:

@@ -149,8 +149,8 @@ def move(
 
     To the queue, or the exchange and routing key, that it returns (after `transform`), else to those given.
     """
-    from kombu import Queue
     from kombu.common import maybe_declare
+    from kombu.entity import Queue
 
     from ..app import app_or_default
 
@@ -247,7 +247,7 @@ class Filterer:
 
     def start(self) -> State:
         """Runs until the queues have been silent for the timeout, or the limit is reached."""
-        from kombu import eventloop
+        from kombu.common import eventloop
 
         consumer = self.app.amqp.TaskConsumer(self.conn, queues=self.consume_from, accept=self.accept)
         with self.prepare_consumer(consumer):
@@ -347,7 +347,7 @@ def move_by_taskmap(map: Mapping[str, Any], **kwargs: Any) -> State:
     """Moves tasks by their names to the queues that these are mapped to."""
 
     def target(body: Any, message: Any) -> Any:
-        return map.get(_of("task", body, message))  # type: ignore[arg-type] # a message without a name is in no map
+        return map.get(_of("task", body, message))
 
     return move(target, **kwargs)
 

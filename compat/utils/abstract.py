@@ -6,25 +6,27 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+_Type = type
+
 __all__ = ("CallableSignature", "CallableTask")
 
 
-class _AbstractClass(metaclass=ABCMeta):
+class _AbstractClass(metaclass=ABCMeta):  # noqa: B024 - what is abstract is up to those below
     __required_attributes__: frozenset[str] = frozenset()
 
     @classmethod
-    def _subclasshook_using(cls, parent: type, C: type) -> Any:
+    def _subclasshook_using(cls, parent: _Type, C: _Type) -> Any:
         has_all = all(any(name in above.__dict__ for above in C.__mro__) for name in cls.__required_attributes__)
         return (cls is parent and has_all) or NotImplemented
 
     @classmethod
-    def register(cls, other: type) -> type:
+    def register(cls, other: _Type) -> _Type:
         """Counts the class as one, and returns it: a decorator."""
         ABCMeta.register(cls, other)
         return other
 
 
-class CallableTask(_AbstractClass, Callable):  # type: ignore[misc,valid-type] # typeshed has no such class
+class CallableTask(_AbstractClass, Callable):  # type: ignore[misc,type-arg] # the ABC, not the type
     """What can be sent, and run here."""
 
     __required_attributes__ = frozenset({"delay", "apply_async", "apply"})
@@ -39,7 +41,7 @@ class CallableTask(_AbstractClass, Callable):  # type: ignore[misc,valid-type] #
     def apply(self, *args: Any, **kwargs: Any) -> Any: ...
 
     @classmethod
-    def __subclasshook__(cls, C: type) -> Any:
+    def __subclasshook__(cls, C: _Type) -> Any:
         return cls._subclasshook_using(CallableTask, C)
 
 
@@ -116,5 +118,5 @@ class CallableSignature(CallableTask):
     def __invert__(self) -> Any: ...
 
     @classmethod
-    def __subclasshook__(cls, C: type) -> Any:
+    def __subclasshook__(cls, C: _Type) -> Any:
         return cls._subclasshook_using(CallableSignature, C)

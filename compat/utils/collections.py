@@ -1,5 +1,7 @@
 """Mappings, sets and buffers that Celery and packages are built with."""
 
+# ruff: noqa: PERF203, SLF001, TRY004 - maps are asked one after another; a set looks into its like; errors are Celery's
+
 from __future__ import annotations
 
 import time
@@ -43,7 +45,7 @@ def lpmerge(L: Any, R: Mapping[Any, Any]) -> Any:
     return L
 
 
-class OrderedDict(_OrderedDict):  # type: ignore[type-arg]
+class OrderedDict(_OrderedDict):  # type: ignore[type-arg] # any keys, any values
     """A dict that knows which key was used longest ago."""
 
     def _LRUkey(self) -> Any:
@@ -55,15 +57,15 @@ class AttributeDictMixin:
 
     def __getattr__(self, k: str) -> Any:
         try:
-            return self[k]  # type: ignore[index]
+            return self[k]  # type: ignore[index] # the mapping that it is mixed into
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {k!r}") from None
 
     def __setattr__(self, key: str, value: Any) -> None:
-        self[key] = value  # type: ignore[index]
+        self[key] = value  # type: ignore[index] # the mapping that it is mixed into
 
 
-class AttributeDict(dict, AttributeDictMixin):  # type: ignore[type-arg]
+class AttributeDict(dict, AttributeDictMixin):  # type: ignore[type-arg] # as above
     """A dict whose items are attributes."""
 
 
@@ -124,7 +126,7 @@ class DictAttribute:
 MutableMapping.register(DictAttribute)
 
 
-class ChainMap(MutableMapping):  # type: ignore[type-arg]
+class ChainMap(MutableMapping):  # type: ignore[type-arg] # as above
     """Several mappings as one: the first that has the key answers, and the first of all takes what is set."""
 
     key_t: Any = None
@@ -186,7 +188,7 @@ class ChainMap(MutableMapping):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(set().union(*self.maps))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Any:
         return self.keys()
 
     def __contains__(self, key: Any) -> bool:
@@ -309,9 +311,13 @@ class LimitedSet:  # noqa: PLW1641 - a set that changes has no hash
     Items that have expired are kept while there are no more than `minlen`.
     """
 
+    __module__ = "celery.utils.collections"  # stock workers read these pickles
+
     max_heap_percent_overload = 15
 
-    def __init__(self, maxlen: int | None = 0, expires: float | None = 0, data: Any = None, minlen: int | None = 0):
+    def __init__(
+        self, maxlen: int | None = 0, expires: float | None = 0, data: Any = None, minlen: int | None = 0
+    ) -> None:
         self.maxlen = maxlen or 0
         self.minlen = minlen or 0
         self.expires = expires or 0
@@ -490,7 +496,7 @@ class Messagebuffer(Evictable):
     def __contains__(self, item: Any) -> bool:
         return item in self.data
 
-    def __reversed__(self) -> Iterator[Any]:
+    def __reversed__(self) -> Any:
         return reversed(self.data)
 
     def __getitem__(self, index: Any) -> Any:

@@ -46,20 +46,20 @@ _VARKEYWORDS = 0x08  # inspect.CO_VARKEYWORDS, without the five milliseconds of 
 class DummyContext:
     """A context that does nothing."""
 
-    def __enter__(self) -> DummyContext:
+    def __enter__(self) -> DummyContext:  # noqa: PYI034 - nobody subclasses it
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         pass
 
 
-class LRUCache(UserDict):  # type: ignore[type-arg]
+class LRUCache(UserDict):  # type: ignore[type-arg] # any keys, any values
     """A mapping that forgets what was used longest ago when it is full."""
 
     def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
         self.mutex = threading.RLock()
-        self.data: OrderedDict[Any, Any] = OrderedDict()  # type: ignore[assignment]
+        self.data: OrderedDict[Any, Any] = OrderedDict()
 
     def __getitem__(self, key: Any) -> Any:
         with self.mutex:
@@ -286,7 +286,10 @@ def mattrgetter(*attrs: str) -> Callable[[Any], dict[str, Any]]:
 def uniq(it: Iterable[Any]) -> Iterator[Any]:
     """Each value once, in order."""
     seen: set[Any] = set()
-    return (seen.add(value) or value for value in it if value not in seen)
+    for value in it:
+        if value not in seen:
+            seen.add(value)
+            yield value
 
 
 def lookahead(it: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
@@ -356,7 +359,7 @@ class _regen(UserList, list):  # type: ignore[type-arg,misc]
         return bool(self.__read) or self.__pull()
 
     @property
-    def data(self) -> list[Any]:  # type: ignore[override]
+    def data(self) -> list[Any]:  # type: ignore[override] # an attribute there
         while self.__pull():
             pass
         return self.__read
@@ -399,7 +402,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
     if inspect.isfunction(fun) or inspect.ismethod(fun) or is_cython or not callable(fun):
         name = fun.__name__
     else:
-        name, fun = fun.__class__.__name__, fun.__call__  # type: ignore[method-assign]
+        name, fun = fun.__class__.__name__, getattr(fun, "__call__")  # noqa: B004, B009 - the bound method, not the call
     target = getattr(fun, "__func__", fun)
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
@@ -411,7 +414,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
     namespace: dict[str, Any] = {"__name__": fun.__module__}
     exec(definition, namespace)  # noqa: S102 - names and positions alone, none of it a value
     head = namespace[name]
-    head._source = definition
+    head._source = definition  # noqa: SLF001 - Celery's name for it
     return partial(head, object()) if bound else head
 
 

@@ -29,7 +29,7 @@ class DependencyGraph:
     """Objects, and the objects that each of them depends on."""
 
     def __init__(self, it: Iterable[tuple[Any, Iterable[Any]]] | None = None, formatter: Any = None) -> None:
-        self.formatter = formatter or GraphFormatter()
+        self.formatter: Any = formatter or GraphFormatter()
         self.adjacent: dict[Any, list[Any]] = {}
         if it is not None:
             self.update(it)
@@ -176,7 +176,7 @@ class DependencyGraph:
     def repr_node(self, obj: Any, level: int = 1, fmt: str = "{0}({1})") -> str:
         """The object and what it depends on, one a line."""
         lines = [fmt.format(obj, self.valency_of(obj))]
-        for other in self[obj] if obj in self else ():
+        for other in self.adjacent.get(obj, ()):
             lines.append("     " * level + fmt.format(other, self.valency_of(other)))
             lines.extend(self.repr_node(other, level + 1).split("\n")[1:])
         return "\n".join(lines)

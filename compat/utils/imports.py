@@ -167,7 +167,7 @@ def load_extension_classes(namespace: str) -> Iterator[tuple[str, Any]]:
     for name, class_name in load_extension_class_names(namespace):
         try:
             found = symbol_by_name(class_name)
-        except (ImportError, SyntaxError) as exc:
+        except (ImportError, SyntaxError) as exc:  # noqa: PERF203 - one may be broken
             import warnings
 
             warnings.warn(f"Cannot load {namespace} extension {class_name!r}: {exc!r}", stacklevel=2)

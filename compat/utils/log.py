@@ -38,7 +38,7 @@ LOG_LEVELS.update(
     {level: logging.getLevelName(level) for level in LOG_LEVELS.values()}  # both ways
 )
 
-MP_LOG = os.environ.get("MP_LOG", False)
+MP_LOG = os.environ.get("MP_LOG") or False
 RESERVED_LOGGER_NAMES = {"celery", "celery.task"}
 
 _process_aware = False
@@ -196,7 +196,7 @@ class LoggingProxy:
             try:
                 traceback.print_exc(None, sys.__stderr__)
             except OSError:
-                pass  # nobody is there to be told
+                return  # nobody is there to be told
 
     def write(self, data: Any) -> int:
         """Logs the text; says how much of it."""
@@ -236,7 +236,7 @@ class LoggingProxy:
 
 def get_multiprocessing_logger() -> logging.Logger | None:
     """The logger of the process library."""
-    billiard = sys.modules.get("billiard.util")
+    billiard: Any = sys.modules.get("billiard.util")
     if billiard is not None:
         return billiard.get_logger()  # type: ignore[no-any-return]
     return logging.getLogger("multiprocessing")
@@ -244,7 +244,7 @@ def get_multiprocessing_logger() -> logging.Logger | None:
 
 def reset_multiprocessing_logger() -> None:
     """Lets the process library make its logger anew."""
-    billiard = sys.modules.get("billiard.util")
+    billiard: Any = sys.modules.get("billiard.util")
     if billiard is not None and hasattr(billiard, "_logger"):
         billiard._logger = None  # noqa: SLF001 - it has no other way
 

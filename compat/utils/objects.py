@@ -58,7 +58,7 @@ class FallbackContext:
             return self._context.__exit__(*exc_info)
         return None
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 class getitem_property:

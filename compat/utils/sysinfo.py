@@ -97,7 +97,7 @@ def cgroup_cpu_quota() -> float | None:
 class CpuBudget(NamedTuple):
     """How many processes to start, how many processors there are, and the container's limit."""
 
-    count: int
+    count: int  # type: ignore[assignment] # tuples have a method of this name; Celery has it so
     available: int
     quota: float | None
 

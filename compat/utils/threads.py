@@ -57,12 +57,12 @@ def _open_sockets(connection: Any) -> Iterator[Any]:
     # Attributes that are there already: their properties would connect anew.
     for channel in list(getattr(connection.transport, "channels", None) or ()):
         for name in ("client", "subclient"):
-            link = getattr(vars(channel).get(name), "connection", None)
+            link: Any = getattr(vars(channel).get(name), "connection", None)
             if getattr(link, "_sock", None) is not None:
                 yield link._sock  # noqa: SLF001 - redis-py gives it no other name
-    transport = getattr(getattr(connection, "_connection", None), "_transport", None)
+    transport: Any = getattr(getattr(connection, "_connection", None), "_transport", None)
     if getattr(transport, "sock", None) is not None:
-        yield transport.sock  # type: ignore[union-attr]
+        yield transport.sock
 
 
 class bgThread(threading.Thread):
@@ -89,7 +89,7 @@ class bgThread(threading.Thread):
             while not shutdown.is_set():
                 try:
                     self.body()
-                except Exception as exc:  # noqa: BLE001 - a thread that the process cannot do without
+                except Exception as exc:  # noqa: BLE001, PERF203 - a thread that the process cannot do without
                     try:
                         self.on_crash("{0!r} crashed: {1!r}", self.name, exc)
                         self._set_stopped()
@@ -103,7 +103,7 @@ class bgThread(threading.Thread):
         try:
             self.__is_stopped.set()
         except TypeError:
-            pass  # the interpreter is on its way out
+            return  # the interpreter is on its way out
 
     def stop(self) -> None:
         """Asks it to stop, and waits until it has."""

@@ -157,7 +157,7 @@ timezone = _Zone()
 
 def maybe_timedelta(delta: Any) -> Any:
     """A number as so many seconds; anything else as it is."""
-    return timedelta(seconds=delta) if isinstance(delta, numbers.Real) else delta
+    return timedelta(seconds=float(delta)) if isinstance(delta, numbers.Real) else delta
 
 
 def delta_resolution(dt: datetime, delta: timedelta) -> datetime:
@@ -166,7 +166,7 @@ def delta_resolution(dt: datetime, delta: timedelta) -> datetime:
     for kept, unit in ((3, 86400), (4, 3600), (5, 60)):
         if seconds >= unit:
             parts = (dt.year, dt.month, dt.day, dt.hour, dt.minute)[:kept]
-            return datetime(*parts, tzinfo=dt.tzinfo, fold=dt.fold)  # type: ignore[arg-type,misc]
+            return datetime(*parts, tzinfo=dt.tzinfo, fold=dt.fold)  # type: ignore[arg-type,misc] # three to five numbers
     return dt
 
 
@@ -182,7 +182,8 @@ def remaining(start: datetime, ends_in: Any, now: datetime | None = None, relati
         end = start + ends_in
         if relative:
             raise TypeError("a relative end needs a timedelta")
-        return end.astimezone(datetime_timezone.utc) - now.astimezone(datetime_timezone.utc)
+        left: timedelta = end.astimezone(datetime_timezone.utc) - now.astimezone(datetime_timezone.utc)
+        return left
     zone = start.tzinfo or timezone.local
     begun = start if start.tzinfo is not None else start.astimezone()
     aware = now if now.tzinfo is not None else now.astimezone()
@@ -336,7 +337,7 @@ class ffwd:
 
 def utcoffset(time: Any = _time, localtime: Callable[..., _time.struct_time] = _time.localtime) -> float:
     """Hours that this machine is behind UTC."""
-    return (time.altzone if localtime().tm_isdst else time.timezone) / 3600  # type: ignore[no-any-return]
+    return (time.altzone if localtime().tm_isdst else time.timezone) / 3600  # type: ignore[no-any-return] # the time module, or a stand-in
 
 
 def adjust_timestamp(ts: float, offset: float, here: Callable[..., float] = utcoffset) -> float:
@@ -346,7 +347,7 @@ def adjust_timestamp(ts: float, offset: float, here: Callable[..., float] = utco
 
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
     """How long to wait before the next try: doubled each time, and with jitter a random part of that."""
-    countdown = min(maximum, factor * (2**retries))
+    countdown: int = min(maximum, factor * (2**retries))
     if full_jitter:
         countdown = random.randrange(countdown + 1)  # noqa: S311 - spreads load, keeps no secret
     return max(0, countdown)

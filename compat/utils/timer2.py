@@ -22,7 +22,7 @@ class Timer(threading.Thread):
     """Starts with the first entry; an error that the schedule does not handle ends the process."""
 
     Entry = Entry
-    Schedule = Schedule
+    Schedule: Any = Schedule
 
     running: bool = False
     on_tick: Callable[[float], None] | None = None
@@ -71,7 +71,7 @@ class Timer(threading.Thread):
                         self.on_tick(delay)
                     sleep(delay)
             self.__is_stopped.set()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a thread that the process cannot do without
             logger.error("Thread Timer crashed: %r", exc, exc_info=True)
             sys.stderr.flush()
             os._exit(1)

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import celeriac
 import pytest
+
+import celeriac
 from celeriac import compat
 from celeriac.compat import alias
-
 from tests.conftest import Environment
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celeriac.compat import alias, exceptions
 
+from celeriac.compat import alias, exceptions
 from tests.compat.stock import ask
 
 # each as source text, evaluated here and there with `e` for the module

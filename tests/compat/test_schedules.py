@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from celeriac.compat import alias, schedules
 from celeriac.compat.schedules import (
     BaseSchedule,
@@ -23,7 +24,6 @@ from celeriac.compat.schedules import (
     schedule,
     solar,
 )
-
 from tests.compat.stock import ask
 
 NOW = datetime(2026, 11, 21, 9, 20, 30, tzinfo=timezone.utc)

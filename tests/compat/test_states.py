@@ -6,7 +6,6 @@ import itertools
 from pathlib import Path
 
 from celeriac.compat import states
-
 from tests.compat.stock import ask
 
 NAMES = [*sorted(states.ALL_STATES), "REJECTED", "IGNORED", "PROGRESS"]

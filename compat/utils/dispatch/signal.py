@@ -4,6 +4,8 @@ Law: a receiver that raises is logged and answered for; it never stops the sende
 nobody listens, so a sender that asks for it first pays nothing.
 """
 
+# ruff: noqa: PERF203, SLF001 - a receiver that raises stops no other; what wraps a receiver is marked
+
 from __future__ import annotations
 
 import sys
@@ -33,7 +35,7 @@ _LONGEST_PAUSE = 30.0
 
 def _make_id(target: Any) -> Any:
     if isinstance(target, Proxy):
-        target = target._get_current_object()  # noqa: SLF001 - the proxied object is the one that has an identity
+        target = target._get_current_object()
     if isinstance(target, (bytes, str)):
         return target  # equal names are one sender
     if hasattr(target, "__func__"):  # bound methods are made anew at every access
@@ -48,7 +50,7 @@ def _make_lookup_key(receiver: Any, sender: Any, dispatch_uid: Any) -> Key:
     if dispatch_uid:
         return (dispatch_uid, _make_id(sender))
     if hasattr(receiver, "_dispatch_uid"):  # a receiver with retries goes by the function it wraps
-        return (receiver._dispatch_uid, _make_id(sender))  # noqa: SLF001 - set below
+        return (receiver._dispatch_uid, _make_id(sender))
     return (_make_id(receiver), _make_id(sender))
 
 
@@ -81,10 +83,10 @@ def _retrying(receiver: Receiver) -> Receiver:
 class Signal:
     """One signal, with the receivers that are connected to it."""
 
-    receivers: list[tuple[Key, Any]] | None = None
+    receivers: Any = None
 
     def __init__(self, providing_args: Any = None, use_caching: bool = False, name: str | None = None) -> None:
-        self.receivers: list[tuple[Key, Any]] = []
+        self.receivers = []  # of (key, receiver or weak reference to it)
         self.providing_args = set(providing_args if providing_args is not None else ())
         self.lock = threading.Lock()
         self.use_caching = use_caching
@@ -107,7 +109,7 @@ class Signal:
                 wrapped: Any = _retrying(receiver)
                 wrapped._dispatch_uid = dispatch_uid or _make_id(receiver)
                 self._connect_signal(wrapped, sender, weak=False, dispatch_uid=wrapped._dispatch_uid)
-                return wrapped  # type: ignore[no-any-return]
+                return wrapped  # type: ignore[no-any-return] # marked above
 
             return connect
 
@@ -117,7 +119,7 @@ class Signal:
 
     def _connect_signal(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any) -> Any:
         if not callable(receiver):
-            raise AssertionError("Signal receivers must be callable")
+            raise AssertionError("Signal receivers must be callable")  # noqa: TRY004 - what Celery raises
         if not fun_accepts_kwargs(receiver):
             raise ValueError("Signal receiver must accept keyword arguments.")
         if isinstance(sender, PromiseProxy):
@@ -136,7 +138,7 @@ class Signal:
         return held
 
     def _connect_proxy(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any) -> Any:
-        return self.connect(receiver, sender=sender._get_current_object(), weak=weak, dispatch_uid=dispatch_uid)  # noqa: SLF001 - the promise is kept by now
+        return self.connect(receiver, sender=sender._get_current_object(), weak=weak, dispatch_uid=dispatch_uid)
 
     def disconnect(self, receiver: Any = None, sender: Any = None, weak: Any = None, dispatch_uid: Any = None) -> bool:
         """Disconnects the receiver that was connected with the same sender or uid; says whether there was one."""
