@@ -14,6 +14,7 @@ from ...worker.kept import GivenUp
 from ...worker.worker import Worker
 from .. import signals
 from ..app import trace
+from ..app.checking import announce
 from ..app.settings_for_worker import worker_options
 from ..exceptions import ImproperlyConfigured
 from ..utils.log import mlevel
@@ -146,6 +147,8 @@ class WorkController:
         self.time_limit, self.soft_time_limit = options.pool.hard_limit, options.pool.soft_limit
         self.statedb = options.state_db
         self.on_init_blueprint()
+        announce(self.app.conf, logger.warning)
+        self.app.conf.maybe_warn_deprecated_settings()
         program = trace.program(self.app, self.hostname)
         self.pool = pools.make(program, options.pool)
         self._serving = Serving(self.app, program, self.hostname, self)
