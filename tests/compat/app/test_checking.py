@@ -181,3 +181,17 @@ def test_being_strict() -> None:
     app.conf.update(task_serialzer="json")
     with pytest.raises(ImproperlyConfigured, match="task_serialzer"):
         announce(app.conf, lines.append)
+
+
+def test_a_worker_says_it_when_it_starts(caplog: pytest.LogCaptureFixture) -> None:
+    app = Celery("x", set_as_current=False)
+    app.conf.update(broker_url="memory://", worker_pool="solo", task_serialzer="json")
+    controller = app.subclass_with_self("celery.worker.worker:WorkController")
+    with caplog.at_level("WARNING", "celery.worker"):
+        controller(hostname="w@h")
+    assert [record.getMessage() for record in caplog.records] == [
+        "task_serialzer: is no setting; did you mean task_serializer?"
+    ]
+    app.conf.celeriac_strict_settings = True
+    with pytest.raises(ImproperlyConfigured, match="task_serialzer"):
+        controller(hostname="w@h")
