@@ -44,7 +44,7 @@ def app_or_default(app: Any = None) -> Any:
 
 def bugreport(app: Any = None) -> str:
     """What a bug report should tell."""
-    return (app or _state.get_current_app()).bugreport()  # type: ignore[no-any-return]
+    return (app or _state.get_current_app()).bugreport()  # type: ignore[no-any-return]  # an app is Any to its tasks
 
 
 # As for `Celery.task`.

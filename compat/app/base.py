@@ -155,7 +155,7 @@ class PendingConfiguration(UserDict):  # type: ignore[type-arg]  # keys of any k
         return repr(self.data)
 
     @cached_property
-    def data(self) -> Any:  # type: ignore[override]
+    def data(self) -> Any:  # type: ignore[override]  # a property of the settings that are read, where the base has a plain dict
         return self.callback()
 
 
@@ -973,10 +973,10 @@ class Celery:
         """The id of this app in this thread: tasks that are sent here are answered to it, by default."""
         answered = getattr(self.backend, "answer_queue", None)
         if answered is not None:
-            return answered  # type: ignore[no-any-return]
+            return answered  # type: ignore[no-any-return]  # an app is Any to its tasks
         local = self._local
         try:
-            return local.oid  # type: ignore[no-any-return]
+            return local.oid  # type: ignore[no-any-return]  # an app is Any to its tasks
         except AttributeError:
             local.oid = found = self._new_oid(threading.get_ident())
             return found
@@ -1185,7 +1185,7 @@ def _send_task_signature(
 
 # Options pass through `send_task` as they are given; `inspect.signature` tells the names that it takes.
 _SEND_TASK_REST = _send_task_signature.__code__.co_varnames[4:30]
-Celery.send_task.__wrapped__ = _send_task_signature  # type: ignore[attr-defined]
+Celery.send_task.__wrapped__ = _send_task_signature  # type: ignore[attr-defined]  # mypy knows no such attribute of functions
 
 
 def _fix_up(fixup: Any, app: Celery) -> Any:

@@ -251,7 +251,7 @@ class Task(Generic[P, R]):
             given = options if task_id is None else {**options, "task_id": task_id}
             result = app.amqp.shortcuts.apply(self, args, kwargs, given)
             if result is not None:
-                return result  # type: ignore[no-any-return]
+                return result  # type: ignore[no-any-return]  # an app is Any to its tasks
         shadow = shadow or self.shadow_name(args, kwargs, options)
         options = {**self._get_exec_options(), **options}
         if self._dump_pydantic_arguments is not None and options.get("serializer") != "pickle":
@@ -259,8 +259,8 @@ class Task(Generic[P, R]):
         if "ignore_result" not in options:
             options["ignore_result"] = self.ignore_result
         if app.conf.task_always_eager:
-            return self._apply_eagerly(args, kwargs, task_id, producer, link, link_error, options)  # type: ignore[no-any-return]
-        return app.send_task(  # type: ignore[no-any-return]
+            return self._apply_eagerly(args, kwargs, task_id, producer, link, link_error, options)  # type: ignore[no-any-return]  # an app is Any to its tasks
+        return app.send_task(  # type: ignore[no-any-return]  # an app is Any to its tasks
             self.name,
             args,
             kwargs,
@@ -308,7 +308,7 @@ class Task(Generic[P, R]):
                     check(*args)
                 yield self, args, None, options
 
-        return self.app.send_many(calls())  # type: ignore[no-any-return]
+        return self.app.send_many(calls())  # type: ignore[no-any-return]  # an app is Any to its tasks
 
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> Any:
         """For subclasses: another name for this call in logs and monitors."""
@@ -350,7 +350,7 @@ class Task(Generic[P, R]):
             value, traceback = value.exception, value.traceback
             value = getattr(value, "exc", value) if type(value).__name__ == "ExceptionWithTraceback" else value
         if isinstance(value, Retry) and value.sig is not None:
-            return value.sig.apply(retries=retries + 1)  # type: ignore[no-any-return]
+            return value.sig.apply(retries=retries + 1)  # type: ignore[no-any-return]  # an app is Any to its tasks
         state = states.SUCCESS if traced.info is None else traced.info.state
         return EagerResult(task_id, value, state, traceback=traceback, name=self.name)
 
@@ -391,14 +391,14 @@ class Task(Generic[P, R]):
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """The result of a call of this task."""
         app = self._app or self._get_app()
-        return app.AsyncResult(task_id, backend=self.backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]
+        return app.AsyncResult(task_id, backend=self.backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]  # an app is Any to its tasks
 
     def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
         """A call of this task as a value, with whatever arguments and options there are already."""
         from ..canvas import signature
 
         starkwargs.setdefault("app", self.app)
-        return signature(self, args, *starargs, **starkwargs)  # type: ignore[no-any-return,unused-ignore]
+        return signature(self, args, *starargs, **starkwargs)  # type: ignore[no-any-return,unused-ignore]  # an app is Any to its tasks
 
     subtask = signature
 
