@@ -177,7 +177,8 @@ class Shortcuts:
         limits = {name: options.pop(name, None) for name in ("time_limit", "soft_time_limit")}
         traced = options.pop("add_to_parent", True)
         reply_to = options.pop("reply_to", None) or app.thread_oid
-        said = {name: options.pop(name) for name in ("shadow", "retries", "replaced_task_nesting") if name in options}
+        said = {name: options.pop(name) for name in ("retries", "replaced_task_nesting") if name in options}
+        said["shadow"] = options.pop("shadow", None) or None
         plain = amqp.is_plain
         router = amqp.light_router if plain else amqp.router
         options = router.route(options, task.name, (), {}, task)

@@ -1,0 +1,172 @@
+"""What it costs to send a task: `add.delay(2, 2)` of stock Celery and of celeriac, the same app, side by side.
+
+    python benchmarks/enqueue.py [--messages 2000] [--turns 4] [redis] [amqp]
+
+CPU of the client (user + system) per task, everything included; contenders are asked in turns, A B B A, on servers
+that are started here. After each row the queue holds exactly what was sent. `-results` has a Redis result backend,
+`-unsure` asks RabbitMQ for no confirms (stock's default; ours is to ask). `first` is a whole process: the interpreter,
+the import, the app and its first task. `bare` is an interpreter that only ends, `socket` a ready-made push.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__)
+ROOT = HERE.resolve().parents[1]
+STOCK = ROOT / ".peers" / "celery-5.7.0" / "bin" / "python"
+GOALS = {
+    ("redis", "one by one"): "15, never above 25",
+    ("redis", "group of 100"): "6, never above 10",
+    ("amqp", "one by one"): "10, never above 20",
+    ("amqp", "group of 100"): "10, never above 20",
+}
+
+
+# --- in a contender's process
+
+
+cpu = time.process_time  # user + system; os.times counts in hundredths of a second
+
+
+def app_of(kind: str, url: str) -> Any:
+    if kind.startswith("ours"):
+        from celeriac.compat.alias import install
+
+        install()
+    from celery import Celery
+
+    app = Celery("bench", broker=url, backend=os.environ.get("RESULTS") or None)
+    app.conf.task_default_queue = f"q-{kind}"
+    if url.startswith("amqp"):
+        app.conf.broker_transport_options = {"confirm_publish": not kind.endswith("-unsure")}
+    return app
+
+
+def contend(kind: str, url: str) -> None:
+    app = app_of(kind, url)
+
+    @app.task(name="bench.add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    add.delay(2, 2)
+    if os.environ.get("FIRST"):
+        print(cpu())
+        return
+    from celery import group
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        row, count = line.rsplit(" ", 1)
+        before = cpu()
+        if row == "one by one":
+            for _ in range(int(count)):
+                add.delay(2, 2)
+        else:
+            for _ in range(int(count) // 100):
+                group(add.s(2, 2) for _ in range(100)).apply_async()
+        print(cpu() - before, flush=True)
+
+
+# --- in the process that asks
+
+
+def command(kind: str, url: str) -> list[str]:
+    python = sys.executable if kind.startswith("ours") else str(STOCK)
+    return [python, "-W", "ignore", str(HERE), "--contender", kind, url]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**{key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY"))}, **more}
+
+
+def first(kind: str, url: str) -> float:
+    done = subprocess.run(
+        command(kind, url), env=environment(FIRST="1"), capture_output=True, text=True, check=True, timeout=60
+    )
+    return float(done.stdout) * 1000
+
+
+def bare() -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", "import time; print(time.process_time())"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return float(done.stdout) * 1000
+
+
+def race(transport: str, url: str, size: Any, messages: int, turns: int) -> None:
+    kinds = ["ours", "stock"] + (["ours-results", "stock-results"] if transport == "redis" else ["ours-unsure"])
+    processes = {}
+    for kind in kinds:
+        results = environment(RESULTS=url) if kind.endswith("-results") else environment()
+        processes[kind] = subprocess.Popen(
+            command(kind, url), env=results, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert processes[kind].stdout.readline() == "ready\n", kind
+    taken: dict[tuple[str, str], list[float]] = {}
+    for turn in range(turns):
+        for kind in kinds if turn % 2 == 0 else reversed(kinds):
+            for row in ("one by one", "group of 100"):
+                before = size(f"q-{kind}")
+                process = processes[kind]
+                process.stdin.write(f"{row} {messages}\n")
+                process.stdin.flush()
+                taken.setdefault((row, kind), []).append(float(process.stdout.readline()) / messages * 1e6)
+                end = time.monotonic() + 10
+                while (found := size(f"q-{kind}") - before) != messages and time.monotonic() < end:
+                    time.sleep(0.05)
+                assert found == messages, f"{kind}, {row}: {found} of {messages} arrived"
+    for process in processes.values():
+        process.stdin.close()
+        process.wait(20)
+    starts = {kind: [first(kind, url) for _ in range(turns * 2)] for kind in ("ours", "stock")}
+    print(f"\n{transport}: CPU us per task, median (lowest-highest)")
+    for (row, kind), figures in sorted(taken.items()):
+        other = taken.get((row, kind.replace("ours", "stock")), taken[row, "stock"])
+        ratio = f"   stock is {statistics.median(other) / statistics.median(figures):.1f} x" if "ours" in kind else ""
+        goal = f"   goal {GOALS[transport, row]}" if kind == "ours" else ""
+        print(f"  {row:14}{kind:15}{said(figures)}{ratio}{goal}")
+    print(f"  first, ms: ours {said(starts['ours'])}, stock {said(starts['stock'])}, bare {bare():.0f}   goal 30, 45")
+
+
+def said(figures: list[float]) -> str:
+    return f"{statistics.median(figures):7.1f} ({min(figures):.1f}-{max(figures):.1f})"
+
+
+def main() -> None:
+    if "--contender" in sys.argv:
+        contend(*sys.argv[-2:])
+        return
+    sys.path.insert(0, str(ROOT))
+    from celeriac.worker import brokers
+    from tests import servers
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("transports", nargs="*", default=["redis", "amqp"])
+    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--turns", type=int, default=4)
+    given = parser.parse_args()
+    print(json.dumps({"messages": given.messages, "turns": given.turns, "python": sys.version.split()[0]}))
+    for transport in given.transports:
+        with servers.redis_server() if transport == "redis" else servers.rabbitmq_server() as server:
+            broker = brokers.connect(server.url)
+            race(transport, server.url, broker.size, given.messages, given.turns)
+            broker.close()
+
+
+if __name__ == "__main__":
+    main()

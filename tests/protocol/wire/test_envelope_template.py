@@ -1,0 +1,54 @@
+"""The one step gives the bytes of the two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celeriac.protocol.wire.envelope import Frame
+from celeriac.protocol.wire.envelope_template import EnvelopeTemplate
+from celeriac.protocol.wire.message import Posting, Task
+from celeriac.protocol.wire.template import Particulars, Template
+
+texts = st.text(max_size=12) | st.sampled_from(["%", "%s", "%%d", '"', "\\", "ü\x00"])
+values = st.none() | st.booleans() | st.integers() | texts | st.lists(texts, max_size=2)
+particulars = st.builds(
+    Particulars,
+    id=texts,
+    args=st.lists(values, max_size=3).map(tuple),
+    kwargs=st.dictionaries(texts, values, max_size=2),
+    argsrepr=texts,
+    kwargsrepr=texts,
+    root_id=st.none() | texts,
+    parent_id=st.none() | texts,
+    eta=st.none() | texts,
+    group=st.none() | texts,
+    group_index=st.none() | st.integers(0, 9),
+)
+
+
+@given(
+    particulars,
+    texts,
+    texts,
+    st.integers(0, 9),
+    st.sampled_from(["json", "pickle"]),
+    st.sampled_from([None, "zlib"]),
+    st.dictionaries(texts, values, max_size=2),
+)
+def test_one_step_is_as_good_as_two(
+    given_ones: Particulars,
+    routing_key: str,
+    origin: str,
+    priority: int,
+    serializer: str,
+    compression: str | None,
+    extra: dict[str, Any],
+) -> None:
+    posting = Posting(priority=priority, serializer=serializer, compression=compression, extra=extra)
+    template = Template.of(Task("add", "", origin=origin), posting)
+    frame = Frame.of(template.content_type, template.content_encoding, "", routing_key, priority)
+    pieces = template.pieces(given_ones)
+    assert EnvelopeTemplate(template, routing_key, priority).fill(given_ones, "a-tag") == frame.fill(*pieces, "a-tag")
