@@ -101,7 +101,7 @@ class _chain(Signature):
         mirror = Mirror(self._app)
         return [mirror.live(task) for task in composing.unchained(mirror.plain(self))]
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:  # type: ignore[override]  # Celery's own
         """Send the first step; the rest travels with it."""
         if self.app.conf.task_always_eager:
             return eager.joining(self.apply, args or (), kwargs or {}, options)
@@ -234,7 +234,7 @@ class _basemap(Signature):
     def __init__(self, task: Any, it: Any, **options: Any) -> None:
         super().__init__(self._task_name, (), {"task": task, "it": regen(it)}, immutable=True, **options)
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Any:  # type: ignore[override]
+    def apply_async(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Any:  # type: ignore[override]  # Celery's own
         """Send one task that calls the other for each item."""
         given = {key: value for key, value in opts.items() if value is not None}
         _, _, options = self._merge(None, None, given)
@@ -298,7 +298,7 @@ class chunks(Signature):
     def __call__(self, **options: Any) -> Any:
         return self.apply_async(**options)
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Any:  # type: ignore[override]
+    def apply_async(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Any:  # type: ignore[override]  # Celery's own
         """Send the chunks as a group."""
         return self.group().apply_async(args, kwargs, route_name=_name_of(self["kwargs"]["task"]), **opts)
 
@@ -380,7 +380,7 @@ class group(Signature):
             task.set(countdown=delay if stop is None or delay <= stop else stop)
         return self
 
-    def apply_async(  # type: ignore[override]
+    def apply_async(  # type: ignore[override]  # Celery's own
         self,
         args: Any = None,
         kwargs: Any = None,
@@ -486,7 +486,7 @@ class _chord(Signature):
         args, more, options = _split(args, kwargs)
         return clone_canvas(self, args, more, options)
 
-    def apply_async(  # type: ignore[override]
+    def apply_async(  # type: ignore[override]  # Celery's own
         self,
         args: Any = None,
         kwargs: Any = None,

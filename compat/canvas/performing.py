@@ -196,7 +196,7 @@ class _Run:
                 self.note(step)
                 if not self.rerouted and type(step.name) is not Kind:
                     if self.inside:  # the canvas is the running task's child, not each of its tasks
-                        step.options["add_to_parent"] = False
+                        step.options["add_to_parent"] = False  # type: ignore[index]  # made for this call
                     yield step
                     continue
             self.waiting = step

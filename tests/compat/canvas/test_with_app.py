@@ -93,3 +93,27 @@ def test_always_eager(app: Celery, add: Any) -> None:
     assert (add.s(1, 2) | add.s(3))().get() == 6
     assert group(add.s(1, 2), add.s(3, 4))().get() == [3, 7]
     assert ~add.s(1, 2) == 3
+
+
+def test_children_of_a_running_task(app: Celery, add: Any) -> None:
+    sent: list[Any] = []
+
+    @app.task(name="wire.sender", shared=False, bind=True)
+    def sender(self: Any) -> list[Any]:
+        sent[:] = [
+            (add.s(1, 2) | add.s(3)).apply_async().parent,
+            group(add.s(1, 2), add.s(3, 4)).apply_async(),
+            chord([add.s(1, 2)], add.si(3, 4)).apply_async().parent,
+            add.s(1, 2).apply_async(),
+        ]
+        return [child.id for child in self.request.children]
+
+    from celeriac.compat import _state
+
+    sender.push_request(id="me", children=[], called_directly=False)
+    _state._task_stack.push(sender)
+    try:
+        assert sender.run() == [result.id for result in sent]
+    finally:
+        _state._task_stack.pop()
+        sender.pop_request()
