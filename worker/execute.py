@@ -150,6 +150,14 @@ class Execution:
         self._tracers: dict[str, Built] = {}
         self._plain_json = _JSON in self.reader.accept
 
+    made_by: tuple[Callable[..., Execution], tuple[Any, ...]] | None = None
+    """How to make it again in another process, for pools that spawn."""
+
+    def __reduce__(self) -> Any:
+        if self.made_by is None:
+            raise TypeError("this program was made by hand: who makes it says in `made_by` how to make it again")
+        return self.made_by
+
     # --- Program
 
     def begin(self, place: int) -> None:

@@ -88,16 +88,16 @@ class Surroundings(Protocol):
         """Makes `task.request` of a mapping; `adopt` the same without a copy."""
 
     @property
-    def Ignore(self) -> type[Exception]: ...  # noqa: N802
+    def Ignore(self) -> type[Exception]: ...  # noqa: N802 - Celery's name
 
     @property
-    def Reject(self) -> Any: ...  # noqa: N802
+    def Reject(self) -> Any: ...  # noqa: N802 - Celery's name
 
     @property
-    def Retry(self) -> type[Exception]: ...  # noqa: N802
+    def Retry(self) -> type[Exception]: ...  # noqa: N802 - Celery's name
 
     @property
-    def InvalidTaskError(self) -> type[Exception]: ...  # noqa: N802
+    def InvalidTaskError(self) -> type[Exception]: ...  # noqa: N802 - Celery's name
 
     @property
     def signals(self) -> Any:

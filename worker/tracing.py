@@ -83,7 +83,7 @@ class Tracer:
         self.held = held
         custom = around.custom
         # Without a `__call__` of its own, `run` is what there is to call.
-        self.fun: Callable[..., Any] = task if custom(task, "__call__") else task.run  # type: ignore[assignment]
+        self.fun: Callable[..., Any] = task if custom(task, "__call__") else task.run  # type: ignore[assignment]  # a task is callable
         self.before_start, self.on_success, self.after_return = (
             getattr(task, hook) if custom(task, hook) else None
             for hook in ("before_start", "on_success", "after_return")
@@ -281,7 +281,7 @@ class Run:
             raise
         except Exception as exc:
             text = "Failed to dispatch chain/callbacks for deduplicated task %s"
-            around.log.error(text, request.id, exc_info=True)  # noqa: G201
+            around.log.error(text, request.id, exc_info=True)  # noqa: G201 - as Celery logs it
             raise around.Reject(exc, requeue=True)  # noqa: B904 - as Celery raises it
 
     def enter(self) -> None:
@@ -425,7 +425,7 @@ class Run:
         except Exception as exc:
             if tracer.eager:
                 raise
-            tracer.log.exception("Task %s[%s] %s handler raised: %r", self.named, self.uuid, name, exc)  # noqa: TRY401
+            tracer.log.exception("Task %s[%s] %s handler raised: %r", self.named, self.uuid, name, exc)  # noqa: TRY401 - Celery's line
             clear_frames(exc)
 
     def leave(self) -> None:
@@ -456,7 +456,7 @@ class Run:
         except MemoryError:
             raise
         except Exception as exc:
-            tracer.log.error("Process cleanup failed: %r", exc, exc_info=True)  # noqa: G201
+            tracer.log.error("Process cleanup failed: %r", exc, exc_info=True)  # noqa: G201 - as Celery logs it
 
     def broken(self, exc: Exception, request: Any) -> None:
         """Something around the task failed: say so, and fail the task."""

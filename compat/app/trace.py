@@ -240,7 +240,7 @@ class Surroundings:
             errback = canvas.maybe_signature(sig, app=app)
             try:
                 errback(request, exc, traceback)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a user's errback
                 get_logger("celery.backends.base").exception("Errback %r raised an exception", errback.name)
         if away:
             group = canvas.group([canvas.maybe_signature(sig, app=app) for sig in away], app=app)
@@ -494,7 +494,7 @@ def reset_worker_optimizations(app: Any = current_app) -> None:
     if "_stackprotected" in vars(Task):
         delattr(Task, "_stackprotected")
     if "BaseTask.__call__" in _patched:
-        Task.__call__ = _patched.pop("BaseTask.__call__")  # type: ignore[method-assign]
+        Task.__call__ = _patched.pop("BaseTask.__call__")  # type: ignore[method-assign]  # what was there
     app.use_fast_trace_task = False
 
 
@@ -514,7 +514,7 @@ def _install_stack_protection() -> None:
             return self.run(*args, **kwargs)
         return before(self, *args, **kwargs)
 
-    Task.__call__ = __protected_call__  # type: ignore[method-assign]
+    Task.__call__ = __protected_call__  # type: ignore[method-assign]  # as Celery patches it
     setattr(Task, "_stackprotected", True)  # noqa: B010 - a mark that is no attribute of tasks
 
 
@@ -562,7 +562,7 @@ def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
     """What runs in a worker's pool: `worker.pools.base.Program`."""
     from ...worker.execute import Execution
 
-    return Execution(
+    made = Execution(
         app,
         SURROUNDINGS,
         lambda *args, **kwargs: _module().build_tracer(*args, **kwargs),
@@ -571,3 +571,5 @@ def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
         reader=_reader(app),
         **options,
     )
+    made.made_by = (partial(program, **options), (app, hostname))
+    return made

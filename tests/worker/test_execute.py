@@ -474,3 +474,13 @@ def test_posting_with_another_serializer_is_read_where_it_is_accepted() -> None:
         assert scene.run("add", message=message).result == "3"
     packed = build(Task("add", "p", (1, 2)), Posting(compression="gzip"))
     assert scene.run("add", message=packed).result == "3"
+
+
+def test_a_program_is_made_again_in_a_child_that_was_spawned(scene: Scene) -> None:
+    again = pickle.loads(pickle.dumps(scene.program))
+    assert isinstance(again, Execution)
+    assert again.app.main == "scene"
+    assert again.hostname == "host"
+    scene.program.made_by = None
+    with pytest.raises(TypeError, match="made by hand"):
+        pickle.dumps(scene.program)
