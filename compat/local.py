@@ -79,8 +79,8 @@ class Proxy:
     def _get_class(self) -> Any:
         return self._get_current_object().__class__
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[misc,override,unused-ignore] # it is the object's
+    @property  # type: ignore[misc] # it is the object's
+    def __class__(self) -> Any:
         return self._get_class()
 
     @property

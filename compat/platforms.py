@@ -91,7 +91,7 @@ _FD_DIR = "/dev/fd" if IS_macOS else "/proc/self/fd"
 def isatty(fh: Any) -> bool | None:
     """Whether the file is a terminal."""
     try:
-        return fh.isatty()  # type: ignore[no-any-return]
+        return fh.isatty()  # type: ignore[no-any-return] # untyped beneath
     except AttributeError:
         return None
 
@@ -226,7 +226,7 @@ def maybe_fileno(f: Any) -> int | None:
     if isinstance(f, numbers.Integral):
         return int(f)
     try:
-        return f.fileno()  # type: ignore[no-any-return]
+        return f.fileno()  # type: ignore[no-any-return] # untyped beneath
     except (AttributeError, OSError, ValueError):
         return None
 
@@ -357,7 +357,7 @@ def parse_uid(uid: Any) -> int:
     except ValueError:
         pass
     try:
-        return pwd.getpwnam(uid).pw_uid  # type: ignore[no-any-return]
+        return pwd.getpwnam(uid).pw_uid  # type: ignore[no-any-return] # untyped beneath
     except (AttributeError, KeyError):
         raise KeyError(f"User does not exist: {uid}") from None
 
@@ -369,7 +369,7 @@ def parse_gid(gid: Any) -> int:
     except ValueError:
         pass
     try:
-        return grp.getgrnam(gid).gr_gid  # type: ignore[no-any-return]
+        return grp.getgrnam(gid).gr_gid  # type: ignore[no-any-return] # untyped beneath
     except (AttributeError, KeyError):
         raise KeyError(f"Group does not exist: {gid}") from None
 

@@ -108,12 +108,12 @@ class BaseSchedule:  # noqa: PLW1641 - schedules have no hash in Celery
     @cached_property
     def tz(self) -> tzinfo:
         """The zone in which wall clocks are read."""
-        return self.app.timezone  # type: ignore[no-any-return]
+        return self.app.timezone  # type: ignore[no-any-return] # any app has it
 
     @cached_property
     def utc_enabled(self) -> bool:
         """Whether the app counts in UTC."""
-        return self.app.conf.enable_utc  # type: ignore[no-any-return]
+        return self.app.conf.enable_utc  # type: ignore[no-any-return] # any app has it
 
     def to_local(self, dt: datetime) -> datetime:
         """The moment as the app shows it."""
@@ -173,7 +173,7 @@ class schedule(BaseSchedule):  # noqa: PLW1641 - as above
     @property
     def seconds(self) -> float:
         """The interval in seconds."""
-        return max(self.run_every.total_seconds(), 0)  # type: ignore[no-any-return]
+        return max(self.run_every.total_seconds(), 0)  # type: ignore[no-any-return] # a timedelta
 
     @property
     def human_seconds(self) -> str:

@@ -59,7 +59,7 @@ def uuid(_uuid: Callable[[], Any] = uuid4) -> str:
 gen_unique_id = uuid
 
 
-class cached_property(_cached_property):  # type: ignore[type-arg]
+class cached_property(_cached_property):  # type: ignore[type-arg] # of any value
     """A property computed once; it can be set, and deleted to be computed again."""
 
     def __init__(self, fget: Any = None, fset: Any = None, fdel: Any = None) -> None:

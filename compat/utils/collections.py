@@ -62,7 +62,7 @@ class AttributeDictMixin:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {k!r}") from None
 
     def __setattr__(self, key: str, value: Any) -> None:
-        self[key] = value  # type: ignore[index] # the mapping that it is mixed into
+        self[key] = value
 
 
 class AttributeDict(dict, AttributeDictMixin):  # type: ignore[type-arg] # as above
@@ -559,7 +559,7 @@ class BufferMap(OrderedDict, Evictable):
 
     def _get_or_create_buffer(self, key: Any) -> Messagebuffer:
         try:
-            return self[key]  # type: ignore[no-any-return]
+            return self[key]  # type: ignore[no-any-return] # of the kind made below
         except KeyError:
             buffer = self[key] = self._new_buffer()
             return buffer

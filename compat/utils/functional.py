@@ -306,7 +306,7 @@ def regen(it: Any) -> Any:
     return _regen(it)
 
 
-class _regen(UserList, list):  # type: ignore[type-arg,misc]
+class _regen(UserList, list):  # type: ignore[type-arg,misc] # two kinds of list
     """A list that is read from an iterator when it is needed; also a `list` to isinstance and to serializers."""
 
     def __init__(self, it: Iterable[Any]) -> None:

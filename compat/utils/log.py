@@ -238,7 +238,7 @@ def get_multiprocessing_logger() -> logging.Logger | None:
     """The logger of the process library."""
     billiard: Any = sys.modules.get("billiard.util")
     if billiard is not None:
-        return billiard.get_logger()  # type: ignore[no-any-return]
+        return billiard.get_logger()  # type: ignore[no-any-return] # untyped beneath
     return logging.getLogger("multiprocessing")
 
 

@@ -103,7 +103,7 @@ class UnpickleableExceptionWrapper(Exception):
 
     def restore(self) -> BaseException:
         """An exception of a class of the same name."""
-        return create_exception_cls(self.exc_cls_name, self.exc_module)(*self.exc_args)  # type: ignore[no-any-return]
+        return create_exception_cls(self.exc_cls_name, self.exc_module)(*self.exc_args)  # type: ignore[no-any-return] # of any name
 
     def __str__(self) -> str:
         return self.text or f"{self.exc_module}.{self.exc_cls_name}{self.exc_args}"
