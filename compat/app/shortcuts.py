@@ -184,7 +184,7 @@ class Shortcuts:
         options = router.route(options, task.name, (), {}, task)
         sender = amqp.send_task_message
         queue, qname = sender._queue(options.pop("queue", None), options.get("exchange"), light=plain)
-        if conf.get("task_queue_protocols", {}).get(qname, 2) != 2:  # noqa: PLR2004 - protocol 2
+        if conf.get("task_queue_protocols", {}).get(qname, 2) != 2:
             return None
         exchange, routing_key = sender._place(
             queue, qname, options.pop("exchange", None), options.pop("routing_key", None), None
@@ -256,7 +256,7 @@ def _untouched(app: Any, amqp: Any) -> bool:
         and type(amqp.outlet) is Outlet
         and type(amqp.send_task_message) is TaskSender
         and getattr(maker, "__func__", None) is AMQP.as_task_v2
-        and conf.task_protocol == 2  # noqa: PLR2004 - protocol 2
+        and conf.task_protocol == 2
         and not conf.task_always_eager
         and not conf.task_send_sent_event
         and all(isinstance(route, MapRoute) for route in amqp.routes)

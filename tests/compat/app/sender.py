@@ -16,8 +16,8 @@ if "ours" in sys.argv:
 
     install()
 
-from celery import Celery, signals
-from kombu import pools
+from celery import Celery, signals  # noqa: E402 - after the alias
+from kombu import pools  # noqa: E402 - as above
 
 warnings.simplefilter("ignore")
 SIGNALS = ("before_task_publish", "after_task_publish", "task_sent")
