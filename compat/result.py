@@ -128,7 +128,7 @@ class AsyncResult(ResultBase, Generic[R]):
         """The promise of this result."""
         made = self._promise
         if made is None:
-            from vine import promise  # type: ignore[import-untyped, unused-ignore]
+            from vine import promise  # type: ignore[import-untyped, unused-ignore]  # an untyped library
 
             made = self._promise = promise(self._on_fulfilled, weak=True)
             if self._cache is not None:
@@ -367,7 +367,7 @@ class AsyncResult(ResultBase, Generic[R]):
         if not text or self.app is None or not self.app.conf.task_remote_tracebacks:
             return None
         try:
-            from tblib import Traceback  # type: ignore[import-not-found, unused-ignore]
+            from tblib import Traceback  # type: ignore[import-not-found, unused-ignore]  # an untyped library
         except ImportError:
             if exc is not None and exc.__cause__ is None:
                 exc.__cause__ = RemoteTraceback(text)
@@ -962,7 +962,7 @@ class EagerResult(AsyncResult[R]):
     @property
     def on_ready(self) -> Any:
         if self._promise is None:
-            from vine import promise  # type: ignore[import-untyped, unused-ignore]
+            from vine import promise  # type: ignore[import-untyped, unused-ignore]  # an untyped library
 
             self._promise = promise()
             self._promise(self)
@@ -1012,12 +1012,12 @@ class EagerResult(AsyncResult[R]):
         if self.state in states.PROPAGATE_STATES:
             if propagate:
                 raise self._result if isinstance(self._result, Exception) else Exception(self._result)
-            return self._result  # type: ignore[no-any-return]
+            return self._result  # type: ignore[no-any-return]  # whatever the task returned
         return None  # type: ignore[return-value]  # ignored, rejected or to be retried
 
-    wait = get  # type: ignore[assignment]
+    wait = get  # type: ignore[assignment]  # Celery's own parameters
 
-    async def aget(  # type: ignore[override]
+    async def aget(  # type: ignore[override]  # Celery's own parameters
         self,
         timeout: float | None = None,
         propagate: bool = True,

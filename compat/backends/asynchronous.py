@@ -232,4 +232,4 @@ class AsyncBackendMixin:
 
 
 def _pair(node: Any) -> tuple[str, Any]:
-    return node.id, node.children if isinstance(node, ResultSet) else node._cache  # type: ignore[attr-defined]
+    return node.id, node.children if isinstance(node, ResultSet) else node._cache  # type: ignore[attr-defined]  # only groups have them

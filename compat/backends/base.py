@@ -581,7 +581,7 @@ class Backend:
 
     def task_result_exists(self, task_id: str) -> bool:
         """Whether anything is stored for this task."""
-        found: bool = self._get_task_meta_for(task_id)["status"] != states.PENDING  # type: ignore[attr-defined]
+        found: bool = self._get_task_meta_for(task_id)["status"] != states.PENDING  # type: ignore[attr-defined]  # whoever subclasses has it
         return found
 
     def is_cached(self, task_id: str) -> bool:
@@ -598,7 +598,7 @@ class Backend:
             kept = self._cache.get(group_id)
             if kept is not None:
                 return kept
-        meta = self._ensure_retryable(self._restore_group, group_id)  # type: ignore[attr-defined]
+        meta = self._ensure_retryable(self._restore_group, group_id)  # type: ignore[attr-defined]  # whoever subclasses has it
         if cache and meta is not None:
             self._cache[group_id] = meta
         return meta
@@ -609,11 +609,11 @@ class Backend:
         return meta["result"] if meta else None
 
     def save_group(self, group_id: str, result: Any) -> Any:
-        return self._ensure_retryable(self._save_group, group_id, result)  # type: ignore[attr-defined]
+        return self._ensure_retryable(self._save_group, group_id, result)  # type: ignore[attr-defined]  # whoever subclasses has it
 
     def delete_group(self, group_id: str) -> Any:
         self._cache.pop(group_id, None)
-        return self._ensure_retryable(self._delete_group, group_id)  # type: ignore[attr-defined]
+        return self._ensure_retryable(self._delete_group, group_id)  # type: ignore[attr-defined]  # whoever subclasses has it
 
     # --- chords
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -170,11 +171,10 @@ class Stored:
 
     def _raw(self, task_id: str) -> bytes | None:
         """What is stored, for who must be told why it cannot be read."""
-        try:
-            found: bytes | None = on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
+        with suppress(Exception):  # an error is on its way already
+            found: bytes = on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
             return found
-        except Exception:  # noqa: BLE001 - an error is on its way already
-            return None
+        return None
 
     def task_result_exists(self, task_id: str) -> bool:
         try:
@@ -397,25 +397,25 @@ class Stored:
 
     def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> Any:
         if not self._counts:
-            return super().apply_chord(header_result_args, body, **kwargs)  # type: ignore[misc]
+            return super().apply_chord(header_result_args, body, **kwargs)  # type: ignore[misc]  # the base has it
         self.ensure_chords_allowed()  # type: ignore[attr-defined]  # the base has it
         header = self.app.GroupResult(*header_result_args)
         if any(isinstance(each, ResultSet) for each in header.results):
-            self.save_group(header.id, header)  # type: ignore[attr-defined]
+            self.save_group(header.id, header)  # type: ignore[attr-defined]  # the base has it
         return None
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
         if not request.group or not request.chord:
             return
         if not self._counts:
-            super().on_chord_part_return(request, state, result, **kwargs)  # type: ignore[misc]
+            super().on_chord_part_return(request, state, result, **kwargs)  # type: ignore[misc]  # the base has it
             return
         import uuid
 
         from ...protocol.wire.chord_keys import Member
         from . import aftermath
 
-        value = self.encode_result(result, state)  # type: ignore[attr-defined]
+        value = self.encode_result(result, state)  # type: ignore[attr-defined]  # the base has it
         member = Member(request.id, state, value)
         size = request.chord.get("chord_size")
         index = getattr(request, "group_index", None)

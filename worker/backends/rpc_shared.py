@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..brokers.base import Broker
 from .rpc import RpcStore
 
 _TURN = 0.05  # seconds after which who waits for another's reading looks by itself
@@ -26,7 +25,7 @@ class SharedRpc(RpcStore):
         self._ears = threading.RLock()
         self._news = threading.Condition()
 
-    def _sending(self, use: Callable[[Broker], T]) -> T:
+    def _sending(self, use: Callable[[Any], T]) -> T:
         with self._mouth:
             return super()._sending(use)
 

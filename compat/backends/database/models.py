@@ -26,8 +26,8 @@ class _Configured:
     def configure(cls, schema: str | None = None, name: str | None = None) -> None:
         table: Any = cls.__table__  # type: ignore[attr-defined]  # SQLAlchemy makes it
         table.schema = schema
-        cls.id.default.schema = schema  # type: ignore[attr-defined]
-        table.name = name or cls.__tablename__  # type: ignore[attr-defined]
+        cls.id.default.schema = schema  # type: ignore[attr-defined]  # SQLAlchemy makes it
+        table.name = name or cls.__tablename__  # type: ignore[attr-defined]  # SQLAlchemy makes it
 
 
 class Task(ResultModelBase, _Configured):  # type: ignore[misc]  # SQLAlchemy makes the base
@@ -74,7 +74,7 @@ class TaskExtended(Task):
         return {**super().to_dict(), **{name: getattr(self, name) for name in names}}
 
 
-class TaskSet(ResultModelBase, _Configured):  # type: ignore[misc]
+class TaskSet(ResultModelBase, _Configured):  # type: ignore[misc]  # SQLAlchemy makes it
     """A group that was saved."""
 
     __tablename__ = "celery_tasksetmeta"
