@@ -58,7 +58,7 @@ class Queues(dict[str, Any]):
         max_priority: int | None = None,
         default_routing_key: str | None = None,
     ) -> None:
-        from kombu import Exchange, Queue
+        from kombu.entity import Exchange, Queue
 
         super().__init__()
         self.aliases: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -105,13 +105,13 @@ class Queues(dict[str, Any]):
 
     def add(self, queue: Any, **kwargs: Any) -> Any:
         """Add a queue: kombu's, or one by its name and its options."""
-        from kombu import Queue
+        from kombu.entity import Queue
 
         return self._add(queue) if isinstance(queue, Queue) else self.add_compat(queue, **kwargs)
 
     def add_compat(self, name: str, **options: Any) -> Any:
         """Add a queue by its options; `binding_key` is an old name of its routing key."""
-        from kombu import Queue
+        from kombu.entity import Queue
 
         options.setdefault("routing_key", options.get("binding_key"))
         if options["routing_key"] is None:
@@ -152,7 +152,7 @@ class Queues(dict[str, Any]):
 
     def new_missing(self, name: str) -> Any:
         """The queue that an unknown name becomes."""
-        from kombu import Exchange, Queue
+        from kombu.entity import Exchange, Queue
 
         kind = self.create_missing_queue_type or "classic"
         if kind not in ("classic", "quorum"):
@@ -259,7 +259,7 @@ class AMQP:
         """A `Queues` with the defaults that the app is configured with."""
         conf = self.app.conf
         if not queues and conf.task_default_queue:
-            from kombu import Queue
+            from kombu.entity import Queue
 
             quorum = {"x-queue-type": "quorum"} if conf.task_default_queue_type == "quorum" else None
             queues = (
@@ -308,7 +308,7 @@ class AMQP:
 
     @cached_property
     def default_exchange(self) -> Any:
-        from kombu import Exchange
+        from kombu.entity import Exchange
 
         return Exchange(self.app.conf.task_default_exchange, self.app.conf.task_default_exchange_type)
 

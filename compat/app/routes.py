@@ -5,7 +5,7 @@ Law: what a table of routes answers is decided in `protocol/rules/routing`. Here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol.rules.routing import RouteMap
@@ -117,7 +117,7 @@ def _prepared(route: Any) -> Any:
     return mlazy(expand_router_string, route) if isinstance(route, str) else route
 
 
-def _over(low: MutableMapping[str, Any], high: Mapping[str, Any]) -> Any:
+def _over(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in `high` and says something wins; the result is `low`."""
     low.update((name, value) for name, value in high.items() if value is not None)
     return low

@@ -222,7 +222,7 @@ def _delayed_by_broker(app: Any, options: dict[str, Any], eta: Any, countdown: A
         countdown = (_aware(app, moment) - app.now()).total_seconds()
     if not countdown or countdown < 1:
         return options
-    from kombu import Exchange
+    from kombu.entity import Exchange
 
     options.pop("queue", None)
     options["routing_key"] = delayed.delayed_routing_key(int(countdown), routing_key)

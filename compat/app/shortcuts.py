@@ -152,7 +152,7 @@ class Shortcuts:
         key = _key(options) if options else ()
         if key is None:
             return None
-        ways = known[1]
+        ways: dict[Any, Way | None] = known[1]
         try:
             way = ways[key]
         except KeyError:
@@ -161,15 +161,15 @@ class Shortcuts:
             return None
         if way.waits_there and (options.get("countdown") or options.get("eta")):
             return None
-        return way  # type: ignore[no-any-return]  # a dict of anything
+        return way
 
-    def _made(self, task: Any, options: Mapping[str, Any]) -> Way | None:
+    def _made(self, task: Any, given: Mapping[str, Any]) -> Way | None:
         app, amqp = self._app, self._app.amqp
         if not (_untouched(app, amqp) and _usual(task)):
             return None
         conf = app.conf
-        own = {name: value for name, value in options.items() if name in _CONSTANT}
-        options = {**task._get_exec_options(), **own}
+        own = {name: value for name, value in given.items() if name in _CONSTANT}
+        options: dict[str, Any] = {**task._get_exec_options(), **own}
         options.setdefault("ignore_result", task.ignore_result)
         ignored = options.pop("ignore_result")
         if options.pop("expires", None) is not None or not (ignored or _quiet(app.backend)):
@@ -177,7 +177,9 @@ class Shortcuts:
         limits = {name: options.pop(name, None) for name in ("time_limit", "soft_time_limit")}
         traced = options.pop("add_to_parent", True)
         reply_to = options.pop("reply_to", None) or app.thread_oid
-        said = {name: options.pop(name) for name in ("retries", "replaced_task_nesting") if name in options}
+        said: dict[str, Any] = {
+            name: options.pop(name) for name in ("retries", "replaced_task_nesting") if name in options
+        }
         said["shadow"] = options.pop("shadow", None) or None
         plain = amqp.is_plain
         router = amqp.light_router if plain else amqp.router

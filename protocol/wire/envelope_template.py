@@ -35,7 +35,8 @@ class EnvelopeTemplate:
     def fill(self, given: Particulars, delivery_tag: str) -> bytes:
         """`delivery_tag` is plain: an id, nothing that JSON would write otherwise."""
         body = b2a_base64(self._body(given[1], given[2]), newline=False).decode("ascii")
-        return (self._text % self._pick((body, *texts_of(given), delivery_tag))).encode()
+        text: str = self._text % self._pick((body, *texts_of(given), delivery_tag))
+        return text.encode()
 
 
 def _literal(text: str) -> str:

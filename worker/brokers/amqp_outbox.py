@@ -50,16 +50,12 @@ class Outbox:
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """All of them, in order; returns when all are confirmed."""
-        places, write = self._places, self._contents.write
-        self._send(
-            (
-                places.get(where) or self._place(where),
-                write(parcel.message) if parcel.content is None else parcel.content,
-                parcel.message.body,
-            )
-            for parcel in parcels
-            if (where := (parcel.exchange, parcel.routing_key))
-        )
+        self._send(map(self._publish_of, parcels))
+
+    def _publish_of(self, parcel: Parcel) -> tuple[bytes, bytes, bytes]:
+        where = parcel.exchange, parcel.routing_key
+        content = self._contents.write(parcel.message) if parcel.content is None else parcel.content
+        return self._places.get(where) or self._place(where), content, parcel.message.body
 
     def send_filled(self, where: tuple[str, str], filled: Sequence[tuple[bytes, bytes]]) -> None:
         """The same for properties and bodies that are bytes already, all to one place."""
