@@ -199,13 +199,15 @@ class Consumer:
             credit = min(self.deliveries.credit(), _MOST)
             if credit and (readable or self._more or now - self._looked > _SELDOM):
                 taken = broker.take(credit, 0)
-                self._more, self._looked = len(taken) == credit, now
+                # Only who got nothing will be told of more.
+                self._more, self._looked = bool(taken), now
                 for delivery in taken:
                     self.arrived(delivery, now)
             elif settled:
-                self._tend_at = broker.tend(now)
+                self._tend_at = 0.0
             if now >= self._tend_at:
                 self._tend_at = broker.tend(now)
+                self._more = True  # it may have heard what nobody will hear again
         except operational() as problem:
             self.trouble = problem
 

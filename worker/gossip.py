@@ -76,10 +76,10 @@ class Gossip:
             return
         elif each.type == "worker-offline":
             if self.nodes.pop(name, None) is not None:
-                log.info("%s left", name)
+                log.debug("%s left", name)
         else:
             if name not in self.nodes:
-                log.info("%s joined the party", name)
+                log.debug("%s joined the party", name)
             frequency = each.fields.get("freq") or _UNSAID
             self.nodes[name] = now + max(float(frequency) * _LOST, 1.0)
 

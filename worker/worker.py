@@ -161,6 +161,7 @@ class Worker:
             again.append(self.gossip.tend(now))
         if self.telling.broker is not None:
             again.append(self._safely(self.telling.broker.tend, now))
+            self._tell(now)  # tending may have heard what nobody will hear again
         return min(again)
 
     def _tell(self, now: float) -> None:

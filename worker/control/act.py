@@ -53,13 +53,13 @@ def revoke(worker: Worker, task_id: Any, terminate: Any = False, signal: Any = N
     now = time.time()
     if not terminate:
         worker.consumer.revoke(ids, {}, now)
-        worker.statedb.tend(now)
+        worker.statedb.save(now)
         log.info("Tasks flagged as revoked: %s", ", ".join(ids))
         return wire.revoked(ids)
     wanted = frozenset(ids)
     ended = list(dict.fromkeys(each.id for each in worker.consumer.requests.values() if each.id in wanted))
     worker.consumer.revoke(ids, {}, now, _signum(signal))
-    worker.statedb.tend(now)
+    worker.statedb.save(now)
     if not ended:
         return wire.NONE_TERMINATED
     for each in ended:
@@ -80,7 +80,7 @@ def revoke_by_stamped_headers(
     now = time.time()
     if not terminate:
         worker.consumer.revoke([], stamps, now)
-        worker.statedb.tend(now)
+        worker.statedb.save(now)
         return wire.stamps_revoked(stamps)
     ended: dict[str, set[Any]] = {}
     for request in running(worker):
@@ -90,7 +90,7 @@ def revoke_by_stamped_headers(
             if both:
                 ended.setdefault(name, set()).update(both)
     worker.consumer.revoke([], stamps, now, _signum(signal))
-    worker.statedb.tend(now)
+    worker.statedb.save(now)
     return wire.stamps_terminated(ended) if ended else wire.stamps_not_terminated(stamps)
 
 
