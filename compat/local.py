@@ -30,7 +30,7 @@ class _OfTheObject(str):
     __slots__ = ("attribute",)
     attribute: str
 
-    def __new__(cls, text: str, attribute: str) -> _OfTheObject:  # noqa: PYI034 - nobody subclasses it
+    def __new__(cls, text: str, attribute: str) -> _OfTheObject:
         made = super().__new__(cls, text)
         made.attribute = attribute
         return made
@@ -40,7 +40,7 @@ class _OfTheObject(str):
             return str(self)
         if self.attribute in (own := object.__getattribute__(obj, "_Proxy__own")):
             return own[self.attribute]
-        return getattr(obj._get_current_object(), self.attribute)  # noqa: SLF001 - a proxy of ours
+        return getattr(obj._get_current_object(), self.attribute)
 
 
 class Proxy:
@@ -233,12 +233,12 @@ class PromiseProxy(Proxy):
         return self._get_current_object()
 
     def __evaluate__(self) -> Any:
-        promised = Proxy._get_current_object(self)  # noqa: SLF001 - of the class above
+        promised = Proxy._get_current_object(self)
         object.__setattr__(self, "_promised", promised)
         for used in ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs"):
             try:
                 object.__delattr__(self, used)
-            except AttributeError:  # noqa: PERF203 - there are three
+            except AttributeError:
                 continue  # another thread was here
         try:
             pending = object.__getattribute__(self, "__pending__")

@@ -53,7 +53,7 @@ _TICK = timedelta(microseconds=1)
 
 
 # Whether to run now, and after how many seconds to ask again.
-schedstate = namedtuple("schedstate", ("is_due", "next"), module="celery.schedules")  # noqa: PYI024 - packages unpack it untyped
+schedstate = namedtuple("schedstate", ("is_due", "next"), module="celery.schedules")
 
 
 def cronfield(s: Cronspec | None) -> Cronspec:
@@ -67,7 +67,7 @@ class ParseException(Exception):
     __module__ = "celery.schedules"
 
 
-class BaseSchedule:  # noqa: PLW1641 - schedules have no hash in Celery
+class BaseSchedule:
     """What all schedules share: the app, its zone, and what time it is."""
 
     __module__ = "celery.schedules"
@@ -99,7 +99,7 @@ class BaseSchedule:  # noqa: PLW1641 - schedules have no hash in Celery
             return self._app
         from ._state import current_app
 
-        return current_app._get_current_object()  # noqa: SLF001 - Celery's own way to the object
+        return current_app._get_current_object()
 
     @app.setter
     def app(self, app: Any) -> None:
@@ -125,7 +125,7 @@ class BaseSchedule:  # noqa: PLW1641 - schedules have no hash in Celery
         return NotImplemented
 
 
-class schedule(BaseSchedule):  # noqa: PLW1641 - as above
+class schedule(BaseSchedule):
     """Every so often. A relative one keeps to the round times of its unit: the full minute, hour or midnight."""
 
     __module__ = "celery.schedules"
@@ -245,12 +245,12 @@ class crontab_parser:
         for names in (yearmonth, weekday):
             try:
                 return names(s)
-            except KeyError:  # noqa: PERF203 - there are two
+            except KeyError:
                 continue
         raise ValueError(f"Invalid weekday literal {s!r}.")
 
 
-class crontab(BaseSchedule):  # noqa: PLW1641 - as above
+class crontab(BaseSchedule):
     """At the times that all five fields name; each is a number, numbers, or a text such as `*/15` or `mon-fri`."""
 
     __module__ = "celery.schedules"
@@ -386,7 +386,7 @@ def maybe_schedule(s: Any, relative: bool = False, app: Celery | None = None) ->
     return s
 
 
-class solar(BaseSchedule):  # noqa: PLW1641 - as above
+class solar(BaseSchedule):
     """At an event of the sun (sunrise, solar_noon, dusk_civil...) at a latitude and longitude."""
 
     __module__ = "celery.schedules"

@@ -1,6 +1,6 @@
 """Celery's app: the class `Celery`, its configuration, tasks and what they need."""
 
-# ruff: noqa: SLF001 - names that begin with an underscore are part of what Celery's packages rely on
+
 
 from __future__ import annotations
 

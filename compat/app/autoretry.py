@@ -31,7 +31,7 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
         """The arguments of this attempt's `retry`; a limit that the body asked for in this run wins."""
         kwargs = dict(retry_kwargs)
         if retry_backoff:
-            chance = random.random() if retry_jitter else None  # noqa: S311  # spreads load, guards nothing
+            chance = random.random() if retry_jitter else None  # spreads load, guards nothing
             factor = int(max(1.0, retry_backoff))
             kwargs["countdown"] = backoff(factor, task.request.retries, retry_backoff_max, chance)
         if hasattr(task, "override_max_retries"):
@@ -50,24 +50,24 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
         @wraps(body)
         async def run(*args: Any, **kwargs: Any) -> Any:
             try:
-                return await task._orig_run(*args, **kwargs)  # noqa: SLF001  # the name that Celery gives the body
+                return await task._orig_run(*args, **kwargs)  # the name that Celery gives the body
             except (Ignore, Retry, *dont_autoretry_for):
                 raise
             except autoretry_for as problem:
-                raise retry(problem)  # noqa: B904  # its context is told by Python, its cause is the task's own affair
+                raise retry(problem)  # its context is told by Python, its cause is the task's own affair
 
     else:
 
         @wraps(body)
         def run(*args: Any, **kwargs: Any) -> Any:
             try:
-                return task._orig_run(*args, **kwargs)  # noqa: SLF001  # the name that Celery gives the body
+                return task._orig_run(*args, **kwargs)  # the name that Celery gives the body
             except (Ignore, Retry, *dont_autoretry_for):
                 raise
             except autoretry_for as problem:
-                raise retry(problem)  # noqa: B904  # its context is told by Python, its cause is the task's own affair
+                raise retry(problem)  # its context is told by Python, its cause is the task's own affair
 
-    task._orig_run, task.run = body, run  # noqa: SLF001  # the name that Celery gives the body
+    task._orig_run, task.run = body, run  # the name that Celery gives the body
 
 
 def _is_async(function: Any) -> bool:

@@ -4,7 +4,7 @@ Law: a command's arguments are written down here as Celery writes them; who give
 served by kombu's mailbox, everybody else by `mailing`.
 """
 
-# ruff: noqa: SLF001 - names that begin with an underscore are part of what Celery's packages rely on
+
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from ..utils.term import colored
 
 __all__ = ("Logging", "TaskFormatter")
 
-MP_LOG = os.environ.get("MP_LOG", False)  # noqa: PLW1508  # as Celery has it
+MP_LOG = os.environ.get("MP_LOG", False)  # as Celery has it
 
 
 class TaskFormatter(ColorFormatter):
@@ -47,10 +47,10 @@ class _OfTheClass:
     """An attribute that reads the same on the class and on its instances, and is set on either."""
 
     def __get__(self, instance: Any, owner: Any) -> bool:
-        return bool((owner if instance is None else instance)._setup)  # noqa: SLF001  # it is its own attribute
+        return bool((owner if instance is None else instance)._setup)  # it is its own attribute
 
     def __set__(self, instance: Any, value: bool) -> None:
-        instance._setup = value  # noqa: SLF001  # as above
+        instance._setup = value  # as above
 
 
 class Logging:

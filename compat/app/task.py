@@ -4,7 +4,7 @@ Law: what a caller or a tool may replace (`apply_async`, `run`, `app.send_task`,
 handlers) is looked up when it is used. Nothing here imports canvas, results or execution before they are needed.
 """
 
-# ruff: noqa: SLF001 - names that begin with an underscore are part of what Celery's packages rely on
+
 
 from __future__ import annotations
 
@@ -670,7 +670,7 @@ def _is_exception_info(value: Any) -> bool:
 def _raise_with_context(exc: BaseException) -> None:
     current = sys.exc_info()[1]
     if current is exc:
-        raise  # noqa: PLE0704  # called while it is being handled
+        raise  # called while it is being handled
     raise exc from current
 
 

@@ -3,7 +3,7 @@
 Law: whatever goes wrong, the body gets an outcome. A chord that nobody looks at any more never stays pending.
 """
 
-# ruff: noqa: SLF001 - names that begin with an underscore are part of what Celery's packages rely on
+
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def unlock(
     try:
         with allow_join_result():
             values = join(timeout=app.conf.result_chord_join_timeout, propagate=True)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
+    except Exception as problem:
         culprit = next(iter(header._failed_join_report()), None)
         reason = repr(problem) if culprit is None else f"Dependency {culprit.id} raised {problem!r}"
         _fail(app, header, callback, reason, problem)
         return
     try:
         callback.delay(values)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
+    except Exception as problem:
         _fail(app, header, callback, f"Callback error: {problem!r}", problem)
 
 
@@ -54,7 +54,7 @@ def _await(task: Any, header: Any, callback: Any, again: dict[str, Any]) -> None
             unreadable = problem
             raise task.retry(exc=problem, **again) from problem
         if not ready:
-            raise task.retry(**again)  # noqa: TRY301 - retrying may fail like the rest
+            raise task.retry(**again)
     except Retry:
         raise
     except Exception as problem:  # the broker refuses, or it was the last try: nobody will look again

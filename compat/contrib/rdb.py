@@ -83,7 +83,7 @@ class Rdb(Pdb):
         """Tells whoever runs the worker."""
         print(m, file=self.out)
 
-    def __enter__(self) -> Rdb:  # noqa: PYI034 - a debugger has no subclasses that would mind
+    def __enter__(self) -> Rdb:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -127,4 +127,4 @@ def debugger() -> Rdb:
 
 def set_trace(frame: Any = None) -> None:
     """Stops here, or in this frame, and waits for somebody to connect."""
-    debugger().set_trace(frame or sys._getframe().f_back)  # noqa: SLF001 - what a debugger is about
+    debugger().set_trace(frame or sys._getframe().f_back)

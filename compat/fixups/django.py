@@ -54,7 +54,7 @@ def _verify_django_version(django: Any) -> None:
 
 def _unwrap_app(app: Any) -> Any:
     """The app itself behind a proxy such as `current_app`."""
-    return app._get_current_object() if isinstance(app, Proxy) else app  # noqa: SLF001  # a proxy's door
+    return app._get_current_object() if isinstance(app, Proxy) else app  # a proxy's door
 
 
 class DjangoFixup:
@@ -74,7 +74,7 @@ class DjangoFixup:
         sys.path.insert(0, str(Path.cwd()))  # the project comes before what is installed
         self._settings = symbol_by_name("django.conf:settings")
         self.app.loader.now = self.now
-        if not self.app._custom_task_cls_used:  # noqa: SLF001  # Celery's name for it
+        if not self.app._custom_task_cls_used:  # Celery's name for it
             self.app.task_cls = "celery.contrib.django.task:DjangoTask"
         signals.import_modules.connect(self.on_import_modules, sender=self.app)
         signals.worker_init.connect(self.on_worker_init, dispatch_uid=self._worker_init_uid)

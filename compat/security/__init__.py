@@ -60,7 +60,7 @@ def setup_security(
         digest or conf.security_digest,
         serializer,
     )
-    registry._set_default_serializer("auth")  # noqa: SLF001 - kombu has no other door to it
+    registry._set_default_serializer("auth")
 
 
 def disable_untrusted_serializers(whitelist: Any = None) -> None:

@@ -22,7 +22,7 @@ DEFAULT_SEPARATOR = b"\x00\x01"
 
 
 def _as_signing(cert: Certificate) -> signing.Certificate:
-    return signing.Certificate(cert.get_id(), cert._cert.not_valid_after_utc, cert.get_pubkey())  # noqa: SLF001 - of this room
+    return signing.Certificate(cert.get_id(), cert._cert.not_valid_after_utc, cert.get_pubkey())
 
 
 class SecureSerializer:
@@ -52,7 +52,7 @@ class SecureSerializer:
         try:
             content_type, content_encoding, body = dumps(data, serializer=self._serializer)
             payload = body.encode() if isinstance(body, str) else body
-            signer = signing.Signer(_as_signing(self._cert), self._key._key, self._digest_name)  # noqa: SLF001 - as above
+            signer = signing.Signer(_as_signing(self._cert), self._key._key, self._digest_name)
             return signer.sign(payload, content_type, content_encoding).decode()
         except Exception as exc:
             raise SecurityError(f"Unable to serialize: {exc!r}") from exc

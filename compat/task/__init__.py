@@ -30,7 +30,7 @@ BaseTask = Task
 
 def _tell() -> None:
     """Warns whoever imports this module: the first file below that does not belong to the import system."""
-    frame = sys._getframe(1)  # noqa: SLF001 - warnings count frames, and do not know the alias
+    frame = sys._getframe(1)
     while frame.f_back is not None and (
         "importlib" in frame.f_code.co_filename or "/compat/" in frame.f_code.co_filename
     ):

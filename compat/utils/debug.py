@@ -124,7 +124,7 @@ def cry(out: Any = None, sepchr: str = "=", seplen: int = 49) -> Any:
     say = partial(print, file=out)
     threads = {thread.ident: thread for thread in threading.enumerate()}
     line = sepchr * seplen
-    for ident, frame in sys._current_frames().items():  # noqa: SLF001 - there is no other way to them
+    for ident, frame in sys._current_frames().items():
         thread = threads.get(ident)
         if thread is None:
             continue  # left over from before a fork

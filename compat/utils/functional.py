@@ -46,7 +46,7 @@ _VARKEYWORDS = 0x08  # inspect.CO_VARKEYWORDS, without the five milliseconds of 
 class DummyContext:
     """A context that does nothing."""
 
-    def __enter__(self) -> DummyContext:  # noqa: PYI034 - nobody subclasses it
+    def __enter__(self) -> DummyContext:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -154,7 +154,7 @@ def memoize(maxsize: int | None = None, keyfun: Any = None, Cache: Any = LRUCach
     return decorate
 
 
-class lazy:  # noqa: PLW1641 - Celery's has no hash either
+class lazy:
     """A call that is made when its value is needed, each time anew."""
 
     def __init__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -402,7 +402,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
     if inspect.isfunction(fun) or inspect.ismethod(fun) or is_cython or not callable(fun):
         name = fun.__name__
     else:
-        name, fun = fun.__class__.__name__, getattr(fun, "__call__")  # noqa: B004, B009 - the bound method, not the call
+        name, fun = fun.__class__.__name__, getattr(fun, "__call__")
     target = getattr(fun, "__func__", fun)
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
@@ -412,9 +412,9 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
     parameters = _arguments(inspect.signature(target, follow_wrapped=False, **options))
     definition = FUNHEAD_TEMPLATE.format(fun_name=name, fun_args=parameters, fun_value=1)
     namespace: dict[str, Any] = {"__name__": fun.__module__}
-    exec(definition, namespace)  # noqa: S102 - names and positions alone, none of it a value
+    exec(definition, namespace)
     head = namespace[name]
-    head._source = definition  # noqa: SLF001 - Celery's name for it
+    head._source = definition
     return partial(head, object()) if bound else head
 
 
@@ -451,7 +451,7 @@ def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
 
 def seq_concat_item(seq: Any, item: Any) -> Any:
     """A copy of the sequence with one item more."""
-    return (*seq, item) if isinstance(seq, tuple) else seq + [item]  # noqa: RUF005 - other sequences keep their kind
+    return (*seq, item) if isinstance(seq, tuple) else seq + [item]
 
 
 def seq_concat_seq(a: Sequence[Any], b: Sequence[Any]) -> Any:

@@ -49,7 +49,7 @@ def bound_open_broker_sockets(connection: Any, timeout: float | None) -> None:
     try:
         for found in _open_sockets(connection):
             found.settimeout(timeout)
-    except Exception:  # noqa: BLE001 - a socket that is gone needs no timeout
+    except Exception:
         return
 
 
@@ -59,7 +59,7 @@ def _open_sockets(connection: Any) -> Iterator[Any]:
         for name in ("client", "subclient"):
             link: Any = getattr(vars(channel).get(name), "connection", None)
             if getattr(link, "_sock", None) is not None:
-                yield link._sock  # noqa: SLF001 - redis-py gives it no other name
+                yield link._sock
     transport: Any = getattr(getattr(connection, "_connection", None), "_transport", None)
     if getattr(transport, "sock", None) is not None:
         yield transport.sock
@@ -80,7 +80,7 @@ class bgThread(threading.Thread):
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Says what went wrong, on stderr."""
-        print(msg.format(*fmt), file=sys.stderr)  # noqa: T201 - there may be no logging any more
+        print(msg.format(*fmt), file=sys.stderr)
         traceback.print_exc(None, sys.stderr)
 
     def run(self) -> None:
@@ -89,7 +89,7 @@ class bgThread(threading.Thread):
             while not shutdown.is_set():
                 try:
                     self.body()
-                except Exception as exc:  # noqa: BLE001, PERF203 - a thread that the process cannot do without
+                except Exception as exc:
                     try:
                         self.on_crash("{0!r} crashed: {1!r}", self.name, exc)
                         self._set_stopped()
