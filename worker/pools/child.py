@@ -26,7 +26,7 @@ _PATIENCE = 0.005
 """Seconds after which what is done is told, though the batch is not over."""
 _CHUNK = 1 << 18
 _UNBEGUN = Report("", Fate.DONE)
-_DEFAULT = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
+_DEFAULT = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
 
 
 class _Stopped(Exception):
@@ -64,10 +64,19 @@ class Child:
     def _take_signals(self) -> None:
         for number in _DEFAULT:
             signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C at a terminal goes to the whole group; the parent decides what becomes of us.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+            signal.siginterrupt(number, False)
         signal.signal(signal.SIGUSR1, self._overdue)
         signal.siginterrupt(signal.SIGUSR1, False)
+
+    def _end(self, signum: int, _frame: FrameType | None) -> None:
+        """Ctrl-C at a terminal, and what stops a service, goes to the whole group: what becomes of a child and its
+        job is the parent's to decide, and it says whom it means."""
+        job = self._job
+        if job is not None and self._mark.condemned == job.number:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
     def _overdue(self, _signum: int, _frame: FrameType | None) -> None:
         job = self._job

@@ -16,8 +16,9 @@ _TIME = struct.Struct("=d")
 
 # The child writes: which job it runs (0: none), since when, how many it has done, its memory.
 _RUNNING, _SINCE, _DONE, _MEMORY = 0, 8, 16, 24
-# The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue.
-_RELEASED, _RECALLED, _OVERDUE = 32, 40, 48
+# The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
+# the job that is to end.
+_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED = 32, 40, 48, 56
 
 
 class Marks:
@@ -72,6 +73,10 @@ class Mark:
     def overdue(self) -> int:
         return self._read(_OVERDUE)
 
+    @property
+    def condemned(self) -> int:
+        return self._read(_CONDEMNED)
+
     # --- the parent's
 
     @property
@@ -99,6 +104,9 @@ class Mark:
 
     def overrun(self, number: int) -> None:
         _NUMBER.pack_into(self._memory, self._at + _OVERDUE, number)
+
+    def condemn(self, number: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _CONDEMNED, number)
 
     def _read(self, field: int) -> int:
         value: int = _NUMBER.unpack_from(self._memory, self._at + field)[0]

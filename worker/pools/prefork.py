@@ -36,6 +36,8 @@ _SETTLING = 0.002
 """Seconds after a recall until a child's mark can be believed."""
 _FROZEN = 60.0
 """A child that has a job and has not begun it for so long is not there any more, whatever the system says."""
+_DEAF = 5.0
+"""Seconds that a child has to die of the signal it was sent, before it is sent the last."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _IDLE_TEND = 1.0
 _NONE: tuple[int, Job | None] = (0, None)
@@ -61,6 +63,7 @@ class Child:
     recalled: tuple[int, float] | None = None
     told_overdue: int = 0
     ended_by: tuple[int, int | None, float | None] | None = None
+    ended_at: float = 0.0
     leaving: bool = False
     told: int = 0
     """How many jobs it has told of; its mark says how many it has done."""
@@ -172,6 +175,8 @@ class Prefork:
         for child in self._children.values():
             if child.mark.running == number and number in child.given:
                 child.ended_by = (number, signal, None)
+                child.ended_at = time.monotonic()
+                child.mark.condemn(number)
                 _signal(child.pid, signal)
                 return True
         return False
@@ -497,6 +502,8 @@ class Prefork:
         if child.mark.running != running:
             return now  # it has just gone on to the next
         ran = now - since
+        if child.ended_by is not None and child.ended_by[0] == running and now - child.ended_at > _DEAF:
+            _signal(child.pid, signal.SIGKILL)
         if job.hard and ran >= job.hard:
             if child.ended_by is None:
                 child.ended_by = (running, None, job.hard)

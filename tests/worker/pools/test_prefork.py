@@ -114,6 +114,20 @@ def test_kill_ends_the_job_it_names(started: Callable[..., Driven]) -> None:
     assert pool.of(Lost)[1] == Lost(1, "signal 15 (SIGTERM)", True, None, signal.SIGTERM)
 
 
+def test_what_stops_the_whole_group_ends_no_job(started: Callable[..., Driven]) -> None:
+    """A service manager, or Ctrl-C, sends its signal to the children too: the parent alone decides."""
+    pool = started(1)
+    pool.pool.submit([job(1, "sleep 0.4")])
+    pool.until(lambda: any(member["running"] == 1 for member in pool.pool.members()))
+    child = next(iter(pool.pool._children))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(child, number)
+    pool.until(lambda: pool.settled() == 1)
+    assert 1 in pool.of(Ended)
+    pool.run(job(2, "pid"))
+    assert pool.report(2).result == str(child)  # type: ignore[attr-defined]
+
+
 def test_a_held_job_waits_for_its_release(started: Callable[..., Driven], ledger: Path) -> None:
     pool = started(1)
     pool.pool.submit([job(1, held=True), job(2, held=True)])
