@@ -118,7 +118,8 @@ def test_what_stops_the_whole_group_ends_no_job(started: Callable[..., Driven]) 
     """A service manager, or Ctrl-C, sends its signal to the children too: the parent alone decides."""
     pool = started(1)
     pool.pool.submit([job(1, "sleep 0.4")])
-    pool.until(lambda: any(member["running"] == 1 for member in pool.pool.members()))
+    while not any(member["running"] == 1 for member in pool.pool.members()):
+        time.sleep(0.01)
     child = next(iter(pool.pool._children))
     for number in (signal.SIGTERM, signal.SIGINT):
         os.kill(child, number)
