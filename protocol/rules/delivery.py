@@ -165,6 +165,10 @@ class Deliveries:
         out: list[Decision] = [Received(number)]
         self._held[number] = held
         eta = arrival.eta
+        free = not self._ready and self._busy < self.slots
+        if free and eta is None and not arrival.stamps and arrival.name not in self._lines:
+            self._submit(held, out)  # the usual way: nobody before it, nothing to wait for
+            return out
         if eta is not None and eta > now:
             if self._may_park(held) and eta - now > self.terms.horizon:
                 self._drop(held)
@@ -202,6 +206,8 @@ class Deliveries:
             if acked >= now - _DOUBT:
                 self._remember(key, How.ACK)
         self._acked.clear()
+        for held in self._mourned.values():
+            held.void = not held.settled
         for held in list(self._held.values()):
             if held.settled or held.void:
                 continue
@@ -248,7 +254,7 @@ class Deliveries:
         held.place = Place.BEGUN
         out: list[Decision] = []
         if not held.arrival.manner.late and not held.settled and not held.void:
-            out += self._settled(held, How.ACK, now)
+            out = self._settled(held, How.ACK, now)
             held.settled = True
         if held.kill is not None:
             out.append(Kill(number, held.kill))
@@ -259,8 +265,9 @@ class Deliveries:
         held = self._leave(number)
         if held is None:
             return []
-        out = self._settled(held, _by_fate(held.arrival.manner, fate), now)
-        self._fill(now, out)
+        out = [] if held.settled else self._settled(held, _by_fate(held.arrival.manner, fate), now)
+        if self._ready:
+            self._fill(now, out)
         return out
 
     def lost(
@@ -465,11 +472,14 @@ class Deliveries:
             held.place = Place.ASIDE
             if self._refused(held, now, out):
                 continue
-            held.place = Place.SUBMITTED
-            self._busy += 1
-            if held.arrival.expires is not None:
-                self._expiries.set(math.nextafter(held.arrival.expires, math.inf), held.number)
-            out.append(Submit(held.number))
+            self._submit(held, out)
+
+    def _submit(self, held: Held, out: list[Decision]) -> None:
+        held.place = Place.SUBMITTED
+        self._busy += 1
+        if held.arrival.expires is not None:
+            self._expiries.set(math.nextafter(held.arrival.expires, math.inf), held.number)
+        out.append(Submit(held.number))
 
     # --- refusing
 

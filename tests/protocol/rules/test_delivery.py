@@ -102,6 +102,15 @@ def test_what_ran_it_is_gone(manner: Manner, decisions: list[Decision]) -> None:
     assert running(manner).lost(1, "x", NOW) == decisions
 
 
+def test_a_connection_lost_while_it_is_sent_again() -> None:
+    m = running(Manner(late=True, retry_lost=True))
+    m.lost(1, "x", NOW)
+    m.disconnected(NOW)
+    assert m.resent(1, "x", NOW, sent=True) == [Forgotten(1)]
+    m.reconnected(parks=False)
+    assert m.received(2, arrival(redelivered=True), NOW) == [Settle(2, How.ACK)]
+
+
 def test_a_resend_that_fails_is_a_loss() -> None:
     m = running(Manner(late=True, retry_lost=True, requeue_lost=True))
     m.lost(1, "x", NOW)

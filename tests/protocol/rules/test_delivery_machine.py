@@ -135,7 +135,9 @@ class Life(RuleBasedStateMachine):
                     self.mourned.append((number, why))
                 case Kill():
                     assert self.pool[number]
-                case Received() | Revoked() | Cancelled() | TimedOut() | WorkerLost() | Unregistered():
+                case Cancelled():
+                    self.void.pop(number)
+                case Received() | Revoked() | TimedOut() | WorkerLost() | Unregistered():
                     pass
 
     def _arrival(self, number: int) -> Arrival:
