@@ -7,6 +7,7 @@ those of a batch at once; one that could not be written comes back as the worker
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -21,12 +22,12 @@ from ..protocol.wire import states
 from ..protocol.wire.json import loads
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.result import Result
-from . import redis_link
+from . import limit, redis_link
 from .coroutines import LOOPS
 from .pools.base import Job
 from .ports import App, Surroundings
 from .recording import fail, failed_report, record_refusal, safe_repr, signal_internal_error
-from .tracing import HERE, Run, Tracer
+from .tracing import Run, Tracer
 
 log = logging.getLogger("celery.worker.request")
 
@@ -181,9 +182,10 @@ class Execution:
     async def run_async(self, job: Job) -> Report:
         try:
             tracer, args, kwargs, request = self.prepared(job)
-            if type(tracer) is Tracer:
-                return self.reported(await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request)))
-            return self.foreign(tracer(job.id, args, kwargs, request))
+            if type(tracer) is not Tracer or not tracer.awaits:
+                # It would hold up the loop: in a thread beside it, which writes what it has to write itself.
+                return await asyncio.to_thread(lambda: self.flush([self.run(job)])[0])
+            return self.reported(await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request)))
         except _Answered as answer:
             return answer.report
         except self.around.Reject as exc:
@@ -207,8 +209,12 @@ class Execution:
         store = self.app.backend.store
         store.store(wire.parse(debts, store.settings.codec))
 
+    @property
+    def overdue(self) -> type[BaseException]:
+        return type(self.around.soft_limit(0.0))
+
     def interrupt(self, seconds: float) -> None:
-        if not HERE.task_runs:
+        if not limit.within():
             return
         exc = self.around.soft_limit(seconds)
         if not LOOPS.interrupt(exc):
@@ -328,7 +334,7 @@ class Execution:
             self.refused(run.tracer.task, run.request, run.retval, run.shown)
         report = run.report()
         debt = self._debts.last = run.debt
-        if debt is not None:
+        if debt is not None and debt.report is None:  # else it is of a job before this one, which had none
             debt.report = report
         return report
 

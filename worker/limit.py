@@ -19,13 +19,19 @@ _struck: set[int] = set()
 _overdue: weakref.WeakKeyDictionary[asyncio.Task[Any], BaseException] = weakref.WeakKeyDictionary()
 
 
-def enter() -> None:
-    """This thread goes on in a task's own code."""
-    _inside.add(get_ident())
+def enter() -> bool:
+    """This thread goes on in a task's own code. Returns whether it was in one already, which calls this one."""
+    ident = get_ident()
+    if ident in _inside:
+        return True
+    _inside.add(ident)
+    return False
 
 
-def leave() -> None:
-    """It is back. What was to strike it and has not, does not any more."""
+def leave(outer: bool) -> None:
+    """It is back, with what `enter` gave. What was to strike it and has not, does not any more."""
+    if outer:
+        return
     ident = get_ident()
     _inside.discard(ident)
     if ident in _struck:

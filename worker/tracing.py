@@ -6,10 +6,10 @@ it. Signals, hooks and log lines are Celery's, word for word, and cost next to n
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable
 from types import CoroutineType
@@ -20,6 +20,7 @@ from ..protocol.rules.continuing import Running
 from ..protocol.rules.outcome import ChordPart, Continue, Fate, Outcome, Report, Store, Terms
 from ..protocol.wire import states
 from ..protocol.wire.reprs import saferepr
+from . import limit
 from .backends.disabled import DisabledStore
 from .coroutines import LOOPS
 from .einfo import ExceptionInfo, clear_frames
@@ -32,15 +33,6 @@ LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
 
 _NOTHING: Any = object()
 _SHORT = frozenset({type(None), bool, float})
-
-
-class Here(threading.local):
-    """Whether the code that this thread runs is a task's own."""
-
-    task_runs = False
-
-
-HERE = Here()
 
 
 class Tracer:
@@ -84,6 +76,7 @@ class Tracer:
         custom = around.custom
         # Without a `__call__` of its own, `run` is what there is to call.
         self.fun: Callable[..., Any] = task if custom(task, "__call__") else task.run  # type: ignore[assignment]  # a task is callable
+        self.awaits = inspect.iscoroutinefunction(inspect.unwrap(task.run))
         self.before_start, self.on_success, self.after_return = (
             getattr(task, hook) if custom(task, hook) else None
             for hook in ("before_start", "on_success", "after_return")
@@ -182,22 +175,24 @@ class Run:
             self.enter()
             try:
                 self.before()
+                outer = limit.enter()
                 try:
-                    HERE.task_runs = True
                     if tracer.before_start is not None:
                         tracer.before_start(self.uuid, self.args, self.kwargs)
                     value = tracer.fun(*self.args, **self.kwargs)
                     if type(value) is CoroutineType:
                         value = LOOPS.wait(value)
-                    HERE.task_runs = False
+                    limit.leave(outer)
                 except Exception as exc:  # noqa: BLE001 - whatever a task raises is its outcome
-                    HERE.task_runs = False
+                    limit.leave(outer)
                     self.raised(exc)
+                except BaseException:
+                    limit.leave(outer)
+                    raise
                 else:
                     self.returned(value)
                 self.after()
             finally:
-                HERE.task_runs = False
                 self.leave()
         except (MemoryError, tracer.around.Reject):
             raise
@@ -218,7 +213,7 @@ class Run:
                         tracer.before_start(self.uuid, self.args, self.kwargs)
                     value = tracer.fun(*self.args, **self.kwargs)
                     if type(value) is CoroutineType:
-                        value = await value
+                        value = await limit.interruptible(value)
                 except Exception as exc:  # noqa: BLE001 - whatever a task raises is its outcome
                     self.raised(exc)
                 else:

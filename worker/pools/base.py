@@ -103,8 +103,9 @@ class Program(Protocol):
     `limit.leave` (`limit.interruptible` for coroutines): there, and only there, a pool raises `overdue`.
     """
 
-    overdue: type[BaseException]
-    """What a soft limit raises."""
+    @property
+    def overdue(self) -> type[BaseException]:
+        """What a soft limit raises."""
 
     def begin(self, place: int) -> None:
         """In a new child, before its first job. `place` is its index among the children (0 up)."""
@@ -126,6 +127,9 @@ class Program(Protocol):
 
     def pay(self, debts: bytes) -> None:
         """In the worker's own process: write what a child that died had left. It may have been written already."""
+
+    def interrupt(self, seconds: float) -> None:
+        """By a signal, in the thread that runs a job which is over its soft limit: raise, if it is the task's own code."""
 
     def end(self, code: int) -> None:
         """In a child that leaves, after its last job."""

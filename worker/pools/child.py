@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from types import FrameType
 
 from ...protocol.rules.outcome import Fate, Report
-from .. import limit
 from .base import Job, Program
 from .frames import Done, Reader, job_of, pack, report_values
 from .marks import Journal, Mark
@@ -80,8 +79,8 @@ class Child:
 
     def _overdue(self, _signum: int, _frame: FrameType | None) -> None:
         job = self._job
-        if job is not None and self._mark.overdue == job.number and limit.within():
-            raise self._program.overdue
+        if job is not None and self._mark.overdue == job.number:
+            self._program.interrupt(job.soft or 0.0)
 
     def _run(self, batch: int, jobs: Sequence[Job]) -> None:
         self._batch = batch

@@ -48,17 +48,17 @@ class Script:
 
     def run(self, job: Job) -> Report:
         began = time.monotonic()
+        outer = limit.enter()
         self.left.append(b"%d\n" % job.number)
         if not self.lazy:
             self.write(self.ledger, str(job.number))
         verb, _, amount = job.task.partition(" ")
         try:
-            limit.enter()
             result = getattr(self, verb)(float(amount or 0))
         except Overdue as problem:
             return Report("FAILURE", Fate.FAILED, time.monotonic() - began, error=str(problem))
         finally:
-            limit.leave()
+            limit.leave(outer)
         return Report("SUCCESS", Fate.DONE, time.monotonic() - began, result=str(result))
 
     async def run_async(self, job: Job) -> Report:
@@ -83,6 +83,10 @@ class Script:
     def pay(self, debts: bytes) -> None:
         for line in debts.decode().split():
             self.write(self.ledger, line)
+
+    def interrupt(self, seconds: float) -> None:
+        if limit.within():
+            raise Overdue(f"over {seconds}")
 
     # --- what a job can do
 
