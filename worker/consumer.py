@@ -18,10 +18,10 @@ from ..protocol.rules import decisions as decided
 from ..protocol.rules.decisions import Decision, How, Settle, Submit, Terms
 from ..protocol.rules.delivery import Deliveries, Place, Stop
 from ..protocol.rules.limits import read_rate
-from ..protocol.rules.outcome import Fate, Report
+from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
-from ..protocol.wire.event import PARENT_REPORTED
 from ..protocol.wire.message_reading import Reader
+from .announcing import ANNOUNCED, Announcer
 from .brokers.base import Broker, Delivery, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
@@ -31,7 +31,6 @@ from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Retur
 from .ports import Owner
 from .request import Kind, Request, arrival, open_request
 
-log = logging.getLogger("celery.worker.strategy")
 request_log = logging.getLogger("celery.worker.request")
 consumer_log = logging.getLogger("celery.worker.consumer.consumer")
 
@@ -39,7 +38,6 @@ _MOST = 1000  # taken in one turn
 _WIDEST = 0xFFFF
 _SELDOM = 1.0
 _VERDICTS = {how: Verdict[how.name] for how in How}
-_NO_TASK: Any = None
 
 
 class Consumer:
@@ -60,6 +58,7 @@ class Consumer:
         self.options = options
         self.pool = pool
         self.events = events
+        self.announcer = Announcer(owner, events, self)
         self.reader = reader
         self.hostname = hostname
         unknown = (taking.unknown_task_delay, taking.unknown_task_retries) if taking.unknown_task == "requeue" else None
@@ -306,8 +305,7 @@ class Consumer:
         kind = request.kind
         if kind is None or kind.held:
             self._releases.append(begun.number)
-        if self.events.on and kind is not None and kind.tells:
-            self.events.task("task-started", {"uuid": request.id})
+        self.announcer.started(request)
 
     def _ended(self, ended: Ended, now: float) -> None:
         number, report = ended
@@ -316,25 +314,14 @@ class Consumer:
             return
         if report.internal and report.fate is Fate.REJECTED:
             request.buried = self._bury(request.delivery, report.error or "unreadable", settle=False)
-        if self.events.on and request.kind is not None and request.kind.tells:
-            self._tell_end(request, report)
+        self.announcer.ended(request, report)
         self._do(self.deliveries.ended(number, report.fate, now), now)
         self._forget(number)
 
-    def _tell_end(self, request: Request, report: Report) -> None:
-        if report.state == "SUCCESS":
-            self.events.task("task-succeeded", {"uuid": request.id, "result": report.result, "runtime": report.runtime})
-        elif report.fate is Fate.RETRIED:
-            self._tell(request, "task-retried", exception=report.error, traceback=report.traceback)
-        elif report.fate in (Fate.FAILED, Fate.REJECTED):
-            self._tell(request, "task-failed", exception=report.error, traceback=report.traceback)
-
-    def _overdue(self, overdue: Overdue, now: float) -> None:
+    def _overdue(self, overdue: Overdue, _now: float) -> None:
         request = self.requests.get(overdue.number)
         if request is not None:
-            request_log.warning(
-                "Soft time limit (%ss) exceeded for %s[%s]", _short(overdue.seconds), request.name, request.id
-            )
+            self.announcer.overdue(request, overdue.seconds)
 
     def _lost(self, lost: Lost, now: float) -> None:
         out = self.deliveries.lost(lost.number, lost.why, now, begun=lost.begun, limit=lost.limit)
@@ -374,8 +361,17 @@ class Consumer:
                 self._submit(self.requests[each.number])
             elif kind is Settle:
                 self._settle(each.number, each.how)  # type: ignore[union-attr]  # told by its type
+            elif kind in ANNOUNCED:
+                self._announce(each)
             else:
                 _DO[kind](self, each, now)
+
+    def _announce(self, each: Decision) -> None:
+        """A user's receiver or backend may fail; the delivery must not."""
+        try:
+            ANNOUNCED[type(each)](self.announcer, self.requests[each.number], each)
+        except Exception:  # noqa: BLE001 - whatever theirs raises
+            consumer_log.exception("While telling of %r", each)
 
     def _submit(self, request: Request) -> None:
         delivery, kind = request.delivery, request.kind
@@ -405,12 +401,12 @@ class Consumer:
         if number not in self.deliveries:
             del self.requests[number]
         if how is How.DROP or how is How.REQUEUE:
-            self._tell(request, "task-rejected", requeue=how is How.REQUEUE)
+            self.announcer.rejected(request, requeue=how is How.REQUEUE)
 
-    def _recall(self, each: decided.Recall, now: float) -> None:
+    def _recall(self, each: decided.Recall, _now: float) -> None:
         self._recalls.append(each.number)
 
-    def _kill(self, each: decided.Kill, now: float) -> None:
+    def _kill(self, each: decided.Kill, _now: float) -> None:
         request = self.requests[each.number]
         if each.cancelled:
             consumer_log.warning("Task %s cannot be acknowledged after a connection loss and is ended", request.id)
@@ -419,109 +415,28 @@ class Consumer:
             return
         self.pool.kill(each.number, each.signum)
 
-    def _park(self, each: decided.Park, now: float) -> None:
+    def _park(self, each: decided.Park, _now: float) -> None:
         request = self.requests.pop(each.number)
         self._settlements.append((request.delivery, Park(each.until)))
 
-    def _bury_request(self, each: decided.Bury, now: float) -> None:
+    def _bury_request(self, each: decided.Bury, _now: float) -> None:
         request = self.requests.pop(each.number)
         request_log.error("Task %s[%s] is given up: %s", request.name, request.id, each.why)
         self._bury(request.delivery, each.why, settle=True)
-
-    def _received(self, each: decided.Received, now: float) -> None:
-        request = self.requests[each.number]
-        if log.isEnabledFor(logging.INFO):
-            headers = request.headers
-            context = {
-                "id": request.id,
-                "name": request.shown_name,
-                "args": headers.get("argsrepr"),
-                "kwargs": headers.get("kwargsrepr"),
-                "eta": headers.get("eta"),
-            }
-            log.info(self.owner.received_format, context, extra={"data": context})
-        if self.owner.listens("task_received"):
-            self.owner.signal("task_received", self, request=self.owner.request(request))
-        if self.events.on and request.kind is not None and request.kind.tells:
-            headers = request.headers
-            self.events.task(
-                "task-received",
-                {
-                    "uuid": request.id,
-                    "name": request.shown_name,
-                    "args": headers.get("argsrepr"),
-                    "kwargs": headers.get("kwargsrepr"),
-                    "root_id": headers.get("root_id"),
-                    "parent_id": headers.get("parent_id"),
-                    "retries": headers.get("retries") or 0,
-                    "eta": headers.get("eta"),
-                    "expires": headers.get("expires"),
-                },
-            )
-
-    def _revoked(self, each: decided.Revoked, now: float) -> None:
-        request = self.requests[each.number]
-        if not each.terminated:
-            why = f" (revoked by header: {dict([each.stamp])})" if each.stamp else ""
-            request_log.info("Discarding revoked task: %s[%s]%s", request.name, request.id, why)
-        reason = "expired" if each.expired else "terminated" if each.terminated else "revoked"
-        self._tell(request, "task-revoked", terminated=each.terminated, signum=each.signum, expired=each.expired)
-        self.owner.revoked(request, reason, terminated=each.terminated, signum=each.signum, expired=each.expired)
-
-    def _timed_out(self, each: decided.TimedOut, now: float) -> None:
-        request = self.requests[each.number]
-        limit = _short(each.limit)
-        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, request.name, request.id)
-        self.owner.timed_out(request, limit)
-        # Stock workers tell it twice.
-        for _ in range(2):
-            self._tell(request, "task-failed", exception=PARENT_REPORTED, traceback=f"TimeLimitExceeded({limit},)")
-
-    def _worker_lost(self, each: decided.WorkerLost, now: float) -> None:
-        request = self.requests[each.number]
-        request_log.error("Task handler raised error: WorkerLostError(%r)", each.why)
-        self.owner.lost(request, each.why)
-        self._tell(request, "task-failed", exception=PARENT_REPORTED, traceback=each.why)
-
-    def _unregistered(self, each: decided.Unregistered, now: float) -> None:
-        request = self.requests[each.number]
-        consumer_log.error(
-            "Received unregistered task of type %r.\nThe message has been ignored and discarded.\n\n"
-            "Did you remember to import the module containing this task?\nOr maybe you're using relative imports?\n\n"
-            "The full contents of the message body was:\n%s\n\nThe full contents of the message headers:\n%s\n",
-            request.name,
-            shown(request.delivery.message.body),
-            request.delivery.message.headers,
-        )
-        if self.owner.listens("task_unknown"):
-            fields = {"name": request.name, "id": request.id, "message": request.delivery.message}
-            self.owner.signal("task_unknown", self, exc=KeyError(request.name), **fields)
-        self.owner.unregistered(request)
-        if self.events.on:
-            self.events.task("task-failed", {"uuid": request.id, "exception": f"NotRegistered({request.name!r})"})
 
     def _resend(self, each: decided.Resend, now: float) -> None:
         request = self.requests[each.number]
         sent = self.owner.resend(request, each.why)
         if sent:
-            self._tell(request, "task-retried", exception=f"WorkerLostError({each.why!r})", traceback=each.why)
+            self.announcer.resent(request, each.why)
         self._do(self.deliveries.resent(each.number, each.why, now, sent=sent), now)
 
-    def _cancelled(self, each: decided.Cancelled, now: float) -> None:
-        request = self.requests[each.number]
-        self.owner.cancelled(request)
-        self._tell(request, "task-cancelled")
-
-    def _adopted(self, each: decided.Adopted, now: float) -> None:
+    def _adopted(self, each: decided.Adopted, _now: float) -> None:
         """The same message, over a connection that lives."""
         self.requests[each.by].delivery = self.requests.pop(each.number).delivery
 
-    def _forgotten(self, each: decided.Forgotten, now: float) -> None:
+    def _forgotten(self, each: decided.Forgotten, _now: float) -> None:
         self.requests.pop(each.number, None)
-
-    def _tell(self, request: Request, kind: str, **fields: Any) -> None:
-        if self.events.on and (request.kind is None or request.kind.tells):
-            self.events.task(kind, {"uuid": request.id, **fields})
 
 
 def _rate(kind: Kind) -> float:
@@ -530,10 +445,6 @@ def _rate(kind: Kind) -> float:
     except BadCall as bad:
         consumer_log.error("Task %s: %s", kind.name, bad)
         return 0.0
-
-
-def _short(seconds: float) -> float:
-    return int(seconds) if seconds == int(seconds) else seconds
 
 
 _HEAR: Mapping[type, Callable[[Consumer, Any, float], None]] = {
@@ -549,12 +460,6 @@ _DO: Mapping[type, Callable[[Consumer, Any, float], None]] = {
     decided.Kill: Consumer._kill,  # noqa: SLF001
     decided.Park: Consumer._park,  # noqa: SLF001
     decided.Bury: Consumer._bury_request,  # noqa: SLF001
-    decided.Received: Consumer._received,  # noqa: SLF001
-    decided.Revoked: Consumer._revoked,  # noqa: SLF001
-    decided.Cancelled: Consumer._cancelled,  # noqa: SLF001
-    decided.TimedOut: Consumer._timed_out,  # noqa: SLF001
-    decided.WorkerLost: Consumer._worker_lost,  # noqa: SLF001
-    decided.Unregistered: Consumer._unregistered,  # noqa: SLF001
     decided.Resend: Consumer._resend,  # noqa: SLF001
     decided.Adopted: Consumer._adopted,  # noqa: SLF001
     decided.Forgotten: Consumer._forgotten,  # noqa: SLF001

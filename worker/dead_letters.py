@@ -35,8 +35,8 @@ class DeadLetters:
             "at": now,
         }
         message = delivery.message
-        headers = dict(message.headers) if isinstance(message.headers, dict) else {}
-        properties = {"delivery_mode": 2, **message.properties} if isinstance(message.properties, dict) else {}
+        headers = dict(message.headers or {})
+        properties = {"delivery_mode": 2, **(message.properties or {})}
         properties.pop("expiration", None)
         dead = replace(message, headers={**headers, HEADER: said}, properties=properties)
         broker.declare([Queue(name)])

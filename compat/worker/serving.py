@@ -137,8 +137,8 @@ class Serving:
         seen = self.request(request)
         task, context = seen.task, seen._context
         try:
-            raise exc
-        except Exception as raised:
+            raise exc  # noqa: TRY301 - its traceback begins here
+        except Exception as raised:  # noqa: BLE001 - our own
             task.request_stack.push(context)
             try:
                 recording.record_failure(
@@ -154,7 +154,7 @@ class Serving:
         try:
             task.signature_from_request(context, countdown=countdown, retries=context.retries + 1).apply_async()
         except Exception as problem:
-            log.exception("Failed to retry task %s[%s] after worker was lost: %r", request.name, request.id, problem)
+            log.exception("Failed to retry task %s[%s] after worker was lost: %r", request.name, request.id, problem)  # noqa: TRY401 - as stock says it
             return False
         try:
             reason = Retry(exc=WorkerLostError(why), when=countdown)
@@ -180,7 +180,7 @@ class Serving:
     # --- remote control
 
     def settings(self, *, with_defaults: bool) -> Mapping[str, Any]:
-        return _jsonable(self.app.conf.table(with_defaults=with_defaults))
+        return {name: _jsonable(value) for name, value in self.app.conf.table(with_defaults=with_defaults).items()}
 
     def report(self) -> str:
         return self.app.bugreport()  # type: ignore[no-any-return]
@@ -193,7 +193,7 @@ class Serving:
     def broker_info(self) -> Mapping[str, Any]:
         info = self.app.connection_for_read().info()
         info.pop("password", None)
-        return _jsonable(info)
+        return {name: _jsonable(value) for name, value in info.items()}
 
     def reload(self, modules: Sequence[str], *, reload: bool) -> None:
         import importlib

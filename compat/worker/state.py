@@ -45,7 +45,7 @@ should_terminate: Any = None
 
 def reset_state() -> None:
     for each in (requests, reserved_requests, active_requests, scheduled_requests, successful_requests, total_count):
-        each.clear()  # type: ignore[attr-defined]
+        each.clear()
     all_total_count[:] = [0]
     revoked.clear()
     revoked_stamps.clear()

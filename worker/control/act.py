@@ -1,4 +1,5 @@
 """Commands that change something."""
+# ruff: noqa: ARG001 - Celery's arguments
 
 from __future__ import annotations
 
