@@ -44,7 +44,6 @@ NOT_YET = frozenset(
         "celery.concurrency.prefork",
         "celery.concurrency.solo",
         "celery.contrib.testing.worker",
-        "celery.events",
         "celery.worker",
     }
 )
