@@ -78,6 +78,9 @@ class Consumer:
         self.broker: Broker | None = None
         self.trouble: BaseException | None = None
         """What ended the connection, until somebody has seen to it."""
+        self.controller: Any = None
+        """Whose it is, as Celery's names have it."""
+        self.app: Any = None
         self.prefetch = taking.prefetch
         self._kinds: dict[str, Kind] = {}
         self._rates: dict[str, Any] = {}
@@ -231,6 +234,10 @@ class Consumer:
             request = open_request(number, delivery, self.reader)
         except BadMessage as bad:
             self._quarantine(delivery, bad)
+            return
+        except Exception as problem:
+            consumer_log.exception("A message that nobody has thought of")
+            self._quarantine(delivery, BadMessage("task message", repr(problem)))
             return
         kind = self._kinds.get(request.name) or self._kind(request.name, now)
         self.requests[number] = request

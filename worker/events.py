@@ -71,7 +71,13 @@ class Dispatcher:
             return
         gathered, self._gathered = self._gathered, []
         key = event.batch_key()
-        self._broker.send([self._parcel(event.build_batch(part), key) for part in event.batches(gathered)])
+        parcels = []
+        for part in event.batches(gathered):
+            try:
+                parcels.append(self._parcel(event.build_batch(part), key))
+            except (TypeError, ValueError, RecursionError) as problem:  # noqa: PERF203 - the others are to be sent
+                log.debug("Events that cannot be written: %r", problem)
+        self._broker.send(parcels)
 
     def _document(self, kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         return event.document(

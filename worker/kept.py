@@ -87,6 +87,7 @@ class Kept:
             self._up(broker, now)
         except operational() as problem:
             self.lost(problem, now)
+            self._at = now + self._pause()  # it would fail again at once
             return
         self._before, self._tries = True, 0
 
@@ -96,13 +97,16 @@ class Kept:
         again = self._retry if self._before else self._retry_at_start
         if not again:
             raise GivenUp(f"Cannot connect to {self._shown}: {problem}") from problem
-        self._tries += 1
+        pause = self._pause()
         if self._most is not None and self._tries > self._most:
             raise GivenUp(f"Cannot connect to {self._shown} after {self._most} tries: {problem}") from problem
-        pause = min(_FIRST_PAUSE + _LONGER_BY * (self._tries - 1), _LONGEST_PAUSE)
         again_text = f"Trying again in {pause:.2f} seconds... ({self._tries}/{self._most or 'inf'})"
         log.error("consumer: Cannot connect to %s: %s.\n%s\n", self._shown, problem, again_text)
         self._at = now + pause
+
+    def _pause(self) -> float:
+        self._tries += 1
+        return min(_FIRST_PAUSE + _LONGER_BY * (self._tries - 1), _LONGEST_PAUSE)
 
     def lost(self, problem: BaseException, now: float) -> None:
         """It raised `OperationalError`: that was its end."""

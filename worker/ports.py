@@ -189,7 +189,7 @@ class Owner(Protocol):
     def listens(self, signal: str) -> bool:
         """Whether anybody would hear this signal."""
 
-    def signal(self, name: str, sender: Any = None, **fields: Any) -> None: ...
+    def signal(self, signal: str, sender: Any = None, /, **fields: Any) -> None: ...
 
     def request(self, request: Any) -> Any:
         """What Celery's signals call a request."""

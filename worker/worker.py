@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..protocol.errors import BadCall
 from ..protocol.rules.delivery import Stop
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
@@ -228,8 +229,12 @@ class Worker:
         if self.gossip is not None:
             queues += self.gossip.queues(topic)
         if queues:
-            broker.listen(queues, credit=100, acks=False)
-            self.loop.watch("telling", broker.fileno() if "descriptor" in broker.can else -1)
+            try:
+                broker.listen(queues, credit=100, acks=False)
+            except BadCall as problem:
+                log.error("No remote control and no gossip: %s", problem)  # noqa: TRY400 - the text says it all
+            else:
+                self.loop.watch("telling", broker.fileno() if "descriptor" in broker.can else -1)
         if self.heart is not None:
             self.heart.begin(now)
 

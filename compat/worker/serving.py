@@ -86,8 +86,8 @@ class Serving:
     def listens(self, signal: str) -> bool:
         return bool(getattr(signals, signal).receivers)
 
-    def signal(self, name: str, sender: Any = None, **fields: Any) -> None:
-        getattr(signals, name).send(sender=sender, **fields)
+    def signal(self, signal: str, sender: Any = None, /, **fields: Any) -> None:
+        getattr(signals, signal).send(sender=sender, **fields)
 
     def request(self, request: Any) -> Request:
         if request.owner is None:

@@ -21,6 +21,7 @@ from ..utils.log import mlevel
 from ..utils.nodenames import default_nodename, worker_direct
 from ..utils.text import str_to_list
 from . import state
+from .control import own_commands
 from .serving import Serving
 
 __all__ = ("WorkController", "default_nodename")
@@ -211,8 +212,11 @@ class WorkController:
                 self.hostname,
                 without=self._without,
                 heartbeat=self._heartbeat,
+                commands=own_commands(self.app, self.hostname, lambda: self.consumer),
                 ready=lambda: self.ready_callback(self.consumer),
             )
+            worker.consumer.controller = self
+            worker.consumer.app = self.app
             worker.run()
         except GivenUp as exc:
             logger.critical("%s. Shutting down...", exc)

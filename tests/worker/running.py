@@ -24,6 +24,12 @@ def note(text):
     with open(os.environ["PROJ_NOTES"], "a") as file:
         file.write(text + "\\n")
 
+from celery.worker.control import control_command, inspect_command
+
+@inspect_command(args=[("word", str)])
+def shout(state, word="hey"):
+    return {"ok": word.upper() + state.hostname}
+
 @app.task
 def add(x, y):
     return x + y

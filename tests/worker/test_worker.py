@@ -94,7 +94,7 @@ def test_remote_control_from_stock(on_redis: Project) -> None:
         )
         ping, active, scheduled, registered, queues, clock, query, stats, *rest = map(json.loads, told.splitlines())
         revoke, revoked, rate, nope, more, shutdown, conf = rest
-        assert [{"w1@here": {"ok": "pong"}}, {"w2@here": {"ok": "pong"}}] == ping
+        assert ping == [{"w1@here": {"ok": "pong"}}, {"w2@here": {"ok": "pong"}}]
         assert sum(map(len, (active or {}).values())) <= 1
         (far,) = [each for told in scheduled.values() for each in told]
         assert far["request"]["id"] == "far"
@@ -141,6 +141,12 @@ def test_a_stock_worker_mingles_with_ours(on_redis: Project) -> None:
             stock.wait_for("mingle: sync complete")
             told = on_redis.client("print(app.control.inspect(['stock@here'], timeout=2, limit=1).revoked())")
             assert told == "{'stock@here': ['gone']}"
+
+
+def test_a_command_of_the_users_own(on_redis: Project) -> None:
+    with on_redis.worker():
+        told = on_redis.client("print(app.control.broadcast('shout', {'word': 'x'}, reply=True, timeout=2, limit=1))")
+        assert told == "[{'w1@here': {'ok': 'Xw1@here'}}]"
 
 
 EVENTS = """
