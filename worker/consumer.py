@@ -15,7 +15,7 @@ from typing import Any
 
 from ..protocol.errors import BadCall, BadMessage, shown
 from ..protocol.rules import decisions as decided
-from ..protocol.rules.decisions import Decision, How, Settle, Submit, Terms
+from ..protocol.rules.decisions import Decision, How, Manner, Settle, Submit, Terms
 from ..protocol.rules.delivery import Deliveries, Place, Stop
 from ..protocol.rules.limits import read_rate
 from ..protocol.rules.outcome import Fate
@@ -25,6 +25,7 @@ from .announcing import ANNOUNCED, Announcer
 from .brokers.base import Broker, Delivery, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
+from .guests import Guest, Host
 from .kept import operational
 from .options import Options
 from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Returned
@@ -38,6 +39,7 @@ _MOST = 1000  # taken in one turn
 _WIDEST = 0xFFFF
 _SELDOM = 1.0
 _VERDICTS = {how: Verdict[how.name] for how in How}
+_OWN = Manner(late=True)
 
 
 class Consumer:
@@ -71,6 +73,9 @@ class Consumer:
         )
         self.deliveries = Deliveries(1, revokes, terms)
         self.requests: dict[int, Request] = {}
+        self.outside: set[int] = set()
+        """Deliveries that their tasks' own strategies have."""
+        self.guests: dict[int, Guest] = {}
         self.queues: dict[str, Sequence[Queue]] = dict(owner.queues())
         self.done: Counter[str] = Counter()
         """How many of each task were begun; `inspect stats` shows it."""
@@ -159,6 +164,8 @@ class Consumer:
             self.heard(happened, now)
         if now >= self._wake_at:
             self._do(self.deliveries.wake(now), now)
+        if self.outside and self.deliveries.stopping:
+            self._give_back(now)
         self._make_room(now)
         self._exchange(now, readable)
         self._hand_over()
@@ -171,7 +178,7 @@ class Consumer:
     def _make_room(self, now: float) -> None:
         """As many slots as the settings say; more where tasks are so quick that the pool runs dry."""
         deliveries = self.deliveries
-        slots = max(self._slots(), deliveries.busy + self.pool.room())
+        slots = max(self._slots(), deliveries.busy - len(self.outside) + self.pool.room())
         if slots != deliveries.slots:
             self._do(deliveries.resize(slots, now), now)
         if self.broker is not None and now - self._widened > _SELDOM:
@@ -245,7 +252,10 @@ class Consumer:
             self._do(self.deliveries.unknown(number, arrival(request, decided.EARLY), now), now)
             return
         request.kind = kind
-        self._do(self.deliveries.received(number, arrival(request, kind.manner), now), now)
+        if kind.strategy is None:
+            self._do(self.deliveries.received(number, arrival(request, kind.manner), now), now)
+        else:
+            self._to_strategy(request, kind.strategy, now)
 
     def _kind(self, name: str, now: float) -> Kind | None:
         try:
@@ -254,6 +264,7 @@ class Consumer:
             return None
         limits = self.options.pool
         kind = self._kinds[name] = Kind(task, soft=limits.soft_limit, hard=limits.hard_limit)
+        kind.strategy, kind.runner = self.owner.own_ways(task)
         if self.options.taking.rate_limits and self._rates.get(name) != kind.rate:
             self._rates[name] = kind.rate
             self.deliveries.limit(name, _rate(kind), now)
@@ -294,13 +305,76 @@ class Consumer:
             self._settlements.append((delivery, verdict or Verdict.DROP))
         return verdict is not None
 
+    # --- tasks that are received in ways of their own
+
+    def _to_strategy(self, request: Request, strategy: Callable[[Request], None], now: float) -> None:
+        """It may keep it (`own_over` ends that), or have it taken as any other (`take_in`)."""
+        number = request.number
+        self._do(self.deliveries.outside(number, arrival(request, _OWN), now), now)
+        if number not in self.deliveries:
+            return
+        self.outside.add(number)
+        try:
+            strategy(request)
+        except Exception:  # whatever a user's code raises
+            consumer_log.exception("The strategy of %s[%s] failed", request.name, request.id)
+            self.own_over(number, Fate.REJECTED, now)
+
+    def take_in(self, number: int, now: float) -> None:
+        request = self.requests.get(number)
+        if request is not None and request.kind is not None and number in self.outside:
+            self.outside.discard(number)
+            self.deliveries.inside(number)
+            self._do(self.deliveries.received(number, arrival(request, request.kind.manner), now), now)
+
+    def own_over(self, number: int, fate: Fate, now: float) -> None:
+        if number in self.outside:
+            self.outside.discard(number)
+            self._do(self.deliveries.ended(number, fate, now), now)
+            self._forget(number)
+
+    def _give_back(self, now: float) -> None:
+        """What strategies still keep when the worker leaves; those that have something in the pool may end it."""
+        if not self.guests or self.deliveries.stopping is Stop.COLD:
+            for number in tuple(self.outside):
+                self.outside.discard(number)
+                self._do(self.deliveries.returned(number, now), now)
+                self._forget(number)
+
+    def invite(self, job: Job, host: Host) -> int:
+        """Have this job run for somebody. Its number: the one that it has, or a new one if it has none."""
+        if not job.number:
+            self._number += 1
+            job = job._replace(number=self._number)
+        self.guests[job.number] = Guest(job, host)
+        self._submits.append(job)
+        return job.number
+
+    def _guest_over(self, number: int, tell: Callable[[Any], Fate], what: Any, now: float) -> None:
+        fate = Fate.FAILED
+        try:
+            fate = tell(what)
+        except Exception:  # whatever a user's code raises
+            consumer_log.exception("What became of a call in the pool could not be told")
+        if number in self.requests:
+            self._do(self.deliveries.ended(number, fate, now), now)
+            self._forget(number)
+
     # --- from the pool
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is held, and nobody has anything in the pool."""
+        return self.deliveries.idle and not self.guests
 
     def heard(self, happened: Sequence[Happening], now: float) -> None:
         for each in happened:
             _HEAR[type(each)](self, each, now)
 
     def _begun(self, begun: Begun, now: float) -> None:
+        guest = self.guests.get(begun.number) if self.guests else None
+        if guest is not None:
+            guest.host.begun(begun)
         request = self.requests.get(begun.number)
         if request is None:
             self._releases.append(begun.number)
@@ -316,6 +390,10 @@ class Consumer:
 
     def _ended(self, ended: Ended, now: float) -> None:
         number, report = ended
+        guest = self.guests.pop(number, None) if self.guests else None
+        if guest is not None:
+            self._guest_over(number, guest.host.ended, report, now)
+            return
         request = self.requests.get(number)
         if request is None:
             return
@@ -326,16 +404,28 @@ class Consumer:
         self._forget(number)
 
     def _overdue(self, overdue: Overdue, _now: float) -> None:
+        guest = self.guests.get(overdue.number)
+        if guest is not None:
+            guest.host.overdue(overdue.seconds)
+            return
         request = self.requests.get(overdue.number)
         if request is not None:
             self.announcer.overdue(request, overdue.seconds)
 
     def _lost(self, lost: Lost, now: float) -> None:
+        guest = self.guests.pop(lost.number, None)
+        if guest is not None:
+            self._guest_over(lost.number, guest.host.lost, lost, now)
+            return
         out = self.deliveries.lost(lost.number, lost.why, now, begun=lost.begun, limit=lost.limit)
         self._do(out, now)
         self._forget(lost.number)
 
     def _returned(self, returned: Returned, now: float) -> None:
+        guest = self.guests.pop(returned.number, None)
+        if guest is not None and returned.number not in self.requests:
+            guest.host.lost(Lost(returned.number, "it was never begun", begun=False))
+            return
         self._do(self.deliveries.returned(returned.number, now), now)
         self._forget(returned.number)
 
@@ -383,6 +473,9 @@ class Consumer:
     def _submit(self, request: Request) -> None:
         delivery, kind = request.delivery, request.kind
         assert kind is not None  # noqa: S101 - only what has a kind is received
+        if kind.runner is not None:
+            self._run_own(request, kind.runner)
+            return
         self._submits.append(
             Job(
                 request.number,
@@ -399,6 +492,17 @@ class Consumer:
                 kind.held,
             )
         )
+
+    def _run_own(self, request: Request, runner: Callable[[Request], None]) -> None:
+        try:
+            runner(request)
+        except Exception:  # whatever a user's code raises
+            request_log.exception("The request of %s[%s] could not be run", request.name, request.id)
+        if request.number not in self.guests:
+            now = time.time()
+            self._do(self.deliveries.begun(request.number, now), now)
+            self._do(self.deliveries.ended(request.number, Fate.FAILED, now), now)
+            self._forget(request.number)
 
     def _settle(self, number: int, how: How) -> None:
         request = self.requests[number]

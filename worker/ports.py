@@ -7,7 +7,7 @@ is looked up when it is needed. What is Any here is the user's.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..protocol.rules.continuing import LostStep
@@ -174,6 +174,9 @@ class Owner(Protocol):
     @property
     def received_format(self) -> str:
         """How a received task is logged; users replace it."""
+
+    def own_ways(self, task: Any) -> tuple[Callable[[Any], None] | None, Callable[[Any], None] | None]:
+        """How requests for this task are received and run, where that is not our affair."""
 
     def queues(self) -> Mapping[str, Sequence[Any]]:
         """What to take from: each queue by its name, with its bindings."""

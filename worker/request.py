@@ -6,7 +6,7 @@ other goes through `message_reading`, which knows them all and refuses what is n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ _JSON = "application/json"
 class Kind:
     """A registered task, as far as its messages concern the worker. Made again when something about it changes."""
 
-    __slots__ = ("hard", "held", "manner", "name", "rate", "soft", "task", "tells")
+    __slots__ = ("hard", "held", "manner", "name", "rate", "runner", "soft", "strategy", "task", "tells")
 
     def __init__(self, task: Any, *, soft: float | None = None, hard: float | None = None) -> None:
         self.task = task
@@ -42,6 +42,10 @@ class Kind:
         self.hard: float | None = getattr(task, "time_limit", None) or hard
         self.rate: Any = getattr(task, "rate_limit", None)
         self.tells = bool(getattr(task, "send_events", True))
+        self.strategy: Callable[[Request], None] | None = None
+        """How its messages are received, where that is the task's own affair."""
+        self.runner: Callable[[Request], None] | None = None
+        """How they are run, where its requests are of a class of their own."""
 
 
 def _said(task: Any, name: str, *, default: bool) -> bool:

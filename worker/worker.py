@@ -54,7 +54,11 @@ _NEVER = float("inf")
 
 
 class Worker:
-    """`pool` is made stopped. `without` names services that are not wanted: gossip, mingle, heartbeat."""
+    """`pool` is made stopped. `without` names services that are not wanted: gossip, mingle, heartbeat.
+
+    For who adds to a worker: `up` is called before messages are taken from a new connection and `down` when it is
+    lost; `chores` when the bell has rung, and at the time that it returned.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,9 @@ class Worker:
         commands: Mapping[str, Any] | None = None,
         heartbeat: float | None = None,
         ready: Callable[[], None] = lambda: None,
+        up: Callable[[], None] = lambda: None,
+        down: Callable[[], None] = lambda: None,
+        chores: Callable[[float], float] = lambda _now: _NEVER,
     ) -> None:
         self.owner = owner
         self.options = options
@@ -81,7 +88,10 @@ class Worker:
         self._notes: deque[Stop] = deque()
         self._cold_at = _NEVER
         self._ready = ready
-        self._is_ready = False
+        self._up = up
+        self._down = down
+        self._chores = chores
+        self._is_ready = self._begun = False
         self.loop = Loop()
         telling = options.telling
         reader = Reader(accept=accepted(options.accept))
@@ -114,11 +124,17 @@ class Worker:
 
     # --- life
 
+    def begin(self) -> None:
+        """Bring the pool up, before there are connections and threads."""
+        if not self._begun:
+            self._begun = True
+            self.statedb.load(time.time())
+            self.pool.start()
+            self.loop.watch("pool", self.pool.fileno())
+
     def run(self) -> None:
         """Until it is stopped."""
-        self.statedb.load(time.time())
-        self.pool.start()
-        self.loop.watch("pool", self.pool.fileno())
+        self.begin()
         ready: set[str] = {"tasks"}
         try:
             while not self._over():
@@ -160,6 +176,7 @@ class Worker:
             again.append(self._safely(self.heart.tend, now))
         if self.gossip is not None:
             again.append(self.gossip.tend(now))
+        again.append(self._chores(now))
         if self.telling.broker is not None:
             again.append(self._safely(self.telling.broker.tend, now))
             self._tell(now)  # tending may have heard what nobody will hear again
@@ -211,6 +228,7 @@ class Worker:
         connection_log.info("Connected to %s", self.shown_url)
         if not self._is_ready and "mingle" not in self.without:
             mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling)
+        self._up()
         self.consumer.connected(broker, now)
         if not self._is_ready:
             self._is_ready = True
@@ -220,6 +238,7 @@ class Worker:
     def _tasks_down(self, now: float) -> None:
         self.loop.forget("tasks")
         self.consumer.disconnected(now)
+        self._down()
 
     def _telling_up(self, broker: Broker, now: float) -> None:
         kind = brokers.TABLE.get(self.options.broker.urls[0].partition("://")[0].partition("+")[0])
@@ -264,7 +283,7 @@ class Worker:
             self.consumer.stop(how, now)
 
     def _over(self) -> bool:
-        return bool(self.stopping) and (self.stopping is Stop.COLD or self.consumer.deliveries.idle)
+        return bool(self.stopping) and (self.stopping is Stop.COLD or self.consumer.idle)
 
     def _leave(self) -> None:
         """All that still happens is heard and settled; then everything is closed, whatever fails."""

@@ -52,6 +52,9 @@ class Serving:
     def received_format(self) -> str:
         return trace.LOG_RECEIVED
 
+    def own_ways(self, task: Any) -> tuple[Callable[[Any], None] | None, Callable[[Any], None] | None]:
+        return None, None
+
     # --- queues
 
     def queues(self) -> Mapping[str, Sequence[Queue]]:

@@ -1,6 +1,7 @@
 """The life of every delivery in a worker, from its arrival until it is settled.
 
     received -> aside (eta, rate) -> ready -> submitted -> begun -> ended | lost
+    outside  ->                                            begun -> ended | returned
                      parked              <- returned
 
 Law: no I/O and no clock; what happens is told by a method, and what must be done about it is the list of decisions
@@ -197,6 +198,27 @@ class Deliveries:
                 return []
             return [Unregistered(number), Bury(number, f"unknown task {arrival.name}, {times} times given back")]
         return [Unregistered(number), *self._settled(held, How.DROP, now)]
+
+    def outside(self, number: int, arrival: Arrival, now: float) -> list[Decision]:
+        """A message that somebody takes who has rules of his own; he says by `ended` when it is over."""
+        held = Held(number, arrival)
+        if self.stopping:
+            return self._settled(held, How.RESTORE, now)
+        if arrival.redelivered and (self._orphans or self._done):
+            known = self._known(number, arrival)
+            if known:
+                return known
+        refusal = self._refusal(held, now)
+        if refusal is not None:
+            return [refusal, *self._settled(held, How.ACK, now)]
+        held.place = Place.BEGUN
+        self._held[number] = held
+        self._busy += 1
+        return []
+
+    def inside(self, number: int) -> None:
+        """He does not want it: it is as if it had not come yet, and `received` takes it."""
+        self._leave(number)
 
     def disconnected(self, now: float) -> list[Decision]:
         """The connection is lost, and with it everything that was owed on it."""
