@@ -114,6 +114,11 @@ class ScheduleFile(MutableMapping[str, Any]):
             self._written = None
             self._free_lock()
 
+    def discard(self) -> None:
+        """Let others have it as it is on the disk."""
+        self._written = None
+        self._free_lock()
+
     # --- one process at a time
 
     @property
