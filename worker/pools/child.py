@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import socket
 import time
@@ -126,7 +125,6 @@ class Child:
         if done:
             reports = self._program.flush([report for _, _, report in done])
             told = [(number, took, report) for (number, took, _), report in zip(done, reports, strict=True)]
-            self._mark.weigh(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
             with contextlib.suppress(ConnectionError):  # nobody is left to be told; what was to be stored is stored
                 self._parent.sendall(pack(self._batch, report_values(told)))
             done.clear()
@@ -136,14 +134,14 @@ class Child:
     def _await_release(self) -> None:
         """The acknowledgement is on its way to the broker: a matter of microseconds, if the parent lives."""
         self._tell()
-        wait = 20e-6
+        wait = 50e-6
         while self._mark.released < self._batch:
             if self._mark.recalled >= self._batch:
                 raise _Stopped
             if os.getppid() != self._ppid and self._mark.released < self._batch:
                 raise _Stopped  # never acknowledged: the broker will deliver it again, so it must not run here
             time.sleep(wait)
-            wait = min(wait * 1.5, 0.005)
+            wait = min(wait * 2, 0.002)
 
 
 def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> int:

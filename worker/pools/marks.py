@@ -14,11 +14,11 @@ _RECORD = 64
 _NUMBER = struct.Struct("=q")
 _TIME = struct.Struct("=d")
 
-# The child writes: which job it runs (0: none), since when, how many it has done, its memory.
-_RUNNING, _SINCE, _DONE, _MEMORY = 0, 8, 16, 24
+# The child writes: which job it runs (0: none), since when, how many it has done.
+_RUNNING, _SINCE, _DONE = 0, 8, 16
 # The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
 # the job that is to end.
-_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED = 32, 40, 48, 56
+_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED = 24, 32, 40, 48
 
 
 class Marks:
@@ -58,9 +58,6 @@ class Mark:
         _NUMBER.pack_into(self._memory, self._at + _DONE, done)
         _NUMBER.pack_into(self._memory, self._at + _RUNNING, 0)
 
-    def weigh(self, kib: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _MEMORY, kib)
-
     @property
     def released(self) -> int:
         return self._read(_RELEASED)
@@ -91,10 +88,6 @@ class Mark:
     @property
     def done(self) -> int:
         return self._read(_DONE)
-
-    @property
-    def memory(self) -> int:
-        return self._read(_MEMORY)
 
     def release(self, batch: int) -> None:
         _NUMBER.pack_into(self._memory, self._at + _RELEASED, batch)

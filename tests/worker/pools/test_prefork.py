@@ -244,3 +244,11 @@ def test_orphans_do_what_they_were_given_and_leave(tmp_path: Path) -> None:
         time.sleep(0.02)
     assert set(runs(ledger)) == {1}
     assert len(ended.read_text().splitlines()) == 2
+
+
+def test_children_are_replaced_when_they_have_grown(started: Callable[..., Driven]) -> None:
+    pool = started(1, max_memory=1)
+    pool.run(*(job(number, "pid") for number in range(1, 4)))
+    pool.run(job(4, "pid"))
+    assert pool.report(1).result != pool.report(4).result  # type: ignore[attr-defined]
+    assert all(member["memory"] > 1000 for member in pool.pool.members())
