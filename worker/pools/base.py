@@ -129,7 +129,7 @@ class Program(Protocol):
         """In the worker's own process: write what a child that died had left. It may have been written already."""
 
     def interrupt(self, seconds: float) -> None:
-        """By a signal, in the thread that runs a job which is over its soft limit: raise, if it is the task's own code."""
+        """By a signal, in the thread that runs a job over its soft limit: raise, if it is the task's own code."""
 
     def end(self, code: int) -> None:
         """In a child that leaves, after its last job."""

@@ -23,6 +23,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
@@ -604,8 +605,7 @@ def _reap(pid: int) -> int:
 def _memory(pid: int) -> int:
     """Resident, in KiB; 0 where the system does not tell. The child is not asked: asking costs it more than a task."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as told:
-            return int(told.read().split()[1]) * _PAGE
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
         return 0
 
