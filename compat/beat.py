@@ -238,8 +238,8 @@ class Scheduler:
     # --- the schedule
 
     def setup_schedule(self) -> None:
-        self.install_default_entries(self.data)
         self.merge_inplace(self.app.conf.beat_schedule)
+        self.install_default_entries(self.data)
 
     def install_default_entries(self, data: Any) -> None:
         """Results that do not expire by themselves are cleaned up at 4 in the morning."""

@@ -451,6 +451,19 @@ _OWN: dict[str, dict[str, Option]] = {
         ),
         strict_settings=_bool(False, "A setting that is unknown or wrong stops the start, instead of being logged."),
     ),
+    "beat": Namespace(
+        lease_url=_text(
+            None, "Redis where beats agree which of them leads, for the LeasedScheduler; the broker if it is one."
+        ),
+        lease_name=_text("celeriac-beat", "Beats with this name are one leader and its spares."),
+        lease_ttl=_float(10.0, "Seconds until a spare takes over from a leader that is gone."),
+        missed=_text(
+            "once",
+            "Ticks for which there was no leader: 'once' makes up for all by one, 'each' sends all of them.",
+            choices=("once", "each"),
+        ),
+        missed_deadline=_float(None, "Missed ticks that are older, in seconds, are left out; None: none are."),
+    ),
     "broker": Namespace(confirm=_bool(True, "A send to RabbitMQ returns when the broker has the message.")),
     "task": Namespace(
         queue_protocols=_dict({}, "Queues with the version of messages that their readers know: {'go': 1}."),

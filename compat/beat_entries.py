@@ -1,0 +1,184 @@
+"""Entries that are made while beat runs: as JSON in a Redis, and the doors for whoever lists, adds, pauses, removes.
+
+Law: a schedule is a text that a person can read: a number of seconds, a cron line, or a solar event with its place.
+What cannot be read is refused here, before it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..protocol.wire.json import dumps, loads
+from ..worker.beat_lease import RedisLease
+from ..worker.redis_place import parse
+from .app.producing import Outlet
+from .app.settings_for_broker import broker_options
+from .beat import ScheduleEntry
+from .exceptions import ImproperlyConfigured
+from .schedules import crontab, schedule, solar
+
+__all__ = ("Listed", "add", "entry_of", "lease_of", "listed", "pause", "remove", "resume", "schedule_of", "text_of")
+
+_CRON_FIELDS = 5
+_SOLAR_FIELDS = 3
+_NO_REDIS = (
+    "The leased scheduler needs a Redis: set beat_lease_url to its URL. "
+    "(The broker is used when it is a Redis; this one is {0}.)"
+)
+
+
+def lease_of(app: Any) -> RedisLease:
+    """The lease that this app's beats share."""
+    url, options = app.conf.beat_lease_url, {}
+    if not url:
+        outlet: Outlet = app.amqp.outlet
+        url = outlet.told.urls[0]
+        if outlet.kind != ".redis":
+            raise ImproperlyConfigured(_NO_REDIS.format(url.partition("://")[0]))
+        options = {name: value for name, value in broker_options(app.conf, write=True).options.items() if value}
+    return RedisLease(parse(url, options), app.conf.beat_lease_name)
+
+
+# --- schedules as text
+
+
+def schedule_of(text: str | float, app: Any = None) -> Any:
+    """`30`, `"30"`, `"0 4 * * *"`, `"sunset -37.8 144.96"`; `"~30"` keeps to the round times of its unit."""
+    fields = str(text).split()
+    try:
+        if len(fields) == 1:
+            return schedule(timedelta(seconds=float(fields[0].lstrip("~"))), fields[0].startswith("~"), app=app)
+        if len(fields) == _CRON_FIELDS:
+            minute, hour, day_of_month, month_of_year, day_of_week = fields
+            return crontab(minute, hour, day_of_week, day_of_month, month_of_year, app=app)
+        if len(fields) == _SOLAR_FIELDS:
+            return solar(fields[0], float(fields[1]), float(fields[2]), app=app)
+    except Exception as problem:  # noqa: BLE001 - schedules refuse in many ways
+        raise ValueError(f"{text!r} is no schedule: {problem}") from None
+    raise ValueError(
+        f"{text!r} is no schedule: write seconds (30), a cron line (0 4 * * mon), or an event of the sun with latitude "
+        "and longitude (sunset -37.8 144.96)"
+    )
+
+
+def text_of(when: Any) -> str:
+    """The text of a schedule, as `schedule_of` reads it."""
+    if isinstance(when, crontab):
+        fields = (
+            when._orig_minute,
+            when._orig_hour,
+            when._orig_day_of_month,
+            when._orig_month_of_year,
+            when._orig_day_of_week,
+        )
+        return " ".join(
+            str(each).replace(" ", "") if isinstance(each, (str, int)) else ",".join(map(str, each)) for each in fields
+        )
+    if isinstance(when, solar):
+        return f"{when.event} {when.lat} {when.lon}"
+    return f"{'~' if when.relative else ''}{when.seconds:g}" if isinstance(when, schedule) else repr(when)
+
+
+def entry_of(name: str, text: str, app: Any, make: Any = ScheduleEntry) -> Any:
+    """The entry of a stored definition."""
+    told = loads(text)
+    return make(
+        name=name,
+        task=told["task"],
+        schedule=schedule_of(told["schedule"], app),
+        args=told.get("args") or (),
+        kwargs=told.get("kwargs"),
+        options=told.get("options"),
+        app=app,
+    )
+
+
+# --- the doors
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An entry, as `celeriac schedule list` shows it."""
+
+    name: str
+    task: str
+    schedule: str
+    configured: bool
+    paused: bool
+    last_run_at: datetime | None = None
+    total_run_count: int = 0
+
+
+def add(
+    app: Any,
+    name: str,
+    task: str,
+    when: str | float,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Have beat send it from now on; an entry of this name is replaced."""
+    schedule_of(when, app)
+    if name in app.conf.beat_schedule:
+        raise ValueError(f"{name!r} is configured in beat_schedule: change it there")
+    definition = {"task": task, "schedule": when, "args": list(args), "kwargs": dict(kwargs or {}), "options": options}
+    _once(app, lambda store: store.put(name, dumps(definition)))
+
+
+def remove(app: Any, name: str) -> None:
+    """KeyError when there is none."""
+    if name in app.conf.beat_schedule:
+        raise ValueError(f"{name!r} is configured in beat_schedule: remove it there, or pause it")
+    if not _once(app, lambda store: store.remove(name)):
+        raise KeyError(name)
+
+
+def pause(app: Any, name: str) -> None:
+    """It is not sent until it is resumed. KeyError when there is none."""
+    _known(app, name)
+    _once(app, lambda store: store.pause(name))
+
+
+def resume(app: Any, name: str) -> None:
+    """It is sent again; what it missed meanwhile is not."""
+    _known(app, name)
+    _once(app, lambda store: store.resume(name))
+
+
+def listed(app: Any) -> list[Listed]:
+    """All entries: those that are configured, and those that were added."""
+    kept = _once(app, lambda store: store.load())
+    found = []
+    for name, given in app.conf.beat_schedule.items():
+        entry = ScheduleEntry(**dict(given, name=name, app=app))
+        found.append((name, entry, True))
+    found += [(name, entry_of(name, text, app), False) for name, text in kept.entries.items()]
+    return [
+        Listed(name, entry.task, text_of(entry.schedule), configured, name in kept.paused, *ran(kept.state.get(name)))
+        for name, entry, configured in found
+    ]
+
+
+def ran(text: str | None) -> tuple[datetime, int] | tuple[None, int]:
+    """The last run and the number of runs in a stored state."""
+    if text is None:
+        return None, 0
+    told = loads(text)
+    return datetime.fromisoformat(told["last_run_at"]), int(told["total_run_count"])
+
+
+def _known(app: Any, name: str) -> None:
+    if name not in app.conf.beat_schedule and name not in _once(app, lambda store: store.load()).entries:
+        raise KeyError(name)
+
+
+def _once(app: Any, ask: Any) -> Any:
+    store = lease_of(app)
+    try:
+        return ask(store)
+    finally:
+        store.close()
