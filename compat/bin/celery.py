@@ -1,119 +1,349 @@
-"""The command line: `celeriac -A proj worker`, by Celery's options."""
+"""The command line: `celeriac -A proj worker`, by Celery's names and options.
+
+Law: a command's module is imported when the command is called, and a plug-in's (entry point `celery.commands`) when
+it is named or listed. An app that cannot be loaded is told with what to type instead, or with its own traceback.
+"""
 
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 import traceback
-from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import click
 
-_COMMANDS = {"worker": (".worker", "worker")}
-"""Name -> where it is: nothing is imported for commands that are not called."""
+from .. import VERSION_BANNER
+from .base import CeleryCommand, CLIContext, consume_preload_options, option
 
-UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND = """\
+_COMMANDS = {
+    "amqp": ("amqp", "amqp"),
+    "beat": ("beat", "beat"),
+    "call": ("call", "call"),
+    "control": ("control", "control"),
+    "dead": ("dead", "dead"),
+    "doctor": ("doctor", "doctor"),
+    "events": ("events", "events"),
+    "graph": ("graph", "graph"),
+    "inspect": ("control", "inspect"),
+    "janitor": ("janitor", "janitor"),
+    "list": ("list", "list_"),
+    "logtool": ("logtool", "logtool"),
+    "migrate": ("migrate", "migrate"),
+    "multi": ("multi", "multi"),
+    "purge": ("purge", "purge"),
+    "queues": ("queues", "queues"),
+    "result": ("result", "result"),
+    "run": ("run", "run"),
+    "settings": ("settings", "settings"),
+    "shell": ("shell", "shell"),
+    "status": ("control", "status"),
+    "unpark": ("unpark", "unpark"),
+    "upgrade": ("upgrade", "upgrade"),
+    "worker": ("worker", "worker"),
+}
+"""Name -> module and attribute."""
+_WITHOUT_APP = frozenset({"logtool", "multi", "run", "settings", "upgrade"})
+"""Commands that have no use for an app: none is loaded for them."""
+_WITH_OPTIONS = ("worker", "beat", "events")
+"""Commands that an app may give options of its own."""
+_OPAQUE = frozenset({"multi", "run"})
+"""Commands whose words are not ours to look at."""
+
+UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND = click.style(
+    """
 Unable to load celery application.
-The module {0} was not found."""
-UNABLE_TO_LOAD_APP_APP_MISSING = """\
-Unable to load celery application.
-{0}"""
-UNABLE_TO_LOAD_APP_ERROR_OCCURRED = """\
+The module {0} was not found.""",
+    fg="red",
+)
+UNABLE_TO_LOAD_APP_ERROR_OCCURRED = click.style(
+    """
 Unable to load celery application.
 While trying to load the module {0} the following error occurred:
-{1}"""
-
-
-@dataclass
-class Context:
-    """What every command finds in `ctx.obj`."""
-
-    app: Any
-    no_color: bool
-    workdir: str | None
-    quiet: bool
+{1}""",
+    fg="red",
+)
+UNABLE_TO_LOAD_APP_APP_MISSING = click.style(
+    """
+Unable to load celery application.
+{0}"""
+)
+WRONG_APP_OPTION_USAGE_MESSAGE = (
+    "hint: {option_name} belongs before the command: {info_name} {option_name} <app> <command> ..."
+)
 
 
 class Commands(click.Group):
-    """Commands that are loaded when they are called."""
+    """Commands that are loaded when they are called; global options may stand behind the command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_COMMANDS})
+        return sorted({*super().list_commands(ctx), *_COMMANDS, *_plugins()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        found = _COMMANDS.get(name)
-        if found is None:
-            return super().get_command(ctx, name)
-        command: click.Command = getattr(import_module(found[0], __package__), found[1])
+        registered = super().get_command(ctx, name)
+        if registered is not None:
+            return registered
+        if name in _COMMANDS:
+            module, attribute = _COMMANDS[name]
+            command: click.Command = getattr(import_module(f"{__package__}.{module}"), attribute)
+        elif name in (plugins := _plugins()):
+            command = _plugin(plugins[name])
+        else:
+            return None
+        self.add_command(command, name)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as problem:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=3)
+            if near:
+                listed = "\n".join(f"    {name}" for name in near)
+                problem.message = f"No such command '{args[0]}'.\n\nDid you mean one of these?\n{listed}"
+            raise
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._ordered(ctx, list(args)))
+
+    def _ordered(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`worker -A proj`, as it was written before Celery 5, becomes `-A proj worker`."""
+        wanted = {name: param.name for param in self.params for name in param.opts if isinstance(param, click.Option)}
+        flags = {name for param in self.params if getattr(param, "is_flag", False) for name in param.opts}
+        index = 0
+        while index < len(args) and args[index].startswith("-"):
+            alone = args[index] in flags or "=" in args[index] or args[index][:2] in wanted and len(args[index]) > 2  # noqa: RUF021 - a chain of alternatives
+            index += 1 if alone or args[index] not in wanted else 2
+        if index >= len(args) or args[index] in _OPAQUE:
+            return args
+        command = args[index]
+        movable = {name for name in wanted if name not in flags}
+        if command not in _COMMANDS:
+            movable &= {"-A", "--app"}  # a plug-in's other options are its own
+        front, rest, moved = args[:index], [command], ""
+        words = iter(args[index + 1 :])
+        for word in words:
+            if word == "--":
+                rest += [word, *words]
+            elif word in movable:
+                value = next(words, None)
+                front += [word] if value is None else [word, value]
+                moved = moved or word
+            elif word.startswith("--") and word.partition("=")[0] in movable:
+                front.append(word)
+                moved = moved or word.partition("=")[0]
+            else:
+                rest.append(word)
+        if moved:
+            click.echo(
+                WRONG_APP_OPTION_USAGE_MESSAGE.format(option_name=moved, info_name=ctx.info_name or "celeriac"),
+                err=True,
+            )
+        return front + rest
+
+
+def _plugins() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group="celery.commands")}
+
+
+def _plugin(point: Any) -> click.Command:
+    """A plug-in's command; of one that cannot be loaded, a command that says why."""
+    try:
+        command: click.Command = point.load()
+    except Exception:  # noqa: BLE001 - whatever a plug-in raises at import must not cost us the other commands
+        problem = traceback.format_exc()
+
+        @click.command(
+            point.name,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+            short_help=f"† could not be loaded: `{point.name} --help` says why",
+            help=f"\b\nThis plug-in ({point.value}) could not be loaded:\n{problem}".replace("\n\n", "\n"),
+        )
+        def broken(**_: Any) -> None:
+            click.echo(f"The plug-in {point.name} ({point.value}) could not be loaded:\n{problem}", err=True)
+            raise SystemExit(1)
+
+        return broken
+    return command
+
+
+_GLOBAL = "Global Options"
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-A", "--app", "name", envvar="APP", default=None, help="The application, as module or module:attribute.")
-@click.option("-b", "--broker", envvar="BROKER_URL", default=None)
-@click.option("--result-backend", envvar="RESULT_BACKEND", default=None)
-@click.option("--loader", envvar="LOADER", default=None)
-@click.option("--config", envvar="CONFIG_MODULE", default=None)
-@click.option("--workdir", default=None, help="Change to this directory first.")
-@click.option("-C", "--no-color", envvar="NO_COLOR", is_flag=True)
-@click.option("-q", "--quiet", is_flag=True)
-@click.option("--version", is_flag=True)
+@option(
+    _GLOBAL,
+    "-A",
+    "--app",
+    envvar="APP",
+    type=click.UNPROCESSED,  # a program that calls us may give the app itself
+    help="The application: a module, or module:attribute.",
+)
+@option(_GLOBAL, "-b", "--broker", envvar="BROKER_URL", help="URL of the broker, instead of the setting.")
+@option(_GLOBAL, "--result-backend", envvar="RESULT_BACKEND", help="URL of the result backend, instead of the setting.")
+@option(_GLOBAL, "--loader", envvar="LOADER", help="Name of the loader class.")
+@option(_GLOBAL, "--config", envvar="CONFIG_MODULE", help="Module with the settings, for the default app.")
+@option(
+    _GLOBAL,
+    "--workdir",
+    type=pathlib.Path,
+    callback=lambda _, __, value: _change_to(value),
+    is_eager=True,
+    help="Change to this folder first.",
+)
+@option(_GLOBAL, "-C", "--no-color", envvar="NO_COLOR", is_flag=True, help="No colours.")
+@option(_GLOBAL, "-q", "--quiet", is_flag=True, help="Say less.")
+@option(_GLOBAL, "--version", is_flag=True, help="Show the version and exit.")
+@option(_GLOBAL, "--skip-checks", envvar="SKIP_CHECKS", is_flag=True, help="Skip Django's checks at the start.")
 @click.pass_context
 def celery(
     ctx: click.Context,
-    name: str | None,
+    app: Any,
     broker: str | None,
     result_backend: str | None,
     loader: str | None,
     config: str | None,
-    workdir: str | None,
+    workdir: Any,
     no_color: bool,
     quiet: bool,
     version: bool,
+    skip_checks: bool,
 ) -> None:
     """Celery's command line, by celeriac."""
     if version:
-        from .. import VERSION_BANNER
-
-        click.echo(VERSION_BANNER)
+        click.echo(_versions())
         ctx.exit()
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
         ctx.exit()
-    if workdir:
-        os.chdir(workdir)
     for variable, value in (
         ("CELERY_LOADER", loader),
         ("CELERY_BROKER_URL", broker),
         ("CELERY_RESULT_BACKEND", result_backend),
         ("CELERY_CONFIG_MODULE", config),
+        ("CELERY_SKIP_CHECKS", "true" if skip_checks else None),
     ):
         if value:
             os.environ[variable] = value
-    ctx.obj = Context(_find(name), no_color, workdir, quiet)
+    if ctx.invoked_subcommand in _WITHOUT_APP:
+        app = None
+    elif isinstance(app, str):
+        app = _load(ctx, app)
+    ctx.obj = CLIContext(app=app, no_color=no_color, workdir=workdir, quiet=quiet)
+    if ctx.invoked_subcommand not in _WITHOUT_APP:
+        _add_user_options(ctx, ctx.invoked_subcommand)
 
 
-def _find(name: str | None) -> Any:
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - as Python itself puts it there
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109
-    if not name:
-        from .._state import get_current_app
+def _versions() -> str:
+    version = getattr(sys.modules.get(__name__.partition(".")[0]), "__version__", "")
+    return f"{VERSION_BANNER} by celeriac {version}"
 
-        return get_current_app()
+
+def _change_to(folder: Any) -> None:
+    if folder:
+        try:
+            os.chdir(folder)
+        except OSError as problem:
+            raise click.BadParameter(f"cannot change to {str(folder)!r}: {problem.strerror}") from None
+
+
+def _add_user_options(ctx: click.Context, name: str) -> None:
+    """The options that the app has for this command, and those that it has for every command."""
+    group: Any = ctx.command
+    command = group.get_command(ctx, name)
+    options = ctx.obj.app.user_options
+    own = options.get(name, ()) if name in _WITH_OPTIONS else ()
+    preload = options.get("preload", ())
+    command.params += [each for each in (*own, *preload) if each not in command.params]
+    if preload:
+        command.callback = consume_preload_options(command.callback)
+
+
+# --- the app
+
+
+def _load(ctx: click.Context, name: str) -> Any:
     from ..app.utils import find_app
 
     try:
         return find_app(name)
     except ModuleNotFoundError as problem:
-        if problem.name != name:
-            raise click.UsageError(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc())) from None
-        raise click.UsageError(UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND.format(name)) from None
+        missing = problem.name or ""
+        path = name.partition(":")[0]
+        if missing and (path == missing or path.startswith(f"{missing}.")) and not _is_users(problem):
+            ctx.fail(UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND.format(missing) + _advice(missing))
+        ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
     except AttributeError as problem:
-        raise click.UsageError(UNABLE_TO_LOAD_APP_APP_MISSING.format(problem.args[0].capitalize())) from None
+        if _is_users(problem):
+            ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+        hidden = _hidden(name)
+        if hidden:
+            ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(f"{name}.celery", hidden))
+        ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(str(problem.args[0]).capitalize()) + _attributes(name))
     except Exception:  # noqa: BLE001 - whatever the user's module raises at import
-        raise click.UsageError(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc())) from None
+        ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+
+
+def _is_users(problem: BaseException) -> bool:
+    """Whether it was raised beneath a module of the user's, and not while we were looking for the app."""
+    step = problem.__traceback__
+    while step is not None:
+        origin = step.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+        if origin not in {"celeriac", "celery", "importlib", "kombu", "_frozen_importlib"}:
+            return True
+        step = step.tb_next
+    return False
+
+
+def _hidden(name: str) -> str | None:
+    """`-A proj` looks into `proj.celery`: what went wrong in there."""
+    try:
+        if ":" in name or find_spec(f"{name}.celery") is None:
+            return None
+        import_module(f"{name}.celery")
+    except ModuleNotFoundError as problem:
+        return None if problem.name in {f"{name}.celery", name} else traceback.format_exc()
+    except Exception:  # noqa: BLE001 - whatever the user's module raises at import
+        return traceback.format_exc()
+    return None
+
+
+def _advice(missing: str) -> str:
+    """What else could be meant, or where to look."""
+    from difflib import get_close_matches
+
+    here = pathlib.Path.cwd()
+    names = [path.stem for path in here.glob("*.py")]
+    names += [path.parent.name for path in here.glob("*/__init__.py")]
+    near = get_close_matches(missing, names, n=1)
+    if near:
+        return f"\nDid you mean: -A {near[0]}"
+    return f"\nLooked in {here}: go to the folder that holds it, or name that folder with --workdir."
+
+
+def _attributes(name: str) -> str:
+    """The apps that there are in the module."""
+    from ..app.base import Celery
+
+    module = sys.modules.get(name.partition(":")[0]) or sys.modules.get(name.rpartition(".")[0])
+    found = [key for key, value in vars(module).items() if isinstance(value, Celery)] if module else []
+    return f"\nDid you mean: -A {module.__name__}:{found[0]}" if module is not None and found else ""
+
+
+@celery.command(cls=CeleryCommand)
+@click.pass_context
+def report(ctx: click.Context, **_: Any) -> None:
+    """Show what belongs into a report of a bug."""
+    app = ctx.obj.app
+    app.loader.import_default_modules()
+    ctx.obj.echo(app.bugreport())
 
 
 def main() -> int:
@@ -121,4 +351,5 @@ def main() -> int:
     from ..alias import install
 
     install()
-    return celery(auto_envvar_prefix="CELERY", prog_name="celeriac")  # type: ignore[no-any-return]
+    name = "celery" if pathlib.Path(sys.argv[0]).stem == "celery" else "celeriac"
+    return celery(auto_envvar_prefix="CELERY", prog_name=name)  # type: ignore[no-any-return] # click returns Any

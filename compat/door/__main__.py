@@ -4,9 +4,10 @@ import sys
 
 
 def main() -> int:
-    from celeriac.compat.bin.celery import main as run
+    from celeriac.compat.__main__ import main as run
 
-    return run()
+    run()
+    return 0
 
 
 if __name__ == "__main__":

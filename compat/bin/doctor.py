@@ -1,0 +1,71 @@
+"""`celeriac doctor`: reads an app and says what will not work, what is risky, and what to do; `--live` asks the broker.
+
+Exit code: 0 when there is nothing to mend, 1 when there is, for CI. Without `--live` no broker is needed.
+"""
+
+from __future__ import annotations
+
+import json as _json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from .base import CeleryCommand, handle_preload_options, option
+from .doctor_rules import FAULT, NOTE, RISK, Finding, examine
+
+_COLOURS = {FAULT: "red", RISK: "yellow", NOTE: "cyan"}
+
+
+@click.command(cls=CeleryCommand)
+@option(None, "--live", is_flag=True, help="Ask the broker and the workers as well.")
+@option(None, "-t", "--timeout", type=float, default=1.0, help="Seconds to wait for the workers.")
+@option(None, "-j", "--json", is_flag=True, help="Print JSON.")
+@click.pass_context
+@handle_preload_options
+def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any) -> None:
+    """Examine the app: its settings, tasks, schedule, hooks and imports."""
+    app = ctx.obj.app
+    app.loader.import_default_modules()
+    app.finalize()
+    findings = list(examine(app))
+    if live:
+        from .doctor_live import STEPS
+
+        findings += _steps(app, STEPS, timeout, quiet=json or ctx.obj.quiet)
+    to_mend = sum(finding.level in {FAULT, RISK} for finding in findings)
+    if json:
+        counted = {level: sum(finding.level == level for finding in findings) for level in (FAULT, RISK, NOTE)}
+        rows = [finding.as_dict() for finding in findings]
+        ctx.obj.echo(_json.dumps({"app": app.main, "ok": not to_mend, "counts": counted, "findings": rows}))
+    else:
+        _show(ctx, findings, to_mend)
+    ctx.exit(1 if to_mend else 0)
+
+
+def _steps(app: Any, steps: Iterable[Callable[..., Any]], timeout: float, *, quiet: bool) -> list[Finding]:
+    found: list[Finding] = []
+    hidden = quiet or not sys.stderr.isatty()
+    with click.progressbar(list(steps), label="asking", file=sys.stderr, hidden=hidden) as bar:
+        for step in bar:
+            try:
+                found += step(app, timeout)
+            except Exception as problem:  # noqa: BLE001, PERF203 - one answer that does not come is told
+                text = f"{type(problem).__name__}: {problem}"
+                found.append(
+                    Finding(FAULT, "broker", step.__name__, text, "check that the broker runs and broker_url is right")
+                )
+                break
+    return found
+
+
+def _show(ctx: click.Context, findings: list[Finding], to_mend: int) -> None:
+    for level in (FAULT, RISK, NOTE):
+        for finding in findings:
+            if finding.level == level:
+                mark = ctx.obj.style(f"{level:<5}", fg=_COLOURS[level], bold=level == FAULT)
+                ctx.obj.echo(f"{mark}  {finding.subject}: {finding.text}")
+                if finding.advice:
+                    ctx.obj.echo(f"       -> {finding.advice}")
+    ctx.obj.echo(f"{to_mend} to mend." if to_mend else "Nothing to mend.")

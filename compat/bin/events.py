@@ -1,0 +1,93 @@
+"""`celeriac events`: what workers do, as a dump, as a snapshot camera or on the screen."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import click
+
+from ..platforms import detached, set_process_title, strargv
+from .base import LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, handle_remote_command_error, option
+
+
+def _set_process_status(prog: str, info: str = "") -> str:
+    return set_process_title(f"celery events:{prog}", info=f"{info} {strargv(sys.argv)}")
+
+
+def _run_evdump(app: Any) -> Any:
+    from ..events.dumper import evdump
+
+    _set_process_status("dump")
+    return evdump(app=app)
+
+
+def _run_evcam(
+    camera: str,
+    app: Any,
+    logfile: Any = None,
+    pidfile: Any = None,
+    uid: Any = None,
+    gid: Any = None,
+    umask: Any = None,
+    workdir: Any = None,
+    detach: bool = False,
+    **kwargs: Any,
+) -> Any:
+    from ..events.snapshot import evcam
+
+    _set_process_status("cam")
+    cam = partial(evcam, camera, app=app, logfile=logfile, pidfile=pidfile, **kwargs)
+    if not detach:
+        return cam()
+    with detached(logfile, pidfile, uid, gid, umask, workdir):
+        return cam()
+
+
+def _run_evtop(app: Any) -> Any:
+    try:
+        from ..events.cursesmon import evtop
+    except ModuleNotFoundError as problem:
+        if problem.name == "_curses":
+            raise click.UsageError("This Python has no curses: use `events --dump`.") from None
+        raise
+    _set_process_status("top")
+    return evtop(app=app)
+
+
+_SNAPSHOT = "Snapshot"
+
+
+@click.command(cls=CeleryDaemonCommand)
+@option("Dumper", "-d", "--dump", is_flag=True, help="Print each event; with --camera, -d is --detach.")
+@option(_SNAPSHOT, "-c", "--camera", help="Class that takes snapshots.")
+@option(_SNAPSHOT, "--detach", is_flag=True, help="Start in the background.")
+@option(_SNAPSHOT, "-F", "--frequency", "--freq", type=float, default=1.0, help="Seconds between snapshots.")
+@option(_SNAPSHOT, "-r", "--maxrate", help="Most snapshots in a time, as 10/m.")
+@option(_SNAPSHOT, "-l", "--loglevel", default="WARNING", type=LOG_LEVEL, help="Level of the log.")
+@click.pass_context
+@handle_preload_options
+def events(
+    ctx: click.Context,
+    dump: bool,
+    camera: Any,
+    detach: bool,
+    frequency: float,
+    maxrate: Any,
+    loglevel: Any,
+    **kwargs: Any,
+) -> Any:
+    """Watch the events of workers."""
+    app = ctx.obj.app
+    kwargs.pop("executable", None)
+    try:
+        if camera:
+            return _run_evcam(
+                camera, app, freq=frequency, maxrate=maxrate, loglevel=loglevel, detach=detach or dump, **kwargs
+            )
+        return _run_evdump(app) if dump else _run_evtop(app)
+    except KeyboardInterrupt:
+        return None
+    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
+        handle_remote_command_error("events", problem)

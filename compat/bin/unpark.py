@@ -1,0 +1,34 @@
+"""`celeriac unpark`: give what is parked in Redis back to its queues, before its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
+
+
+@click.command(cls=CeleryCommand)
+@option(None, "--json", "-j", is_flag=True, help="Print JSON.")
+@click.pass_context
+@handle_preload_options
+def unpark(ctx: click.Context, json: bool, **_: Any) -> None:
+    """Give all parked tasks back to their queues: before a fleet leaves celeriac.
+
+    Tasks whose time is far are parked in Redis, where stock workers do not see them. Given back they wait in workers,
+    as with stock Celery: none is run before its time.
+    """
+    from ...worker.brokers.redis_unpark import unpark as give_back
+    from ..app.settings_for_broker import broker_options
+
+    told = broker_options(ctx.obj.app.conf, write=True)
+    if not told.urls[0].startswith(("redis", "rediss", "sentinel", "valkey", "unix", "socket")):
+        ctx.obj.echo('{"unparked": 0}' if json else "Nothing is parked: this broker is no Redis.")
+        return
+    count = 0
+    try:
+        count = give_back(told.urls[0], told.options, told.timeout)
+    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
+        handle_remote_command_error("unpark", problem)
+    ctx.obj.echo(f'{{"unparked": {count}}}' if json else f"{count} given back.")

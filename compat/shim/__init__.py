@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH: in it `celery` is celeriac. `celeriac run` puts it there."""

@@ -1,0 +1,217 @@
+"""What stands in a Redis broker: queues with their depth, what is held, parked and left behind; and its removal.
+
+Law: looking changes nothing. What is removed is what nobody has touched for the time that the caller names, never a
+queue of tasks; each key is looked at once more in the moment in which it goes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...protocol.errors import BadMessage
+from ...protocol.wire import envelope, redis_held, redis_parked
+from ...protocol.wire.redis import Layout
+from ...protocol.wire.redis_bindings import parse_members
+from ..redis_link import Link, connect
+from ..redis_place import parse
+
+_STEP = 500
+_MOST_HELD = 20_000
+_PRIVATE = ("*.reply.*pidbox", "celeryev.*", "*.pidbox")
+"""Queues of one process: of replies, of events, of commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """One queue. `unacked` are messages that somebody holds, `sent` says when the oldest was sent, where it says so."""
+
+    name: str
+    ready: int = 0
+    unacked: int = 0
+    parked: int = 0
+    sent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Litter:
+    """A queue of a process that is gone: its list, or what is left of it in a table of bindings."""
+
+    kind: str
+    name: str
+    messages: int = 0
+    idle: float | None = None
+
+
+class Survey:
+    """One look at one broker. `options` are `broker_transport_options`."""
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> None:
+        given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **(options or {})}
+        place = parse(url, given)
+        self.layout = Layout.from_options(given, place.db)
+        self._link: Link = connect(place)
+
+    def close(self) -> None:
+        self._link.close()
+
+    def depths(self, names: Iterable[str]) -> list[Depth]:
+        """These queues, and all others that anything is bound to; the private ones apart."""
+        private = {each.name for each in self.private()}
+        known = {*names, *(queue for _, queue in self.bound())}
+        known = {name for name in known if name not in private and not _is_private(name)}
+        held, parked = self._held(), self._parked()
+        known |= {name for name in (*held, *parked) if name and not _is_private(name)}
+        return [
+            replace(self._depth(name), unacked=held.get(name, 0), parked=parked.get(name, 0)) for name in sorted(known)
+        ]
+
+    def _depth(self, name: str) -> Depth:
+        ready, sent = 0, None
+        for key in self.layout.list_keys(name):
+            kind = _text(self._link.call("TYPE", key))
+            if kind != "list":
+                continue
+            ready += self._link.call("LLEN", key)
+            told = _sent(self._link.call("LINDEX", key, -1))
+            sent = told if sent is None or (told is not None and told < sent) else sent
+        return Depth(name, ready, sent=sent)
+
+    def totals(self) -> tuple[int, int]:
+        """How many are held, and how many are parked, in all."""
+        return self._link.call("HLEN", self.layout.unacked), self._link.call("HLEN", redis_parked.parked(self.layout))
+
+    def _held(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for _, data in self._pairs(self.layout.unacked):
+            try:
+                entry = redis_held.parse_entry(data)
+            except BadMessage:
+                continue
+            found[entry.routing_key or ""] += 1
+        return found
+
+    def _parked(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for _, data in self._pairs(redis_parked.parked(self.layout)):
+            length, _, rest = data.partition(b":")
+            if length.isdigit():
+                key = rest[: int(length)].decode(errors="replace").removeprefix(self.layout.global_keyprefix)
+                found[key.partition(self.layout.sep)[0]] += 1
+        return found
+
+    def _pairs(self, key: str) -> Iterator[tuple[bytes, bytes]]:
+        cursor, seen = b"0", 0
+        while seen < _MOST_HELD:
+            cursor, row = self._link.call("HSCAN", key, cursor, "COUNT", _STEP)
+            seen += len(row) // 2
+            yield from zip(row[::2], row[1::2], strict=True)
+            if cursor == b"0":
+                return
+
+    def bound(self) -> Iterator[tuple[str, str]]:
+        """Exchange and queue of every binding."""
+        for beginning in (self.layout.binding(""), self.layout.permanent_binding("")):
+            for key in self._keys(f"{_literal(beginning)}*", "set"):
+                for binding in parse_members(self._link.call("SMEMBERS", key), self.layout.sep):
+                    yield key.removeprefix(beginning), binding.queue
+
+    def private(self) -> list[Litter]:
+        """The lists of queues that belong to one process, with the time since anybody has used them."""
+        found = {}
+        for pattern in _PRIVATE:
+            for key in self._keys(_literal(self.layout.global_keyprefix) + pattern, "list"):
+                name = key.removeprefix(self.layout.global_keyprefix)
+                found[name] = Litter("queue", name, self._link.call("LLEN", key), self._idle(key))
+        return sorted(found.values(), key=lambda each: each.name)
+
+    def litter(self, older: float) -> list[Litter]:
+        """What nobody has used for so many seconds."""
+        return [each for each in self.private() if each.idle is not None and each.idle >= older]
+
+    def unused_replies(self) -> list[Litter]:
+        """Bindings of reply queues in which nothing waits: of processes that are gone, and of some that are not."""
+        lists = {each.name for each in self.private()}
+        return [
+            Litter("binding", queue)
+            for exchange, queue in sorted(set(self.bound()))
+            if exchange.startswith("reply.") and queue and queue not in lists
+        ]
+
+    def remove(self, litter: Litter, older: float) -> bool:
+        """Remove it with its bindings, if nobody has come back to it."""
+        key = self.layout.key(litter.name)
+        idle = self._idle(key)
+        if litter.kind == "queue":
+            if idle is None or idle < older:
+                return False
+            self._link.call("DEL", *self.layout.list_keys(litter.name))
+        elif idle is not None:
+            return False
+        for beginning in (self.layout.binding(""), self.layout.permanent_binding("")):
+            for table in self._keys(f"{_literal(beginning)}*", "set"):
+                members = self._link.call("SMEMBERS", table)
+                ours = [
+                    member
+                    for member in members
+                    if any(each.queue == litter.name for each in parse_members([member], self.layout.sep))
+                ]
+                if ours:
+                    self._link.call("SREM", table, *ours)
+        return True
+
+    def _idle(self, key: str) -> float | None:
+        if not self._link.call("EXISTS", key):
+            return None
+        return float(self._link.call("OBJECT", "IDLETIME", key))
+
+    def _keys(self, pattern: str, kind: str) -> Iterator[str]:
+        cursor = b"0"
+        while True:
+            cursor, keys = self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _STEP, "TYPE", kind)
+            yield from (key.decode(errors="replace") for key in keys)
+            if cursor == b"0":
+                return
+
+    def clock(self) -> float:
+        """The server's own time."""
+        seconds, micros = self._link.call("TIME")
+        return int(seconds) + int(micros) / 1e6
+
+    # --- what waits in a queue, as it lies there
+
+    def peek(self, queue: str, most: int) -> list[bytes]:
+        """Envelopes, the oldest first; they stay where they are."""
+        found: list[bytes] = []
+        for key in self.layout.list_keys(queue):
+            if len(found) < most:
+                found += reversed(self._link.call("LRANGE", key, len(found) - most, -1))
+        return found
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("celeryev.") or name.endswith("pidbox")
+
+
+def _literal(text: str) -> str:
+    """For a pattern, with nothing special in it."""
+    return "".join(f"\\{char}" if char in "*?[]\\^-" else char for char in text)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _sent(data: Any) -> float | None:
+    """When a message says that it was sent."""
+    if not isinstance(data, bytes):
+        return None
+    try:
+        message = envelope.parse(data).message
+    except BadMessage:
+        return None
+    dead = message.headers.get("celeriac_dead")
+    told = dead.get("at") if isinstance(dead, dict) else message.properties.get("timestamp")
+    return float(told) if isinstance(told, (int, float)) and not isinstance(told, bool) else None

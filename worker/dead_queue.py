@@ -1,0 +1,133 @@
+"""Dead letters by hand: look at them, have them run again, throw them away.
+
+Law: what is looked at goes back as it lay. A message that is to run again is in its queue before it is gone from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..protocol.wire.message import Message
+from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
+from .dead_letters import HEADER
+
+_AT_ONCE = 1000
+_WAIT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """One dead letter: what it was to run, and what it died of."""
+
+    id: str | None
+    task: str | None
+    reason: str | None
+    at: float | None
+    queue: str | None
+    exchange: str
+    routing_key: str | None
+    message: Message
+
+
+def read(message: Message) -> Dead:
+    """Whatever it is: what cannot be told of it is None."""
+    headers = message.headers if isinstance(message.headers, dict) else {}
+    said = headers.get(HEADER)
+    said = said if isinstance(said, dict) else _of_rabbitmq(headers)
+    at = said.get("at")
+    return Dead(
+        _text(headers.get("id") or message.properties.get("correlation_id")),
+        _text(headers.get("task")),
+        _text(said.get("reason")),
+        float(at) if isinstance(at, (int, float)) else None,
+        _text(said.get("queue")),
+        _text(said.get("exchange")) or "",
+        _text(said.get("routing_key")),
+        message,
+    )
+
+
+def _of_rabbitmq(headers: dict[str, Any]) -> dict[str, Any]:
+    """RabbitMQ's own note of what it has dead-lettered, newest first."""
+    deaths = headers.get("x-death")
+    first = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+    keys = first.get("routing-keys")
+    time = first.get("time")
+    return {
+        "reason": first.get("reason"),
+        "queue": first.get("queue"),
+        "exchange": first.get("exchange"),
+        "routing_key": keys[0] if isinstance(keys, list) and keys else None,
+        "at": time.timestamp() if hasattr(time, "timestamp") else time,
+    }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def parcel(dead: Dead, queue: str | None = None) -> Parcel | None:
+    """The message as it was, to where it came from or to `queue`; None: nobody knows where that was."""
+    home = queue or dead.queue
+    if home is None:
+        return None
+    headers = {name: value for name, value in dead.message.headers.items() if name not in {HEADER, "x-death"}}
+    return Parcel(replace(dead.message, headers=headers), home)
+
+
+def each(broker: Broker, queue: str) -> Iterator[Delivery]:
+    """Everything that lies in the queue, once: taken, and in our hands until it is settled or the broker closed."""
+    left = broker.size(queue)
+    if not left:
+        return
+    broker.listen([Queue(queue)], credit=max(left, 1))
+    while left > 0:
+        taken = broker.take(min(left, _AT_ONCE), _WAIT)
+        if not taken:
+            return
+        left -= len(taken)
+        yield from taken
+
+
+def look(broker: Broker, queue: str, most: int) -> list[Dead]:
+    """The oldest of them; all go back."""
+    deliveries = []
+    for delivery in each(broker, queue):
+        deliveries.append(delivery)
+        if len(deliveries) >= most:
+            break
+    return [read(delivery.message) for delivery in deliveries]  # closing the broker puts them back
+
+
+Chosen = Callable[[Dead], bool]
+
+
+def settle(
+    broker: Broker, sender: Broker, queue: str, chosen: Chosen, *, replay: bool, to: str | None = None
+) -> Iterator[tuple[Dead, bool]]:
+    """Those that are chosen run again, or are thrown away; yields each with whether it could be done."""
+    back: list[Delivery] = []
+    for delivery in each(broker, queue):
+        dead = read(delivery.message)
+        if not chosen(dead):
+            back.append(delivery)
+            continue
+        sent = parcel(dead, to) if replay else None
+        if replay and sent is None:
+            back.append(delivery)
+            yield dead, False
+            continue
+        if sent is not None:
+            sender.send([sent])
+        broker.settle([(delivery, Verdict.ACK)])
+        yield dead, True
+    broker.settle([(delivery, Verdict.RESTORE) for delivery in reversed(back)])
+
+
+def dead_queues(queues: Sequence[str], told: str) -> dict[str, str]:
+    """Queue -> where its dead letters go, by the setting `worker_dead_queue`."""
+    if not told:
+        return {}
+    return {name: name + told if told.startswith(".") else told for name in queues}
