@@ -43,6 +43,11 @@ Trying to deselect queue subset of {0!r}, but queue {1} isn't
 defined in the `task_queues` setting.
 """
 
+ERR_B_GREEN = """\
+-B option doesn't work with eventlet/gevent pools: \
+use standalone beat instead.\
+"""
+
 
 class WorkController:
     """A worker that is no program: see `celery.apps.worker`."""
@@ -118,6 +123,8 @@ class WorkController:
         }
         self._without = [name for name in ("gossip", "mingle", "heartbeat") if _kw.get(f"without_{name}")]
         self._heartbeat = _kw.get("heartbeat_interval")
+        self.schedule_filename = self.app.either("beat_schedule_filename", schedule_filename)
+        self.scheduler = self.app.either("beat_scheduler", scheduler, scheduler_cls)
         if _kw.get("disable_prefetch"):
             self.app.conf.worker_disable_prefetch = True
 
@@ -150,10 +157,19 @@ class WorkController:
         self.on_init_blueprint()
         announce(self.app.conf, logger.warning)
         self.app.conf.maybe_warn_deprecated_settings()
+        self.beat = self._embedded_beat() if kwargs.get("beat") else None
         program = trace.program(self.app, self.hostname)
         self.pool = pools.make(program, options.pool)
         self._serving = Serving(self.app, program, self.hostname, self)
         self.worker: Worker | None = None
+
+    def _embedded_beat(self) -> Any:
+        from ..beat import EmbeddedService
+
+        pool = self.pool_cls if isinstance(self.pool_cls, str) else self.pool_cls.__module__
+        if pool.endswith(("gevent", "eventlet")):
+            raise ImproperlyConfigured(ERR_B_GREEN)
+        return EmbeddedService(self.app, schedule_filename=self.schedule_filename, scheduler_cls=self.scheduler)
 
     def setup_queues(self, include: Any, exclude: Any = None) -> None:
         include, exclude = str_to_list(include), str_to_list(exclude)
@@ -217,6 +233,8 @@ class WorkController:
             )
             worker.consumer.controller = self
             worker.consumer.app = self.app
+            if self.beat is not None:
+                self.beat.start()  # before there are connections and threads: it forks
             worker.run()
         except GivenUp as exc:
             logger.critical("%s. Shutting down...", exc)
@@ -225,6 +243,8 @@ class WorkController:
             logger.critical("Unrecoverable error: %r", exc, exc_info=True)
             self.exitcode = EX_FAILURE
         finally:
+            if self.beat is not None:
+                self.beat.stop()
             self.on_close()
             self.on_stopped()
             self._send_worker_shutdown()
