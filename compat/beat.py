@@ -213,6 +213,7 @@ class Scheduler:
     sync_every_tasks: int | None = None
     _last_sync: float | None = None
     _tasks_since_sync = 0
+    _is_waiting = False  # for the broker: nothing is under way
     logger: logging.Logger = logger
 
     def __init__(
@@ -441,7 +442,11 @@ class Scheduler:
                 if most and tries > most:
                     raise
                 error("beat: Connection error: %s. Trying again in %s seconds...", exc, pause)
-                time.sleep(pause)
+                self._is_waiting = True
+                try:
+                    time.sleep(pause)
+                finally:
+                    self._is_waiting = False
                 pause = min(pause + _BROKER_PAUSES[0], longest)
 
     # --- saving
@@ -648,7 +653,7 @@ class Service:
     @property
     def ticking(self) -> bool:
         """Whether a tick is under way: something may be half sent."""
-        return self._loop.ticking
+        return self._loop.ticking and not getattr(self.scheduler, "_is_waiting", False)
 
     def start(self, embedded_process: bool = False) -> None:
         info("beat: Starting...")
@@ -752,7 +757,7 @@ def _process_class() -> Any:
 
         def stop(self) -> None:
             self.service.stop()
-            if self.is_alive():
+            if self._parent == os.getpid() and self._popen is not None:
                 self.terminate()
                 self.join(10)
 

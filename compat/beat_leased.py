@@ -108,7 +108,7 @@ class LeasedScheduler(Scheduler):
         for name, text in kept.entries.items():
             try:
                 entries[name] = beat_entries.entry_of(name, text, self.app, self.Entry)
-            except Exception:  # noqa: PERF203 - one that cannot be read must not stop the others
+            except Exception:  # noqa: BLE001, PERF203 - one that cannot be read must not stop the others
                 logger.exception("beat: The entry %r cannot be read, and is left out", name)
         fresh = {}
         for name, entry in entries.items():
