@@ -66,7 +66,7 @@ def list_(ctx: click.Context, as_json: bool = False, **_: Any) -> None:
     with _explained():
         found = beat_entries.listed(ctx.obj.app)
     for each in found:
-        last = None if each.last_run_at is None else each.last_run_at.isoformat()
+        last = each.last_run_at.isoformat() if each.last_run_at and each.total_run_count else None
         if as_json:
             row = {
                 "name": each.name,
