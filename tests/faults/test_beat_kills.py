@@ -1,0 +1,92 @@
+"""Beats that are killed: one that keeps its times in a file, and leaders that hold a lease."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.compat.stock import ask
+from tests.conftest import Environment
+from tests.servers import RedisServer
+
+LEADERS = Path(__file__).with_name("beat_leaders.py")
+EVERY = 0.03
+READ_BY_STOCK = """
+import shelve
+with shelve.open(question) as kept:
+    answer = kept["entries"]["tick"].total_run_count
+"""
+
+APP = f"""\
+import os, time
+from datetime import timedelta
+from celery import Celery
+from celery.beat import BeatLazyFunc
+
+app = Celery("kills", broker=os.environ["KILLS_BROKER"])
+app.conf.update(
+    task_default_queue="beat-kills",
+    beat_schedule={{"tick": {{"task": "t", "schedule": timedelta(seconds={EVERY}), "args": [BeatLazyFunc(time.time)]}}}},
+)
+"""
+
+
+@pytest.mark.real
+def test_a_beat_that_is_killed_doubles_nothing_and_loses_at_most_what_it_had_in_hand(
+    redis_server: RedisServer,
+    celeriac_env: Environment,
+    stock_python: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    redis_server.call("DEL", "beat-kills")
+    kills = max(request.config.getoption("--leaders") // 4, 3)
+    (tmp_path / "kills.py").write_text(APP)
+    environment = {**celeriac_env.variables, "KILLS_BROKER": redis_server.url}
+    chance = random.Random(16)
+    length = 0
+    for _ in range(kills):
+        beat = subprocess.Popen(
+            [sys.executable, "-m", "celeriac", "-A", "kills", "-q", "beat", "-l", "INFO"],
+            cwd=tmp_path,
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        end = time.monotonic() + 20
+        while redis_server.call("LLEN", "beat-kills") == length and time.monotonic() < end:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0.1, 0.1 + 3 * EVERY))
+        beat.send_signal(signal.SIGKILL)
+        _, said = beat.communicate()
+        assert redis_server.call("LLEN", "beat-kills") > length, said.decode()
+        length = redis_server.call("LLEN", "beat-kills")
+    written = ask(stock_python, READ_BY_STOCK, str(tmp_path / "celerybeat-schedule"))
+    assert length <= written <= length + kills
+    raw = redis_server.call("LRANGE", "beat-kills", 0, -1)
+    at = sorted(json.loads(b64decode(json.loads(each)["body"]))[0][0] for each in raw)
+    between = [late - early for early, late in pairwise(at)]
+    assert min(between) > EVERY / 3  # what is doubled comes at once, or with the start of the next beat
+
+
+@pytest.mark.real
+def test_each_tick_is_sent_exactly_once_whoever_leads(
+    redis_server: RedisServer, celeriac_env: Environment, request: pytest.FixtureRequest
+) -> None:
+    kills = request.config.getoption("--leaders")
+    done = celeriac_env.run(str(LEADERS), redis_server.url, str(kills), "16", timeout=30 + 3 * kills)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert told["killed"] == kills
+    assert told["paused"] >= 1
+    numbers = told["numbers"]
+    assert len(numbers) > kills
+    assert numbers == list(range(len(numbers)))
