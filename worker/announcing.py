@@ -44,6 +44,19 @@ class Announcer:
         self.events = events
         self._sender = sender
 
+    def arrived(self, request: Request) -> None:
+        """Logged of every task that there is, even if it is revoked or has expired."""
+        if log.isEnabledFor(logging.INFO):
+            headers = request.headers
+            context = {
+                "id": request.id,
+                "name": request.shown_name,
+                "args": headers.get("argsrepr"),
+                "kwargs": headers.get("kwargsrepr"),
+                "eta": headers.get("eta"),
+            }
+            log.info(self.owner.received_format, context, extra={"data": context})
+
     # --- told by the pool
 
     def started(self, request: Request) -> None:
@@ -66,16 +79,6 @@ class Announcer:
     # --- decided
 
     def received(self, request: Request, _: decided.Received) -> None:
-        if log.isEnabledFor(logging.INFO):
-            headers = request.headers
-            context = {
-                "id": request.id,
-                "name": request.shown_name,
-                "args": headers.get("argsrepr"),
-                "kwargs": headers.get("kwargsrepr"),
-                "eta": headers.get("eta"),
-            }
-            log.info(self.owner.received_format, context, extra={"data": context})
         if self.owner.listens("task_received"):
             self.owner.signal("task_received", self._sender, request=self.owner.request(request))
         if self.events.on:

@@ -253,9 +253,14 @@ class Consumer:
             return
         request.kind = kind
         if kind.strategy is None:
-            self._do(self.deliveries.received(number, arrival(request, kind.manner), now), now)
+            self._receive(request, kind, now)
         else:
             self._to_strategy(request, kind.strategy, now)
+
+    def _receive(self, request: Request, kind: Kind, now: float) -> None:
+        if not self.deliveries.stopping:
+            self.announcer.arrived(request)
+        self._do(self.deliveries.received(request.number, arrival(request, kind.manner), now), now)
 
     def _kind(self, name: str, now: float) -> Kind | None:
         try:
@@ -325,7 +330,7 @@ class Consumer:
         if request is not None and request.kind is not None and number in self.outside:
             self.outside.discard(number)
             self.deliveries.inside(number)
-            self._do(self.deliveries.received(number, arrival(request, request.kind.manner), now), now)
+            self._receive(request, request.kind, now)
 
     def own_over(self, number: int, fate: Fate, now: float) -> None:
         if number in self.outside:
@@ -399,8 +404,12 @@ class Consumer:
             return
         if report.internal and report.fate is Fate.REJECTED:
             request.buried = self._bury(request.delivery, report.error or "unreadable", settle=False)
-        self.announcer.ended(request, report)
+        told_last = report.fate is Fate.FAILED  # as stock workers do: whether its message was rejected comes first
+        if not told_last:
+            self.announcer.ended(request, report)
         self._do(self.deliveries.ended(number, report.fate, now), now)
+        if told_last:
+            self.announcer.ended(request, report)
         self._forget(number)
 
     def _overdue(self, overdue: Overdue, _now: float) -> None:
