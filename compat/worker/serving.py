@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from ...worker import recording
 from ...worker.brokers.base import Queue
-from .. import signals
+from .. import signals, states
 from ..app import trace
 from ..exceptions import NotRegistered, Retry, TimeLimitExceeded, WorkerLostError
 from .request import Request
@@ -20,6 +20,8 @@ from .request import Request
 log = logging.getLogger("celery.worker.request")
 
 T = TypeVar("T")
+
+_NOT_BEGUN = frozenset({states.PENDING, states.RECEIVED, states.RETRY, states.REJECTED})
 
 
 def _recorded(record: Callable[..., None]) -> Callable[..., None]:
@@ -117,6 +119,16 @@ class Serving:
         backend = self.app.backend if task is None else task.backend
         backend.mark_as_revoked(request.id, reason, request=context, store_result=seen.store_errors)
         signals.task_revoked.send(sender=task, request=context, terminated=terminated, signum=signum, expired=expired)
+
+    def revoke_stored(self, ids: Sequence[str]) -> None:
+        """Tell who waits for these that they are revoked, unless somebody has begun them."""
+        for task_id in ids:
+            try:
+                backend = self.app.backend
+                if backend.get_state(task_id) in _NOT_BEGUN:
+                    backend.mark_as_revoked(task_id, reason="revoked", store_result=True)
+            except Exception as problem:  # noqa: BLE001, PERF203 - any store's: it is revoked all the same
+                log.warning("Failed to mark task %s as revoked in backend: %s", task_id, problem)
 
     @_recorded
     def timed_out(self, request: Any, limit: float) -> None:

@@ -52,6 +52,8 @@ def _signum(signal: Any) -> int:
 def revoke(worker: Worker, task_id: Any, terminate: Any = False, signal: Any = None, **_: Any) -> Any:
     ids = [str(each) for each in _listed(task_id)]
     now = time.time()
+    begun = {request.id for request in running(worker)}
+    worker.owner.revoke_stored([each for each in dict.fromkeys(ids) if each not in begun])
     if not terminate:
         worker.consumer.revoke(ids, {}, now)
         worker.statedb.save(now)
