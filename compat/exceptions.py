@@ -293,10 +293,12 @@ def _portable(exc: BaseException) -> BaseException:
 
 
 def _safe_repr(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception as error:  # noqa: BLE001 - a user's repr may raise anything
-        return f"<Unrepresentable: {type(error)!r}: {error!r}>"
+    for show in (repr, str):
+        try:
+            return show(value)
+        except Exception as error:  # noqa: BLE001, PERF203 - a user's repr may raise anything
+            problem = error
+    return f"<Unrepresentable: {type(problem)!r}: {problem!r}>"
 
 
 def _from_kombu(name: str) -> Any:

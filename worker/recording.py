@@ -171,7 +171,9 @@ def failed_report(exc: Any, traceback: str | None, *, internal: bool = False, ru
 
 
 def safe_repr(value: object) -> str:
-    try:
-        return repr(value)
-    except Exception as exc:  # noqa: BLE001 - a user's __repr__ may raise anything
-        return f"<Unrepresentable {type(value)!r}: {type(exc).__name__}>"
+    for show in (repr, str):
+        try:
+            return show(value)
+        except Exception as exc:  # noqa: BLE001, PERF203 - a user's __repr__ may raise anything
+            problem = exc
+    return f"<Unrepresentable {type(value)!r}: {type(problem).__name__}>"
