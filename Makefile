@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop ecosystem chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo: ready ## one task message built, shown and read back; says what is still m
 
 interop: ## the real peers, in every direction
 	@echo 'make interop comes with part 7: interop/ holds no peer yet (interop/README.md says what will stand there).' >&2; exit 2
+
+ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
+	@$(PY) -m pytest -m ecosystem interop/ecosystem
 
 chaos: ready stock ## the full sizes of tests/faults: 1,000 kills, 5,000 mixed messages, 200,000 sends; some 20 minutes
 	@$(PY) -m pytest tests/faults --kills=1000 --messages=5000 --sends=200000 --down=10
