@@ -104,7 +104,7 @@ class EventDispatcher:
     @cached_property
     def exchange(self) -> Any:
         """kombu's."""
-        from kombu import Exchange
+        from kombu.entity import Exchange
 
         return Exchange(self.app.conf.event_exchange, type=exchange_type(self._driver))
 
@@ -128,7 +128,7 @@ class EventDispatcher:
         place = self.channel or self.connection
         if not place:
             return self.app.amqp.outlet
-        from kombu import Producer
+        from kombu.messaging import Producer
 
         return Producer(place, exchange=self.exchange, serializer=self.serializer, auto_declare=False)
 

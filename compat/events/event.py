@@ -22,7 +22,7 @@ event_exchange: Any  # made when somebody asks, see __getattr__
 def __getattr__(name: str) -> Any:
     if name != "event_exchange":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from kombu import Exchange
+    from kombu.entity import Exchange
 
     globals()[name] = exchange = Exchange(EVENT_EXCHANGE_NAME, type="topic")
     return exchange
@@ -44,7 +44,7 @@ def group_from(type: str) -> str:
 
 def get_exchange(conn: Any, name: str = EVENT_EXCHANGE_NAME) -> Any:
     """The exchange for events on this kombu connection."""
-    from kombu import Exchange
+    from kombu.entity import Exchange
 
     return Exchange(name, type=exchange_type(conn.transport.driver_type))
 

@@ -12,8 +12,8 @@ from contextlib import ExitStack, closing
 from operator import itemgetter
 from typing import Any
 
-from kombu import Queue
 from kombu.connection import maybe_channel
+from kombu.entity import Exchange, Queue
 from kombu.mixins import ConsumerMixin
 
 from ...worker.brokers.base import Broker, Delivery
@@ -34,8 +34,10 @@ _LONGEST_PAUSE = 32.0
 
 logger = get_logger(__name__)
 
+_of_kombu: Any = ConsumerMixin  # it is not typed
 
-class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is not typed
+
+class EventReceiver(ConsumerMixin):
     """Hears events. `handlers`: type of event -> function; `*` gets those that no other is for."""
 
     app: Any = None
@@ -66,7 +68,7 @@ class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is no
         durable = conf.event_queue_durable if queue_durable is None else queue_durable
         if exclusive and durable:
             raise ImproperlyConfigured(
-                "A queue for events is exclusive or durable, not both: unset event_queue_exclusive or event_queue_durable."
+                "A queue for events is exclusive or durable: unset event_queue_exclusive or event_queue_durable."
             )
         self.exchange = self._exchange(conf.event_exchange)
         self.queue = Queue(
@@ -87,8 +89,6 @@ class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is no
     def _exchange(self, name: str) -> Any:
         if self.channel is not None:
             return get_exchange(self.connection, name=name)
-        from kombu import Exchange
-
         return Exchange(name, type=exchange_type(driver_of(self.app)))
 
     @property
@@ -112,13 +112,13 @@ class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is no
     ) -> Any:
         """Hear events; comes back after each message."""
         if self.channel is not None:
-            return super().consume(limit=limit, timeout=timeout, safety_interval=safety_interval, **kwargs)
+            return _of_kombu.consume(self, limit=limit, timeout=timeout, safety_interval=safety_interval, **kwargs)
         return self._listen(limit, timeout, safety_interval, **kwargs)
 
     def run(self, _tokens: int = 1, **kwargs: Any) -> None:
         """Hear events until `should_stop` is set, over lost connections too."""
         if self.channel is not None:
-            super().run(_tokens, **kwargs)
+            _of_kombu.run(self, _tokens, **kwargs)
             return
         from kombu.exceptions import OperationalError
 
@@ -139,6 +139,7 @@ class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is no
     ) -> Iterator[None]:
         from ..app.mailing import connect
 
+        hooks: Any = self  # kombu's class is not typed
         with ExitStack() as stack:
             broker = self._broker
             if broker is None:
@@ -147,7 +148,7 @@ class EventReceiver(ConsumerMixin):  # type: ignore[misc]  # kombu's class is no
             self.on_consume_ready(None, None, [], **kwargs)
             heard, since = 0, time.monotonic()
             while not self.should_stop and not (limit and heard >= limit):
-                self.on_iteration()
+                hooks.on_iteration()
                 broker.tend(time.time())
                 room = _AT_ONCE if limit is None else min(_AT_ONCE, limit - heard)
                 for delivery in broker.take(room, safety_interval):

@@ -202,8 +202,9 @@ class Task:
     """What is known of a task. Every field of its events becomes an attribute."""
 
     name = received = sent = started = succeeded = failed = retried = revoked = rejected = None
-    args = kwargs = eta = expires = retries = worker = result = exception = timestamp = runtime = traceback = None
+    args = kwargs = eta = expires = retries = result = exception = timestamp = runtime = traceback = None
     exchange = routing_key = root_id = parent_id = client = None
+    worker: Any = None
     state: Any = states.PENDING
     clock: Any = 0
 
@@ -231,7 +232,7 @@ class Task:
     ) -> None:
         self.uuid = uuid
         self.cluster_state = cluster_state
-        known = {} if cluster_state is None else cluster_state.tasks
+        known: Any = {} if cluster_state is None else cluster_state.tasks
         self.children: WeakSet[Task] = WeakSet(known.get(one) for one in children or () if one in known)
         self.__dict__.update(kwargs)
 
@@ -404,7 +405,7 @@ class State:
             return found and (found, subject)
         return None
 
-    def _worker_event(self, subject: str, event: Any) -> tuple[Worker, bool] | None:
+    def _worker_event(self, subject: str, event: Any) -> tuple[Any, bool] | None:
         try:
             hostname, timestamp, local_received = event["hostname"], event["timestamp"], event["local_received"]
         except KeyError:
@@ -423,7 +424,7 @@ class State:
             self.workers.pop(hostname, None)
         return worker, created
 
-    def _task_event(self, subject: str, event: Any) -> tuple[Task, bool]:
+    def _task_event(self, subject: str, event: Any) -> tuple[Any, bool]:
         uuid, hostname, timestamp = event["uuid"], event["hostname"], event["timestamp"]
         local_received, clock = event["local_received"], event["clock"]
         task, created = self.tasks.data.get(uuid), False
@@ -449,8 +450,8 @@ class State:
         self._relate(task)
         return task, created
 
-    def _worker_of(self, hostname: Any) -> Worker:
-        worker: Worker | None = self.workers.data.get(hostname)
+    def _worker_of(self, hostname: Any) -> Any:
+        worker = self.workers.data.get(hostname)
         if worker is None:
             worker = self.workers[hostname] = self.Worker(hostname)
         return worker
@@ -465,7 +466,7 @@ class State:
         else:
             bisect.insort(heap, when)
 
-    def _relate(self, task: Task) -> None:
+    def _relate(self, task: Any) -> None:
         """To its parent, which may not be known yet, and to children that came before it."""
         if task.parent_id:
             try:
@@ -478,7 +479,7 @@ class State:
             return
         task.children.update(early)
 
-    def _add_pending_task_child(self, task: Task) -> None:
+    def _add_pending_task_child(self, task: Any) -> None:
         try:
             early = self._tasks_to_resolve[task.parent_id]
         except KeyError:

@@ -135,7 +135,7 @@ def sequence(seed):
     """What becomes of the events of this seed."""
     rng = random.Random(seed)
     seen = []
-    wants = dict(max_tasks_in_memory=rng.choice((2, 5, 100)), max_workers_in_memory=rng.choice((1, 100)))
+    wants = {"max_tasks_in_memory": rng.choice((2, 5, 100)), "max_workers_in_memory": rng.choice((1, 100))}
     if rng.random() < 0.3:
         wants["callback"] = lambda state, event: seen.append(["called", event["type"]])
     if rng.random() < 0.4:

@@ -53,7 +53,7 @@ def replay(app: Celery, way: str, decoded: Any) -> None:
             sender.send(
                 each["type"],
                 utcoffset=lambda each=each: each["utcoffset"],
-                Event=lambda type, each=each, **fields: Event(type, __now__=lambda: each["timestamp"], **fields),
+                Event=lambda kind, each=each, **fields: Event(kind, __now__=lambda: each["timestamp"], **fields),
                 **{name: value for name, value in each.items() if name not in _COMMON},
             )
         sender.flush()

@@ -44,8 +44,14 @@ def test_random_events_make_the_same_state_as_in_stock(stock_python: Path, reque
 def event(kind: str, **fields: Any) -> dict[str, Any]:
     now = _NOW()
     return {
-        **{"type": kind, "hostname": "w@h", "pid": 1, "utcoffset": 0, "clock": 1, "timestamp": now},
-        **{"local_received": now, **fields},
+        "type": kind,
+        "hostname": "w@h",
+        "pid": 1,
+        "utcoffset": 0,
+        "clock": 1,
+        "timestamp": now,
+        "local_received": now,
+        **fields,
     }
 
 
@@ -123,7 +129,7 @@ def test_a_picture_is_taken_while_nothing_changes() -> None:
     state = State()
     state.event(event("task-received", uuid="a", name="t"))
     state.event(event("task-succeeded", uuid="b", name="t"))
-    assert state.freeze_while(lambda: state._mutex.locked(), clear_after=True)
+    assert state.freeze_while(state._mutex.locked, clear_after=True)
     assert list(state.tasks) == ["a"]  # the one that is not done
     state.clear(ready=False)
     assert not state.tasks
