@@ -113,7 +113,10 @@ _SUBMODULES = frozenset(
 
 def __getattr__(name: str) -> Any:
     if name in _ORIGINS:
-        value = getattr(import_module(f"{__name__}.{_ORIGINS[name]}"), name)
+        from ..worker.late import uncollected
+
+        with uncollected():
+            value = getattr(import_module(f"{__name__}.{_ORIGINS[name]}"), name)
     elif name in _SUBMODULES:
         value = import_module(f"{__name__}.{name}")
     else:

@@ -21,6 +21,11 @@ def new_id() -> str:
         return new_id()
 
 
+def chance() -> float:
+    """Between 0 and 1, in steps of 1/65536: to keep peers from doing the same at the same time."""
+    return int.from_bytes(os.urandom(2), "big") / 0x10000
+
+
 def _refill() -> None:
     digits = os.urandom(16 * _AT_ONCE).hex()
     _pool.extend(

@@ -7,8 +7,9 @@ Law: nothing of an app is in here. Times are seconds, `None` is «no limit» or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from ..protocol.values import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

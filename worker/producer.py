@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from ..protocol.values import dataclass
 from ..protocol.wire.template import Particulars, Template
 from .brokers import connect, failover
 from .brokers.base import Broker, Parcel, Queue

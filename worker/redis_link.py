@@ -14,12 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NoReturn, Protocol
 
 from ..protocol.errors import BadMessage
+from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
 from .forks import HERE
+from .late import plain_host
 from .redis_place import Place, Sentinels, Tls
 
 WINDOW = 1000
@@ -388,7 +389,8 @@ def _dial(place: Place, timeout: float) -> socket.socket:
             connected.close()
             raise
         return connected
-    connected = socket.create_connection((place.host, place.port), timeout)
+    where: Any = plain_host(place.host), place.port  # typeshed knows no host of bytes here
+    connected = socket.create_connection(where, timeout)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if place.keepalive:

@@ -7,11 +7,11 @@ Law: nothing is connected here. Options have the names that redis-py, kombu and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..protocol.errors import BadCall, shown
+from ..protocol.values import dataclass, field
 
 PORT = 6379
 SENTINEL_PORT = 26379
@@ -276,7 +276,7 @@ _VERIFY: Mapping[Any, str] = {
     2: "required",
     None: "none",
 }
-_TLS = frozenset(each.name for each in fields(Tls)) - {"verify"}
+_TLS = frozenset(Tls.__match_args__) - {"verify"}
 
 
 def read_tls(options: Mapping[str, Any]) -> Tls:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from functools import wraps
 from typing import Any
 
-from ...protocol.rules.retry import backoff
 from ..exceptions import Ignore, Retry
 
 __all__ = ("add_autoretry_behaviour",)
@@ -31,6 +29,10 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
         """The arguments of this attempt's `retry`; a limit that the body asked for in this run wins."""
         kwargs = dict(retry_kwargs)
         if retry_backoff:
+            import random
+
+            from ...protocol.rules.retry import backoff
+
             chance = random.random() if retry_jitter else None  # spreads load, guards nothing
             factor = int(max(1.0, retry_backoff))
             kwargs["countdown"] = backoff(factor, task.request.retries, retry_backoff_max, chance)

@@ -4,8 +4,6 @@ Law: making an app and decorating tasks loads no kombu, no transport, no worker.
 access to it, and every string that names one of Celery's own classes is resolved in this house (`symbol_by_name`).
 """
 
-
-
 from __future__ import annotations
 
 import os
@@ -22,6 +20,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from ...worker.ids import new_id
+from ...worker.late import uncollected
 from .. import _state
 from .._state import (
     _announce_app_finalized,
@@ -966,29 +966,26 @@ class Celery:
     @cached_property
     def oid(self) -> str:
         """The id of this app in this process: its replies go to a queue of this name."""
-        return self._new_oid(0)
+        return new_id()
 
     @property
     def thread_oid(self) -> str:
         """The id of this app in this thread: tasks that are sent here are answered to it, by default."""
-        answered = getattr(self.backend, "answer_queue", None)
-        if answered is not None:
-            return answered  # type: ignore[no-any-return]  # an app is Any to its tasks
+        if self._has_backend:
+            answered = getattr(self.backend, "answer_queue", None)
+            if answered is not None:
+                return answered  # type: ignore[no-any-return]  # an app is Any to its tasks
         local = self._local
         try:
             return local.oid  # type: ignore[no-any-return]  # an app is Any to its tasks
         except AttributeError:
-            local.oid = found = self._new_oid(threading.get_ident())
+            local.oid = found = new_id()
             return found
-
-    def _new_oid(self, thread: int) -> str:
-        from ...protocol.wire.control import oid
-
-        return oid(_node(), os.getpid(), thread, id(self))
 
     @cached_property
     def amqp(self) -> Any:
-        return symbol_by_name(self.amqp_cls)(app=self)
+        with uncollected():
+            return symbol_by_name(self.amqp_cls)(app=self)
 
     @property
     def _backend(self) -> Any:
@@ -1015,6 +1012,13 @@ class Celery:
     @backend.setter
     def backend(self, backend: Any) -> None:
         self._backend_cache = backend
+
+    @property
+    def _has_backend(self) -> bool:
+        """Not so: none is configured, and the one that says so when it is asked has not been needed yet."""
+        if self._backend is not None or type(self)._get_backend is not Celery._get_backend:
+            return True
+        return bool(self.backend_cls or self.conf.result_backend)
 
     def _get_backend(self) -> Any:
         from .backends import by_url
@@ -1223,18 +1227,6 @@ def _call_of(task: Any, args: Any = (), kwargs: Any = None, options: Any = None)
 
 def _named(task: Any) -> str:
     return qualname(getattr(task, "_decorated_fun", None) or type(task))
-
-
-_NODE: list[int] = []
-
-
-def _node() -> int:
-    """A random number for this process and those that it forks; what makes them differ is the pid beside it."""
-    if not _NODE:
-        import uuid
-
-        _NODE.append(uuid.uuid4().int)
-    return _NODE[0]
 
 
 App = Celery

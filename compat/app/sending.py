@@ -6,7 +6,6 @@ things that Celery's users can see: options, route, message, signals, result.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from ...protocol.rules.calling import Call
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.dates import parse_iso
+from ...worker import late
 from ...worker.ids import new_id
 
-logger = logging.getLogger(__name__)
+logger = late.logger(__name__)
 
 if TYPE_CHECKING:
     from ...protocol.wire.template import Particulars

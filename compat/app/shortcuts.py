@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ...protocol.errors import BadCall
@@ -36,6 +36,7 @@ _CONSTANT = frozenset(
     )
 )
 _NOTHING = frozenset(("link", "link_error", "chord", "chain", "producer", "expires", "headers", "stamped_headers"))
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # nothing in a template depends on the time
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -172,7 +173,7 @@ class Shortcuts:
         options: dict[str, Any] = {**task._get_exec_options(), **own}
         options.setdefault("ignore_result", task.ignore_result)
         ignored = options.pop("ignore_result")
-        if options.pop("expires", None) is not None or not (ignored or _quiet(app.backend)):
+        if options.pop("expires", None) is not None or not (ignored or not app._has_backend or _quiet(app.backend)):
             return None
         limits = {name: options.pop(name, None) for name in ("time_limit", "soft_time_limit")}
         traced = options.pop("add_to_parent", True)
@@ -216,7 +217,7 @@ class Shortcuts:
         }
         if options:
             return None
-        drafted, posting = draft(Call(task.name, (), {}, told), amqp._sender(), app.now(), new_id="-")
+        drafted, posting = draft(Call(task.name, (), {}, told), amqp._sender(timezone.utc), _EPOCH, new_id="-")
         template = Template.of(drafted, posting, CODECS)
         queues = amqp.outlet.declared([queue]) if queue is not None and type(queue).__name__ != "Broadcast" else ()
         return Way(

@@ -4,8 +4,6 @@ Law: what a caller or a tool may replace (`apply_async`, `run`, `app.send_task`,
 handlers) is looked up when it is used. Nothing here imports canvas, results or execution before they are needed.
 """
 
-
-
 from __future__ import annotations
 
 import sys
@@ -391,7 +389,9 @@ class Task(Generic[P, R]):
     def AsyncResult(self, task_id: str, **kwargs: Any) -> AsyncResult[R]:
         """The result of a call of this task."""
         app = self._app or self._get_app()
-        return app.AsyncResult(task_id, backend=self.backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]  # an app is Any to its tasks
+        # None: it asks the app when it needs one.
+        backend = self._backend if type(self).backend is Task.backend else self.backend
+        return app.AsyncResult(task_id, backend=backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]  # an app is Any to its tasks
 
     def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
         """A call of this task as a value, with whatever arguments and options there are already."""

@@ -335,10 +335,10 @@ def _unpickle_app_v2(cls: Any, kwargs: dict[str, Any]) -> Any:
     return cls(**kwargs)
 
 
-_URL_IN_LIST = re.compile(r";[^;]*://")
-_AUTHORITY_END = re.compile(r"[/?#]|$")
+_URL_IN_LIST = r";[^;]*://"
+_AUTHORITY_END = r"[/?#]|$"
 _AZURE_SECRETS = {"accountkey", "sharedaccesssignature"}
-_AZURE_SIGNATURE = re.compile(r"([?&]sig=)[^&;#]*", re.IGNORECASE)
+_AZURE_SIGNATURE = r"(?i)([?&]sig=)[^&;#]*"
 
 
 def sanitize_url(url: Any, mask: str = "*" * 8) -> Any:
@@ -348,12 +348,12 @@ def sanitize_url(url: Any, mask: str = "*" * 8) -> Any:
     """
     if not isinstance(url, str) or "://" not in url:
         return url
-    if _URL_IN_LIST.search(url):
+    if re.search(_URL_IN_LIST, url):
         return ";".join(sanitize_url(part.strip(), mask) for part in url.split(";"))
     scheme, _, rest = url.partition("://")
     if scheme == "azureblockblob":
         return f"{scheme}://{_sanitize_azure(rest, mask)}"
-    end = _AUTHORITY_END.search(rest).start()  # type: ignore[union-attr]  # every text has an end
+    end = re.search(_AUTHORITY_END, rest).start()  # type: ignore[union-attr]  # every text has an end
     return f"{scheme}://{_sanitize_authority(rest[:end], mask)}{rest[end:]}"
 
 
@@ -389,7 +389,7 @@ def _sanitize_azure(connection_string: str, mask: str) -> str:
         if equals and key.strip().lower() in _AZURE_SECRETS:
             parts.append(f"{key}={mask}")
         elif value:
-            parts.append(f"{key}=" + _AZURE_SIGNATURE.sub(lambda found: found[1] + mask, value))
+            parts.append(f"{key}=" + re.sub(_AZURE_SIGNATURE, lambda found: found[1] + mask, value))
         else:
             parts.append(part)
     return ";".join(parts)

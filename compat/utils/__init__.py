@@ -11,11 +11,12 @@ from .functional import chunks, memoize, noop
 from .imports import gen_task_name, import_from_cwd, instantiate
 from .imports import qualname as get_full_cls_name
 from .imports import symbol_by_name as get_cls_by_name
-from .log import LOG_LEVELS
 from .nodenames import nodename, nodesplit, worker_direct
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from .log import LOG_LEVELS
 
 __all__ = (
     "LOG_LEVELS",
@@ -38,6 +39,14 @@ __all__ = (
 _MISSING = object()
 _RANDOM_BITS = (1 << 128) - 1 & ~(0xF << 76) & ~(0x3 << 62)
 _VERSION_BITS = 0x4 << 76 | 0x2 << 62
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LOG_LEVELS":  # `logging` and what it brings cost 6 ms
+        from .log import LOG_LEVELS
+
+        return globals().setdefault(name, LOG_LEVELS)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def uuid4() -> UUID:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -81,6 +80,8 @@ class bgThread(threading.Thread):
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Says what went wrong, on stderr."""
         print(msg.format(*fmt), file=sys.stderr)
+        import traceback
+
         traceback.print_exc(None, sys.stderr)
 
     def run(self) -> None:

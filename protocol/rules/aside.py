@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from ..values import dataclass, field
 from .limits import TokenBucket
 
 

@@ -8,12 +8,12 @@ is BadCall, and TypeError or ValueError with it, as in Celery; what Celery would
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from numbers import Real
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass, field, replace
 from ..wire.dates import parse_iso
 from ..wire.message import CODECS, Codecs, Message, Posting, Signature, Task, build
 from ..wire.message_v1 import to_v1

@@ -6,9 +6,9 @@ body went out nothing can start it again. The machine is what the stores' script
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+from ..values import dataclass, field
 from .signature import CHAIN, CHORD, GROUP, Signature
 
 EXCEPTION_STATES = frozenset({"RETRY", "FAILURE", "REVOKED"})

@@ -5,9 +5,8 @@ Law: the value only grows, and no message can push it out of the 63 bits that ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import BadMessage, shown
+from ..values import dataclass
 
 HIGHEST = 2**63 - 1
 """What a signed 64-bit field holds: Go, Java and AMQP peers read no more."""

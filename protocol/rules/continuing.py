@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadCall
+from ..values import dataclass, field
 from .canvas import group, joined
 from .freezing import Freezer, Ids, Node
 from .publishing import Facts, Step, publish

@@ -21,11 +21,11 @@ import math
 from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import NamedTuple, TypeAlias
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 from .schedules import Due
 from .walltime import LATEST, NOTHING, REACH, TICK, Change, change_near, first_reading, instant, offset_at, shown_in
 

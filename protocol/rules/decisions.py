@@ -7,9 +7,10 @@ Law: a decision names one delivery by the number that its owner gave it. Of thos
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from ..values import dataclass, field
 
 
 class How(Enum):

@@ -6,9 +6,9 @@ Law: `now` is a monotonic time in seconds, given by the caller.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 

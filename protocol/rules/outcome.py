@@ -6,10 +6,10 @@ Law: values and decisions alone; what a task did is a value here, never an excep
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ..values import dataclass
 from ..wire import states
 from .continuing import LostStep, Running, lost_steps
 from .signature import Signature

@@ -7,10 +7,10 @@ of any size stays flat. The generator's return value is the promise of the resul
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import BadCall
+from ..values import dataclass
 from .calling import Call, Parent
 from .canvas import group as group_of
 from .chord import leaves

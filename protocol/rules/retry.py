@@ -7,12 +7,12 @@ Law: a decision is a value, and chance is an argument: a number from 0 up to, no
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from typing import Any
 
 from ..errors import BadCall, shown
+from ..values import dataclass, field
 
 DEFAULT_MAX_RETRIES = 3
 DEFAULT_RETRY_DELAY = 180

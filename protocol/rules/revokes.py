@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from ..values import dataclass, field
 
 LIMIT = 50_000
 EXPIRES = 10_800.0

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import translate
 from typing import Any
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ of a day and more count days of the calendar, so that "every day" is midnight al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 from .walltime import EARLIEST, LATEST, NOTHING, instant, offset_at, readings
 
 _DAY = timedelta(days=1)

@@ -13,11 +13,11 @@ place, the poles included, each of them happens at least once a year, so every s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 from .schedules import Due
 from .walltime import LATEST, instant, shown_in
 

@@ -8,10 +8,10 @@ Law: no recursion, and no tree deeper than `DEEPEST`: whoever walks one after us
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass
 
 DEEPEST = 1000
 _WHAT = "result tree"

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from ..errors import BadMessage, shown
+from ..values import dataclass
 from .chord_keys import Member, build_member, parse_member
 from .stored import JSON, Codec
 from .stores import Keys

@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import BadMessage, shown
+from ..values import dataclass
 from . import failure, states
 from .failure import Failure
 from .stored import JSON, Codec

@@ -7,8 +7,9 @@ with a stock worker's see no difference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from ..values import dataclass
 
 Shape = Literal["ok", "object", "list", "text", "null", "none"]
 

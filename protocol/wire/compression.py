@@ -6,22 +6,21 @@ kombu's gzip is zlib. What is really gzip is read too, and nothing else is.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any, Protocol
 
 from ..errors import BadCall, Undecodable, shown
+from ..values import dataclass
 from .json import reason
 
 #: What Redis takes as one value: no message that could have been sent plainly is larger.
 LIMIT = 512 * 1024 * 1024
 # A dictionary that xz may ask for before it has written anything; its strongest preset asks for 65 MiB.
 _XZ_MEMORY = 256 * 1024 * 1024
-_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
+_ZLIB_OR_GZIP = 15 | 32  # zlib.MAX_WBITS, and: whichever of both
 _PIECE = 64  # bytes, where the library cannot bound its output: one of brotli's commands in it yields 16 MiB
 
 
@@ -110,6 +109,7 @@ def _library(need: str, *names: str) -> Any:
     raise NotInstalled(f"{names[0]} is not installed: it needs {need}")
 
 
+_zlib = partial(_library, "a Python that was built with it", "zlib")
 _bz2 = partial(_library, "a Python that was built with it", "bz2")
 _lzma = partial(_library, "a Python that was built with it", "lzma")
 _brotli = partial(_library, "celeriac[brotli]", "brotli", "brotlicffi")
@@ -125,7 +125,7 @@ def _through(library: Callable[[], Any]) -> Callable[[bytes], bytes]:
 
 
 def _zlib_decompress(body: bytes, limit: int) -> bytes:
-    return _unfold(zlib.decompressobj(_ZLIB_OR_GZIP), body, limit)
+    return _unfold(_zlib().decompressobj(_ZLIB_OR_GZIP), body, limit)
 
 
 def _bz2_decompress(body: bytes, limit: int) -> bytes:
@@ -165,7 +165,7 @@ def _brotli_in_pieces(stream: Any, body: bytes, limit: int) -> bytes:
 
 BUILTIN = Compressions(
     [
-        Compression("application/x-gzip", ("gzip", "zlib"), zlib.compress, _zlib_decompress),
+        Compression("application/x-gzip", ("gzip", "zlib"), _through(_zlib), _zlib_decompress),
         Compression("application/x-bz2", ("bzip2", "bzip"), _through(_bz2), _bz2_decompress),
         Compression("application/x-lzma", ("lzma", "xz"), _through(_lzma), _lzma_decompress),
         Compression("application/x-brotli", ("brotli",), _through(_brotli), _brotli_decompress),

@@ -6,12 +6,11 @@ not looked at. What arrives is checked before anybody acts on it: keys that are 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..errors import BadMessage, shown
+from ..values import dataclass, field
 from . import json
 from .message import Message
 from .node_match import fits
@@ -77,6 +76,8 @@ def reply_queue(oid: str, exchange: str = REPLY_EXCHANGE) -> str:
 
 def oid(node_id: int, pid: int, thread_id: int, instance: int) -> str:
     """The id of a reply queue, from the machine's number, the process, the thread (0: all) and an object's id()."""
+    import uuid
+
     return str(uuid.uuid3(uuid.NAMESPACE_OID, f"{node_id:x}-{pid:x}-{thread_id:x}-{instance:x}"))
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass, field
 from . import json
 from .message import Message
 

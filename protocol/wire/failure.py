@@ -10,13 +10,13 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from inspect import getattr_static
 from types import ModuleType
 from typing import Any
 
 from ..errors import BadMessage, shown
+from ..values import dataclass
 
 _BUILTINS = "builtins"
 _UNNAMED = "celery.backends.base"  # where a class lives whose message names no module

@@ -6,11 +6,8 @@ are linear in the bytes. Pickle alone cannot keep that law: it runs what the sen
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from typing import Any
-
-import msgpack
 
 PICKLE_PROTOCOL = 4
 # Values that YAML aliases may add to those that are written out, each counted with the length of its text.
@@ -29,6 +26,8 @@ class NotInstalled(RuntimeError):
 
 
 def msgpack_encode(value: Any) -> bytes:
+    import msgpack
+
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
 
@@ -38,6 +37,8 @@ def msgpack_decode(data: bytes) -> Any:
 
     msgpack takes its own bounds from the size of the data: no length in it is believed beyond that.
     """
+    import msgpack
+
     try:
         return msgpack.unpackb(data)
     except ValueError as problem:
@@ -57,10 +58,14 @@ def _plain_map(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def pickle_encode(value: Any) -> bytes:
+    import pickle
+
     return pickle.dumps(value, protocol=PICKLE_PROTOCOL)
 
 
 def pickle_decode(data: bytes) -> Any:
+    import pickle
+
     return pickle.loads(data)  # noqa: S301 - reached only where somebody wrote pickle into accept_content
 
 

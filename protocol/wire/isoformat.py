@@ -13,8 +13,8 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 _DATE = r"(\d{4})(?:-(\d\d)-(\d\d)|(\d\d)(\d\d)|-W(\d\d)(?:-(\d))?|W(\d\d)(\d)?)"
 _CLOCK = r"(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d+))?)?|(\d\d)(?:(\d\d)(?:[.,](\d+))?)?)?"
 _TIME = rf"{_CLOCK}(?:(Z)|([+-]){_CLOCK})?"
-_MOMENT = re.compile(rf"{_DATE}(?:.(?:{_TIME})?)?\Z", re.ASCII | re.DOTALL)
-_HOUR = re.compile(rf"T?{_TIME}\Z", re.ASCII)
+_MOMENT = rf"(?as){_DATE}(?:.(?:{_TIME})?)?\Z"
+_HOUR = rf"(?a)T?{_TIME}\Z"
 _DATE_PARTS = 9
 _CLOCK_PARTS = 7
 
@@ -27,7 +27,7 @@ def datetime_of(text: str) -> datetime:
     >>> datetime_of("2024-02-29T12:30:15Z")
     datetime.datetime(2024, 2, 29, 12, 30, 15, tzinfo=datetime.timezone.utc)
     """
-    found = _MOMENT.match(_text(text))
+    found = re.match(_MOMENT, _text(text))
     if not found:
         raise ValueError(f"Invalid isoformat string: {text[:80]!r}")
     parts = found.groups()
@@ -40,7 +40,7 @@ def time_of(text: str) -> time:
     >>> time_of("01:02:03.000004")
     datetime.time(1, 2, 3, 4)
     """
-    found = _HOUR.match(_text(text))
+    found = re.match(_HOUR, _text(text))
     if not found:
         raise ValueError(f"Invalid isoformat string: {text[:80]!r}")
     return _time(found.groups())

@@ -7,10 +7,10 @@ message, whichever protocol carries it; `build` writes what Celery 5.7 writes, b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass, field
 from .compression import BUILTIN as COMPRESSIONS
 from .compression import Compressions, compress
 from .serializers import BUILTIN as SERIALIZERS

@@ -7,11 +7,11 @@ the body, which is then decoded once. Anything that is not a task message is Bad
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from ..errors import BadMessage, shown
+from ..values import dataclass
 from .compression import LIMIT, decompress
 from .dates import UTC, parse_iso
 from .fields import (

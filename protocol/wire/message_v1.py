@@ -5,9 +5,9 @@ Law: `to_v2` loses nothing; `to_v1` names what it had to leave behind.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from ..values import replace
 from .message import Signature, Task
 from .reprs import saferepr
 

@@ -21,10 +21,10 @@ COSTLIEST = 2_000_000
 """Steps of backtracking that a regular expression may take at worst: some hundredths of a second."""
 
 _WHAT = "control pattern"
-_GLOB_SET = re.compile(r"\[(!?)(\]?[^\]]*)\]")
+_GLOB_SET = r"\[(!?)(\]?[^\]]*)\]"
 # What may multiply the ways to match, outside of escapes and sets: quantifiers, alternatives, groups.
 _QUANTIFIERS = frozenset("*+?")
-_TOKEN = re.compile(r"\\(?s:.)|\[\^?\]?(?:\\(?s:.)|[^\]\\])*\]|\{\d*,?\d*\}|(?s:.)")
+_TOKEN = r"\\(?s:.)|\[\^?\]?(?:\\(?s:.)|[^\]\\])*\]|\{\d*,?\d*\}|(?s:.)"
 
 
 def fits(name: str, pattern: str, matcher: str) -> bool:
@@ -68,7 +68,7 @@ def _glob_parts(pattern: str) -> tuple[Part, ...]:
     parts: list[Part] = []
     at = 0
     while at < len(pattern):
-        char, found = pattern[at], _GLOB_SET.match(pattern, at)
+        char, found = pattern[at], re.compile(_GLOB_SET).match(pattern, at)
         at = found.end() if found else at + 1
         if found:
             parts.append((found[1] == "!", _spread(found[2])))
@@ -113,7 +113,7 @@ def _freedom(pattern: str) -> tuple[int, int]:
     """How many quantifiers and how many alternatives it has."""
     choices = alternatives = 0
     before = ""  # the token before, where it matters; `(?` for what tells kinds of groups apart
-    for token in _TOKEN.findall(pattern):
+    for token in re.findall(_TOKEN, pattern):
         after = token
         if before == "(" and token == "?":
             after = "(?"

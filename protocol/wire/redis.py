@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import BadCall, shown
+from ..values import dataclass
 from .envelope import clamped
 from .redis_bindings import Binding, member, pattern_of
 from .redis_order import STRATEGIES
@@ -55,7 +55,7 @@ class Layout:
     @classmethod
     def from_options(cls, options: Mapping[str, Any], db: int = 0) -> Layout:
         """From `broker_transport_options`; the many that do not touch the layout are not looked at."""
-        chosen = {f.name: options[f.name] for f in fields(cls) if f.name in options and f.name != "db"}
+        chosen = {name: options[name] for name in cls.__match_args__ if name in options and name != "db"}
         steps = chosen.get("priority_steps")
         if isinstance(steps, (list, range)):
             chosen["priority_steps"] = tuple(steps)

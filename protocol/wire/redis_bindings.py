@@ -8,10 +8,10 @@ key beside it says the same, and is matched here by stepping through it, without
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ..errors import BadMessage, shown
+from ..values import dataclass
 
 _WHAT = "binding"
 LONGEST = 4096  # characters of a key that takes part in matching; AMQP allows 255

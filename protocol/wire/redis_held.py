@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass
 from .envelope import parse, redelivered
 from .json import plain_dumps
 from .redis import Layout

@@ -5,9 +5,8 @@ Law: a value; what was served turns it into the next one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from ..errors import BadCall, shown
+from ..values import dataclass, replace
 
 STRATEGIES = ("round_robin", "sorted", "priority")
 

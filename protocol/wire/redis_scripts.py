@@ -7,22 +7,29 @@ comes before what removes, so that an error leaves a message where it was.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import lru_cache
 
+from ..values import dataclass
 from .resp import Argument, Command
+
+
+@lru_cache(maxsize=256)
+def _sha(source: str) -> str:
+    import hashlib  # brings OpenSSL, 3 ms: not for who only sends
+
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
     name: str
     source: str
-    sha: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "sha", digest)
+    @property
+    def sha(self) -> str:
+        """By which Redis knows it."""
+        return _sha(self.source)
 
     def call(self, keys: Sequence[str], args: Sequence[Argument]) -> Command:
         """By its sum. NOSCRIPT is answered by `load`, and then this again."""

@@ -11,7 +11,6 @@ open are closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from decimal import Decimal
 from numbers import Number
 from typing import Any
 
@@ -237,9 +236,14 @@ def _unrepresentable(value: Any, problem: Exception) -> str:
     return f"<Unrepresentable {type(value).__name__} at {id(value):#x}: {type(problem).__name__}>"
 
 
+def _some_number(value: Any, left: int) -> str:
+    from decimal import Decimal  # imported already, if this is one
+
+    return (_other if isinstance(value, Decimal) else _number)(value, left)
+
+
 _LEAF_KINDS: tuple[tuple[type, Leaf], ...] = (
-    (Decimal, _other),
-    (Number, _number),
+    (Number, _some_number),
     (bytes, _bytes),
     (str, _text),
 )

@@ -7,10 +7,10 @@ is lost. Memory follows what arrived: a length that is announced costs nothing u
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..values import dataclass
 
 Argument = bytes | str | int | float
 Command = tuple[Argument, ...]

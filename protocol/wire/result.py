@@ -8,11 +8,11 @@ exception, Celery 3.1's four keys. What says no status, or is no document at all
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 
 from ..errors import BadMessage, shown
+from ..values import dataclass, field
 from . import children, dates, failure, states
 from .failure import Failure
 from .stored import JSON, Codec

@@ -7,12 +7,12 @@ Law: the content type is judged before a single byte is decoded (`Refused`); byt
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from encodings import normalize_encoding
 from encodings.aliases import aliases
 from typing import Any, NamedTuple
 
 from ..errors import BadCall, BadMessage, Refused, Undecodable, shown
+from ..values import dataclass
 from . import formats
 from .json import BUILTIN_TYPES, JsonTypes, Unencodable, dumps, loads, reason
 

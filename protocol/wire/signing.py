@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Container, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
 from typing import Any
 
 from ..errors import BadCall, Refused, shown
+from ..values import dataclass
 from .json import reason
 from .serializers import BUILTIN, DATA, Serializer, Serializers, decode, encode
 

@@ -7,10 +7,10 @@ before a byte is decoded when it is not accepted.
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ..errors import BadMessage, Refused, Undecodable, shown
+from ..values import dataclass, field, replace
 from . import compression, serializers
 from .serializers import BUILTIN, JSON_ONLY, Serializers
 

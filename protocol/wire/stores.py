@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..errors import BadCall, BadMessage
+from ..values import dataclass
 from . import result, states
 from .stored import JSON, Codec
 

@@ -7,12 +7,12 @@ placeholders in it, so whatever overrides a field there overrides it here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ..errors import BadCall
+from ..values import dataclass, replace
 from .compression import compress
 from .json import dumps
 from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2

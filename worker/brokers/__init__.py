@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from ..late import uncollected
 from .base import Broker
 
 TABLE: Mapping[str, str] = {
@@ -33,5 +34,7 @@ def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float =
     """A connected broker for this URL. `options` are `broker_transport_options`, `timeout` is for connecting."""
     scheme = url.partition("://")[0] if "://" in url else url
     module = TABLE.get(scheme.partition("+")[0], FALLBACK)
-    broker: Broker = import_module(module, __name__).connect(url, dict(options or {}), timeout)
+    with uncollected():
+        served = import_module(module, __name__)
+    broker: Broker = served.connect(url, dict(options or {}), timeout)
     return broker

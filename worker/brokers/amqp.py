@@ -7,7 +7,6 @@ confirmed is the old one acknowledged: in between there are two, never none.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -26,6 +25,7 @@ from ...protocol.wire.amqp.inbox import Called, Event
 from ...protocol.wire.amqp.inbox import Delivery as Arrived
 from ...protocol.wire.amqp.template import ContentTemplate
 from ...protocol.wire.template import Particulars, Template
+from .. import late
 from . import failover
 from .amqp_address import number, parse
 from .amqp_channels import Call, Channels
@@ -37,7 +37,7 @@ from .amqp_outbox import Outbox
 from .base import Delivery, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
 
-logger = logging.getLogger("celeriac.broker")
+logger = late.logger("celeriac.broker")
 
 _MOST_CREDIT = 0xFFFF
 _FAREWELL = 1.0

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...protocol.errors import BadCall, shown
+from ...protocol.values import dataclass, field
 
 if TYPE_CHECKING:
     import ssl

@@ -6,16 +6,16 @@ it is found, and that is said once; the other declarations are made all the same
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.wire.amqp import delayed, topology
+from .. import late
 from .amqp_channels import Call, ChannelClosed, Channels
 from .base import Queue
 
-logger = logging.getLogger("celeriac.broker")
+logger = late.logger("celeriac.broker")
 
 _CHANNEL = 3
 _NOT_FOUND, _ACCESS_REFUSED, _PRECONDITION_FAILED = 404, 403, 406

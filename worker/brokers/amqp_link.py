@@ -18,6 +18,7 @@ from ...protocol.errors import BadMessage
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, write_call
 from ...protocol.wire.amqp.inbox import Called, Event, Inbox
+from ..late import plain_host
 from .amqp_address import Address, wrap
 
 if TYPE_CHECKING:
@@ -321,7 +322,7 @@ class Link:
 
 def _reach(address: Address, deadline: float) -> socket.socket:
     """A connected socket: each address of the host gets its share of the time."""
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    found = socket.getaddrinfo(plain_host(address.host), address.port, type=socket.SOCK_STREAM)
     last: OSError = TimeoutError("no time left")
     for number, (family, kind, protocol, _, where) in enumerate(found):
         left = deadline - monotonic()

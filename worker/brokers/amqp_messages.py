@@ -6,7 +6,6 @@ RabbitMQ adds to a message's headers on its ways is its own affair and not hande
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from ...protocol.errors import BadCall, BadMessage
@@ -14,11 +13,12 @@ from ...protocol.wire.amqp import delayed
 from ...protocol.wire.amqp.contents import read_message
 from ...protocol.wire.amqp.properties import TableReader, read_properties, write_properties
 from ...protocol.wire.message import Message
+from .. import late
 from .amqp_declare import parked_in
 from .amqp_ledger import Held
 from .base import Delivery
 
-logger = logging.getLogger("celeriac.broker")
+logger = late.logger("celeriac.broker")
 
 _DELIVERY_EXCHANGE = delayed.delivery_exchange()
 _REDELIVERED = "redelivered"  # a header, as kombu writes it on Redis: publishing anew loses the broker's own mark

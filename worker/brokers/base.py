@@ -9,10 +9,10 @@ waits without one. A broker is not for several threads at once and never for a f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
+from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
 from ...protocol.wire.template import Particulars, Template
 

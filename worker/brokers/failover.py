@@ -6,7 +6,6 @@ The forms are kombu's: URLs in one text with `;` between them, or a list. One wi
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -33,6 +32,8 @@ def round_robin(urls: Sequence[str]) -> Sequence[str]:
 
 def shuffle(urls: Sequence[str]) -> Sequence[str]:
     """In a new order each time, so that clients spread."""
+    import random
+
     return random.sample(urls, len(urls))
 
 

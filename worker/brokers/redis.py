@@ -7,14 +7,10 @@ until the next `take`, `tend`, `send` or `close` and travel in the same write.
 
 from __future__ import annotations
 
-import difflib
-import logging
 import os
-import random
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
 from itertools import groupby
 from typing import Any
 
@@ -38,7 +34,8 @@ from ...protocol.wire.redis_scripts import (
 )
 from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
-from ..ids import new_id
+from ..ids import chance, new_id
+from ..late import logger
 from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
@@ -54,7 +51,7 @@ _BYTES_AT_ONCE = 1 << 20
 _PAUSE = 0.01  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
 _CHECK = 10.0  # between two signs of life of the waiting connection; `health_check_interval` may shorten it
 
-_LOG = logging.getLogger(__name__)
+_LOG = logger(__name__)
 
 
 class RedisForm:
@@ -243,7 +240,7 @@ class RedisBroker:
                 peers = self._keeper.peers if self._keeper is not None else 1
                 # Who was roused and came too late lets others go first the next time.
                 ear.look = False
-                ear.arm(random.random() * _PAUSE * peers if roused else 0)  # noqa: S311 - no secret
+                ear.arm(chance() * _PAUSE * peers if roused else 0)
             else:
                 if self._acked or self._moved:
                     self._ask(*self._unwritten())
@@ -522,7 +519,7 @@ _PLACE_OPTIONS = frozenset(
         "errback",
     }
 )
-OPTIONS = frozenset({*(field.name for field in fields(Layout)), *_OWN_OPTIONS, *_PLACE_OPTIONS})
+OPTIONS = frozenset({*Layout.__match_args__, *_OWN_OPTIONS, *_PLACE_OPTIONS})
 _named: set[str] = set()
 
 
@@ -545,6 +542,8 @@ def _said(options: Mapping[str, Any]) -> dict[str, Any]:
 def name_unknown(options: Mapping[str, Any]) -> None:
     """Each once in a process: an option that nobody reads is a mistake, or another transport's."""
     for name in sorted(set(map(str, options)) - OPTIONS - _named):
+        import difflib
+
         _named.add(name)
         near = difflib.get_close_matches(name, OPTIONS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""

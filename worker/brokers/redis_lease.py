@@ -7,16 +7,16 @@ messages go back as a stock worker would send them, and only after the visibilit
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from ...protocol.errors import BadMessage
+from ...protocol.values import dataclass, replace
 from ...protocol.wire import redis, redis_held, redis_owners, redis_parked
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members
 from ...protocol.wire.resp import Command
+from ..ids import chance
 
 LEASE = 10.0
 """So long after its last sign of life an owner is dead (transport option `lease`)."""
@@ -190,7 +190,7 @@ class Keeper:
             if moved < _PUMPED:
                 break
         # Everybody pumps; not all in the same instant.
-        return float(first[1]) + random.random() * 0.002 * self.peers if first else None  # noqa: S311 - no secret
+        return float(first[1]) + chance() * 0.002 * self.peers if first else None
 
     def sweep_bindings(self, _now: float) -> None:
         self._ask(redis.sweep_bindings(self._layout))

@@ -4,8 +4,6 @@ Law: a receiver that raises is logged and answered for; it never stops the sende
 nobody listens, so a sender that asks for it first pays nothing.
 """
 
-
-
 from __future__ import annotations
 
 import sys
@@ -15,13 +13,13 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ....worker import late
 from ...local import PromiseProxy, Proxy
 from ..functional import fun_accepts_kwargs
-from ..log import get_logger
 
 __all__ = ("Signal",)
 
-logger = get_logger(__name__)
+logger = late.logger("celery.utils.dispatch.signal")
 
 Receiver = Callable[..., Any]
 Key = tuple[Any, Any]

@@ -8,11 +8,11 @@ routing key costs nobody the connection.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from struct import Struct, error
 from typing import Any
 
 from ...errors import BadCall, BadMessage, shown
+from ...values import dataclass
 from .table import read_table, write_table
 
 _TABLE = """

@@ -287,3 +287,9 @@ def test_a_value_that_holds_itself_is_named_as_such() -> None:
     loop.append(loop)
     with pytest.raises(Unencodable, match="Circular reference detected"):
         dumps(loop)
+
+
+def test_what_kombu_writes_beyond_json() -> None:
+    kinds = BUILTIN_TYPES.encoders
+    assert [kind.__name__ for kind in kinds] == ["datetime", "date", "time", "Decimal", "UUID"]
+    assert len(kinds) == 5
