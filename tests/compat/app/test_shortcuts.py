@@ -30,7 +30,9 @@ def app() -> Iterator[Any]:
     def add(*_args: Any, **_kwargs: Any) -> None:
         """Nothing."""
 
-    @made.task(name="short.set", queue="other", priority=3, ignore_result=True, time_limit=9, typing=False)
+    @made.task(
+        name="short.set", queue="other", priority=3, ignore_result=True, time_limit=9, typing=False, shared=False
+    )
     def with_options(*_args: Any, **_kwargs: Any) -> None:
         """Nothing."""
 
