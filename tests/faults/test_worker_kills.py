@@ -1,0 +1,150 @@
+"""Whole workers killed at random instants, parent or child: nothing is lost, and what was acknowledged runs once."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.real
+
+HERE = Path(__file__).parent
+SEND = """
+import random
+from worker_app import work
+chance = random.Random({seed})
+for number in range({first}, {last}):
+    work.delay(number, chance.choice([0, 0, 0, 0.001, 0.004, 0.02]))
+"""
+
+
+class Fleet:
+    """Workers that are started again when they are killed, and the ledger of what ran."""
+
+    def __init__(self, env: dict[str, str], folder: Path) -> None:
+        self.folder = folder
+        self.ledger = folder / "ledger"
+        self.env = {**env, "LEDGER": str(self.ledger)}
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.orphans: set[int] = set()
+        self.started = 0
+
+    def start(self) -> subprocess.Popen[bytes]:
+        self.started += 1
+        log = (self.folder / f"worker-{self.started}.log").open("wb")
+        command = [sys.executable, "-W", "ignore", "-m", "celeriac", "-A", "worker_app", "worker", "-c", "2"]
+        command += ["-n", f"w{self.started}@killed", "--without-mingle", "--without-gossip", "-l", "INFO"]
+        worker = subprocess.Popen(command, cwd=HERE, env=self.env, stdout=log, stderr=subprocess.STDOUT)
+        log.close()
+        self.workers.append(worker)
+        return worker
+
+    def send(self, first: int, last: int) -> None:
+        program = SEND.format(seed=first, first=first, last=last)
+        subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=HERE, env=self.env, check=True, timeout=60)
+
+    def children(self, worker: subprocess.Popen[bytes]) -> list[int]:
+        with suppress(OSError):
+            return [int(pid) for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
+        return []
+
+    def seen(self, what: str) -> Counter[int]:
+        if not self.ledger.exists():
+            return Counter()
+        lines = (line.split() for line in self.ledger.read_text().splitlines())
+        return Counter(int(number) for word, number in lines if word == what)
+
+    def until(self, done: Callable[[], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            self.orphans.update(self.children(worker))
+            worker.send_signal(signal.SIGTERM)
+        for worker in self.workers:
+            _end(worker)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text()[-1500:] for path in sorted(self.folder.glob("worker-*.log"))[-3:])
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    try:
+        worker.wait(20)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+@pytest.fixture
+def fleet_on(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
+    fleets: list[Fleet] = []
+
+    def make(**env: str) -> Fleet:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "PYTHON"))}
+        fleets.append(Fleet({**kept, **env}, tmp_path))
+        return fleets[-1]
+
+    yield make
+    for fleet in fleets:
+        fleet.stop()
+
+
+@pytest.mark.parametrize("acks", ["early", "late"])
+@pytest.mark.parametrize("broker", ["redis", "amqp"])
+def test_nothing_is_lost_when_workers_are_killed(
+    broker: str,
+    acks: str,
+    fleet_on: Callable[..., Fleet],
+    request: pytest.FixtureRequest,
+    kills: int,
+    figures: list[str],
+) -> None:
+    server = request.getfixturevalue("redis_server" if broker == "redis" else "rabbitmq_server")
+    count = max(3, kills // 10)
+    chance = random.Random(f"{broker}{acks}")
+    fleet = fleet_on(BROKER=server.url, ACKS=acks, QUEUE=f"kills-{acks}")
+    fleet.start()
+    each = 150
+    for kill in range(count):
+        fleet.send(kill * each, (kill + 1) * each)
+        fleet.until(lambda kill=kill: sum(fleet.seen("start").values()) > kill * each // 2, 30)
+        time.sleep(chance.uniform(0, 0.3))
+        worker = fleet.workers[-1]
+        children = fleet.children(worker)
+        if kill % 2 and children:
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(children), signal.SIGKILL)
+        else:
+            worker.kill()
+            worker.wait()
+            fleet.start()
+    total = count * each
+    done = fleet.until(lambda: len(fleet.seen("start")) == total and len(fleet.seen("end")) >= total - 2 * count, 90)
+    starts, ends = fleet.seen("start"), fleet.seen("end")
+    lost = sorted(set(range(total)) - set(starts))
+    twice = {number: times for number, times in starts.items() if times > 1}
+    figures.append(
+        f"workers killed on {broker}, {acks} acks: {total} tasks, {count} kills, {len(lost)} lost, {len(twice)} started again, "
+        f"{len(set(starts) - set(ends))} cut short"
+    )
+    assert done, f"lost {lost[:20]}\n{fleet.logs()}"
+    assert not lost
+    if acks == "early":
+        assert not twice, twice
+    else:
+        assert set(ends) == set(range(total))
