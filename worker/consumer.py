@@ -210,6 +210,8 @@ class Consumer:
                 taken = broker.take(credit, 0)
                 # Only who got nothing will be told of more.
                 self._more, self._looked = bool(taken), now
+                # Acknowledged, and not yet begun: who is killed in between has lost it, so nothing comes in between.
+                self._release()
                 for delivery in taken:
                     self.arrived(delivery, now)
             elif settled:
@@ -220,12 +222,15 @@ class Consumer:
         except operational() as problem:
             self.trouble = problem
 
+    def _release(self) -> None:
+        if self._releases:
+            releases, self._releases = self._releases, []
+            self.pool.release(releases)
+
     def _hand_over(self) -> None:
         """What the pool is to do, now that the broker knows."""
         pool = self.pool
-        if self._releases:
-            releases, self._releases = self._releases, []
-            pool.release(releases)
+        self._release()
         if self._recalls:
             recalls, self._recalls = self._recalls, []
             pool.recall(recalls)
