@@ -91,7 +91,8 @@ class Worker:
         self._up = up
         self._down = down
         self._chores = chores
-        self._is_ready = self._begun = False
+        self._is_ready = self._begun = self._left = False
+        self._awake = {"tasks"}
         self.loop = Loop()
         telling = options.telling
         reader = Reader(accept=accepted(options.accept))
@@ -135,10 +136,24 @@ class Worker:
     def run(self) -> None:
         """Until it is stopped."""
         self.begin()
-        ready: set[str] = {"tasks"}
         try:
-            while not self._over():
-                ready = self.loop.wait(self._turn(ready))
+            self.serve()
+        finally:
+            self.finish()
+
+    def serve(self) -> None:
+        """Until it is told to stop."""
+        while not self.stopping:
+            self._awake = self.loop.wait(self._turn(self._awake))
+
+    def finish(self) -> None:
+        """What runs ends, as far as the way of stopping lets it; then everything is closed."""
+        if not self._begun or self._left:
+            return
+        self._left = True
+        try:
+            while self.stopping and not self._over():
+                self._awake = self.loop.wait(self._turn(self._awake))
         finally:
             self._leave()
 

@@ -561,6 +561,7 @@ def _reader(app: Any) -> Any:
 def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
     """What runs in a worker's pool: `worker.pools.base.Program`."""
     from ...worker.execute import Execution
+    from ..concurrency import calls
 
     made = Execution(
         app,
@@ -572,4 +573,5 @@ def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
         **options,
     )
     made.made_by = (partial(program, **options), (app, hostname))
+    made._tracers[calls.NAME] = partial(calls.tracer, app)
     return made

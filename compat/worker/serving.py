@@ -15,7 +15,8 @@ from ...worker.brokers.base import Queue
 from .. import signals, states
 from ..app import trace
 from ..exceptions import NotRegistered, Retry, TimeLimitExceeded, WorkerLostError
-from .request import Request
+from . import receiving, running
+from .request import Request, Seen
 
 log = logging.getLogger("celery.worker.request")
 
@@ -55,7 +56,7 @@ class Serving:
         return trace.LOG_RECEIVED
 
     def own_ways(self, task: Any) -> tuple[Callable[[Any], None] | None, Callable[[Any], None] | None]:
-        return None, None
+        return receiving.own_ways(self.worker.consumer, task)
 
     # --- queues
 
@@ -92,12 +93,20 @@ class Serving:
         return bool(getattr(signals, signal).receivers)
 
     def signal(self, signal: str, sender: Any = None, /, **fields: Any) -> None:
+        if self.worker is not None and sender is self.worker.worker.consumer:
+            sender = self.worker.consumer  # by which users know it
         getattr(signals, signal).send(sender=sender, **fields)
 
     def request(self, request: Any) -> Request:
         if request.owner is None:
-            request.owner = Request(request, self.app, self.program.reader, self.hostname)
+            request.owner = self._make(request)
         return request.owner  # type: ignore[no-any-return]
+
+    def _make(self, request: Any) -> Request:
+        cls = Request if request.kind is None else running.own_class(request.kind.task)
+        if cls is not Request:
+            return running.made(self.worker.consumer, request, cls)  # type: ignore[no-any-return]
+        return Seen(request, self.app, self.program.reader, self.hostname)
 
     # --- the clock
 

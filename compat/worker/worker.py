@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -12,11 +15,13 @@ from ...protocol.rules.delivery import Stop
 from ...worker import pools
 from ...worker.kept import GivenUp
 from ...worker.worker import Worker
-from .. import signals
+from .. import bootsteps, signals
+from .. import concurrency as _concurrency
 from ..app import trace
 from ..app.checking import announce
 from ..app.settings_for_worker import worker_options
-from ..exceptions import ImproperlyConfigured
+from ..exceptions import ImproperlyConfigured, WorkerTerminate
+from ..platforms import create_pidlock
 from ..utils.log import mlevel
 from ..utils.nodenames import default_nodename, worker_direct
 from ..utils.text import str_to_list
@@ -54,9 +59,34 @@ class WorkController:
 
     app: Any = None
     pidlock: Any = None
+    blueprint: Any = None
+    semaphore: Any = None
     pool: Any = None
+    timer: Any = None
+    hub: Any = None
+    consumer: Any = None
+    worker: Any = None
+    """`worker.worker.Worker`, once it is made."""
     exitcode: Any = None
     state: Any = state
+    use_eventloop = False
+    thread: Any = None
+    is_stopped = False
+    _native: Any = None
+
+    class Blueprint(bootsteps.Blueprint):
+        """The steps of a worker."""
+
+        name = "Worker"
+        default_steps = frozenset({
+            "celery.worker.components:Hub",
+            "celery.worker.components:Pool",
+            "celery.worker.components:Beat",
+            "celery.worker.components:Timer",
+            "celery.worker.components:StateDB",
+            "celery.worker.components:Consumer",
+            "celery.worker.autoscale:WorkerComponent",
+        })
 
     def __init__(self, app: Any = None, hostname: Any = None, **kwargs: Any) -> None:
         self.app = app or self.app
@@ -104,6 +134,18 @@ class WorkController:
         self.logfile = logfile
         self.task_events = self.app.either("worker_send_task_events", task_events)
         self.pool_cls = self.app.either("worker_pool", pool, pool_cls)
+        self.concurrency = self.app.either("worker_concurrency", concurrency)
+        self.consumer_cls = self.app.either("worker_consumer", consumer_cls)
+        self.timer_cls = self.app.either("worker_timer", timer_cls)
+        self.timer_precision = self.app.either("worker_timer_precision", timer_precision)
+        self.optimization = optimization or O
+        self.autoscaler_cls = self.app.either("worker_autoscaler", autoscaler_cls)
+        self.pool_putlocks = self.app.either("worker_pool_putlocks", pool_putlocks)
+        self.pool_restarts = self.app.either("worker_pool_restarts", pool_restarts)
+        self.schedule_filename = self.app.either("beat_schedule_filename", schedule_filename)
+        self.scheduler = self.app.either("beat_scheduler", scheduler, scheduler_cls)
+        self.disable_rate_limits = self.app.either("worker_disable_rate_limits", disable_rate_limits)
+        self.worker_lost_wait = self.app.either("worker_lost_wait", worker_lost_wait)
         self._given = {
             "concurrency": concurrency,
             "pool": pool or pool_cls,
@@ -154,22 +196,111 @@ class WorkController:
         self.max_memory_per_child = options.pool.max_memory
         self.time_limit, self.soft_time_limit = options.pool.hard_limit, options.pool.soft_limit
         self.statedb = options.state_db
+        self._find_pool()
+        self.steps: list[Any] = []
         self.on_init_blueprint()
         announce(self.app.conf, logger.warning)
         self.app.conf.maybe_warn_deprecated_settings()
-        self.beat = self._embedded_beat() if kwargs.get("beat") else None
-        program = trace.program(self.app, self.hostname)
-        self.pool = pools.make(program, options.pool)
-        self._serving = Serving(self.app, program, self.hostname, self)
-        self.worker: Worker | None = None
+        self._program = trace.program(self.app, self.hostname)
+        self._serving = Serving(self.app, self._program, self.hostname, self)
+        self.blueprint = self.Blueprint(
+            steps=self.app.steps["worker"],
+            on_start=self.on_start,
+            on_close=self.on_close,
+            on_stopped=self.on_stopped,
+        )
+        self.blueprint.apply(self, **kwargs)
 
-    def _embedded_beat(self) -> Any:
-        from ..beat import EmbeddedService
+    # --- what the steps make
 
-        pool = self.pool_cls if isinstance(self.pool_cls, str) else self.pool_cls.__module__
-        if pool.endswith(("gevent", "eventlet")):
-            raise ImproperlyConfigured(ERR_B_GREEN)
-        return EmbeddedService(self.app, schedule_filename=self.schedule_filename, scheduler_cls=self.scheduler)
+    def _find_pool(self) -> None:
+        """Ours, or somebody's: by Celery's contract (`BasePool`), or by the worker's own (`worker.pools.base`)."""
+        from ..concurrency import native
+        from ..concurrency.base import BasePool
+
+        kind = self._options.pool.kind
+        found = self.pool_cls = kind if not isinstance(kind, str) else _find(kind)
+        if not isinstance(found, type) or not issubclass(found, BasePool):
+            self.pool_cls = native.TaskPool
+        elif "kind" not in vars(found) and issubclass(found, native.TaskPool) and found.kind not in _FREE:
+            raise ImproperlyConfigured(
+                f"{found.__module__}.{found.__qualname__} extends Celery's {found.kind} pool, of which celeriac has only "
+                f"the name. Extend celery.concurrency.base:BasePool, or use the pool {found.kind!r} itself."
+            )
+
+    def make_pool(self) -> Any:
+        """`worker.pool`. The worker's own is made with it."""
+        from ..concurrency import native
+        from ..concurrency.adapted import Adapted
+
+        cls, told = self.pool_cls, self._options.pool
+        pool = cls(
+            self.min_concurrency if self.autoscale else self.concurrency,
+            initargs=(self.app, self.hostname),
+            maxtasksperchild=self.max_tasks_per_child,
+            max_memory_per_child=self.max_memory_per_child,
+            timeout=self.time_limit,
+            soft_timeout=self.soft_time_limit,
+            putlocks=False,
+            lost_worker_timeout=self.worker_lost_wait,
+            threads=True,
+            max_restarts=None,
+            allow_restart=self.pool_restarts,
+            forking_enable=told.start_method == "fork",
+            semaphore=None,
+            sched_strategy=self.optimization,
+            app=self.app,
+        )
+        if issubclass(cls, native.TaskPool) and "kind" in vars(cls):
+            kind = cls.kind if cls is not native.TaskPool else told.kind
+            self._native = pools.make(self._program, replace(told, kind=kind))
+        else:
+            self._native = Adapted(pool, self._program)
+        return pool
+
+    def pool_keeper(self) -> Any:
+        """What the step of the pool starts and stops."""
+        return _PoolKeeper(self)
+
+    def make_core(self) -> None:
+        """The worker itself, around what the steps have made."""
+        self.worker = Worker(
+            self._serving,
+            self._options,
+            self._native,
+            self.hostname,
+            without=self._without,
+            heartbeat=self._heartbeat,
+            commands=own_commands(self.app, self.hostname, lambda: self.consumer),
+            ready=self._ready,
+            up=self.consumer.up,
+            down=self.consumer.down,
+            chores=self.consumer.chores,
+        )
+        if hasattr(self.pool, "bind"):
+            self.pool.bind(self.worker)
+        strategies = self.consumer.strategies
+        if hasattr(strategies, "consumer"):
+            strategies.consumer = self.consumer
+        state.bind(self.worker.consumer)
+
+    def _ready(self) -> None:
+        self.consumer.on_ready()
+
+    def wake(self) -> None:
+        """Something is to be done between two turns."""
+        if self.worker is not None:
+            self.worker.loop.bell.ring()
+
+    def process_task(self, req: Any) -> None:
+        """Have the pool run a request that is not the worker's own."""
+        req.execute_using_pool(self.pool)
+
+    _process_task = process_task
+
+    @property
+    def stopping(self) -> bool:
+        return self.worker is not None and bool(self.worker.stopping)
 
     def setup_queues(self, include: Any, exclude: Any = None) -> None:
         include, exclude = str_to_list(include), str_to_list(exclude)
@@ -206,52 +337,52 @@ class WorkController:
 
     def on_init_blueprint(self) -> None: ...
 
-    def on_start(self) -> None: ...
+    def on_start(self) -> None:
+        if self.pidfile:
+            self.pidlock = create_pidlock(self.pidfile)
 
     def on_consumer_ready(self, consumer: Any) -> None: ...
 
     def on_close(self) -> None:
         self.app.loader.shutdown_worker()
 
-    def on_stopped(self) -> None: ...
+    def on_stopped(self) -> None:
+        self.is_stopped = True
+        self.consumer.shutdown()
+        if self.pidlock:
+            self.pidlock.release()
 
     # --- life
 
     def start(self) -> None:
         """Work, until somebody stops it."""
+        self.thread = threading.get_ident()
         try:
-            self.on_start()
-            worker = self.worker = Worker(
-                self._serving,
-                self._options,
-                self.pool,
-                self.hostname,
-                without=self._without,
-                heartbeat=self._heartbeat,
-                commands=own_commands(self.app, self.hostname, lambda: self.consumer),
-                ready=lambda: self.ready_callback(self.consumer),
-            )
-            worker.consumer.controller = self
-            worker.consumer.app = self.app
-            if self.beat is not None:
-                self.beat.start()  # before there are connections and threads: it forks
-            worker.run()
+            self.blueprint.start(self)
         except GivenUp as exc:
             logger.critical("%s. Shutting down...", exc)
+            self.exitcode = EX_FAILURE
+        except WorkerTerminate:
+            self._end(Stop.COLD, None)
+        except SystemExit as exc:
+            self.exitcode = exc.code
+        except KeyboardInterrupt:
             self.exitcode = EX_FAILURE
         except Exception as exc:
             logger.critical("Unrecoverable error: %r", exc, exc_info=True)
             self.exitcode = EX_FAILURE
         finally:
-            if self.beat is not None:
-                self.beat.stop()
-            self.on_close()
-            self.on_stopped()
-            self._send_worker_shutdown()
+            self._leave()
 
-    @property
-    def consumer(self) -> Any:
-        return None if self.worker is None else self.worker.consumer
+    def _leave(self) -> None:
+        """What was started is stopped, in its order; the worker's own ends with the pool's step."""
+        cold = self.worker is not None and self.worker.stopping is Stop.COLD
+        try:
+            self.blueprint.stop(self, terminate=cold)
+        finally:
+            if self.worker is not None:
+                self.worker.finish()
+            self._send_worker_shutdown()
 
     def stop(self, in_sighandler: bool = False, exitcode: Any = None) -> None:
         """A warm shutdown."""
@@ -275,19 +406,70 @@ class WorkController:
     def info(self) -> dict[str, Any]:
         uptime = datetime.now(timezone.utc) - self.startup_time
         return {
-            "total": dict(self.worker.consumer.done) if self.worker is not None else {},
+            "total": state.total_count,
             "pid": os.getpid(),
             "clock": str(self.app.clock),
             "uptime": round(uptime.total_seconds()),
         }
 
-    def stats(self) -> dict[str, Any]:
+    def rusage(self) -> dict[str, Any]:
         from ...worker.control import ask
 
-        return dict(ask.stats(self.worker)) if self.worker is not None else self.info()
+        return dict(ask._rusage())
+
+    def stats(self) -> dict[str, Any]:
+        info = self.info()
+        info.update(self.blueprint.info(self))
+        info.update(self.consumer.blueprint.info(self.consumer))
+        info["rusage"] = self.rusage()
+        return info
+
+    def reload(self, modules: Any = None, reload: bool = False, reloader: Any = None) -> None:
+        """Import these again, and start new processes."""
+        self._serving.reload(list(modules or ()), reload=reload)
+        self.consumer.strategies.clear()
+        self.consumer.update_strategies()
+        self.consumer.reset_rate_limits()
+        with suppress(NotImplementedError):
+            self.pool.restart()
+
+    def should_use_eventloop(self) -> bool:
+        return False
 
     def __repr__(self) -> str:
-        return f"<Worker: {self.hostname} ({'RUN' if self.worker is not None else 'INIT'})>"
+        return f"<Worker: {self.hostname} ({self.blueprint.human_state() if self.blueprint else 'INIT'})>"
 
     def __str__(self) -> str:
         return str(self.hostname)
+
+
+_FREE = ("solo", "threads")
+"""Pools that one may extend."""
+
+
+def _find(kind: str) -> Any:
+    """The class that this names; None where it is for `worker.pools` to say."""
+    if kind not in _concurrency.ALIASES and "." not in kind.replace(":", "."):
+        return None
+    return _concurrency.get_implementation(kind)
+
+
+class _PoolKeeper:
+    """Starts the pool, and with it what is begun before there are connections; waits for it when it is stopped."""
+
+    def __init__(self, worker: WorkController) -> None:
+        self._worker = worker
+
+    def start(self) -> None:
+        self._worker.worker.begin()
+
+    def stop(self) -> None:
+        self._worker.worker.finish()
+
+    terminate = stop
+
+
+def __getattr__(name: str) -> Any:
+    if name == "cpu_count":
+        return os.cpu_count
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,19 @@
+"""The bootstep `Connection`: its place in the order. The worker does the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import bootsteps
+
+__all__ = ("Connection",)
+
+
+class Connection(bootsteps.StartStopStep):
+    """`consumer.connection` is kombu's, for who needs one: made when it is used, closed when the worker's own is lost."""
+
+    def shutdown(self, c: Any) -> None:
+        c.drop_connection()
+
+    def info(self, c: Any) -> dict[str, Any]:
+        return {"broker": dict(c.controller.worker.broker_info()) if c.controller.worker else "N/A"}

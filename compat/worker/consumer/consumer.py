@@ -1,0 +1,324 @@
+"""`Consumer`: what packages reach of the part of a worker that takes messages.
+
+Law: it takes none itself. `worker.consumer` does; here are its parts by Celery's names, and the bootsteps of the app. They
+are started with each connection before messages are taken from it, and stopped when it is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+from ... import bootsteps
+from ...utils.nodenames import gethostname
+from .. import state
+from ..receiving import Handler, Strategies
+from .parts import Eventer, Prefetch, Tasked
+
+__all__ = ("Consumer", "Evloop", "dump_body")
+
+logger = logging.getLogger("celery.worker.consumer.consumer")
+
+_NEVER = float("inf")
+_POLL = 0.02
+_AWHILE = 0.5
+_STOPPED = (bootsteps.CLOSE, bootsteps.TERMINATE)
+
+
+def noop(*_: Any, **_options: Any) -> None:
+    """Nothing."""
+
+
+def dump_body(m: Any, body: Any) -> str:
+    """The body of a message for a log."""
+    from ...utils.saferepr import saferepr
+
+    body = m.body if body is None else body
+    return f"{saferepr(body, maxlen=1024)} ({len(m.body)}b)"
+
+
+class Consumer:
+    """See `celery.worker.components.Consumer` for who makes it."""
+
+    Strategies: Any = Strategies
+
+    init_callback: Any = None
+    pool: Any = None
+    timer: Any = None
+    restart_count = -1
+    first_connection_attempt = True
+    gossip: Any = None
+    heart: Any = None
+
+    class Blueprint(bootsteps.Blueprint):
+        """The steps of a consumer."""
+
+        name = "Consumer"
+        default_steps = [
+            "celery.worker.consumer.connection:Connection",
+            "celery.worker.consumer.mingle:Mingle",
+            "celery.worker.consumer.events:Events",
+            "celery.worker.consumer.gossip:Gossip",
+            "celery.worker.consumer.heart:Heart",
+            "celery.worker.consumer.control:Control",
+            "celery.worker.consumer.tasks:Tasks",
+            "celery.worker.consumer.delayed_delivery:DelayedDelivery",
+            "celery.worker.consumer.consumer:Evloop",
+            "celery.worker.consumer.agent:Agent",
+        ]
+
+        def shutdown(self, parent: Any) -> None:
+            self.send_all(parent, "shutdown")
+
+    def __init__(
+        self,
+        on_task_request: Any,
+        init_callback: Any = noop,
+        hostname: str | None = None,
+        pool: Any = None,
+        app: Any = None,
+        timer: Any = None,
+        controller: Any = None,
+        hub: Any = None,
+        amqheartbeat: Any = None,
+        worker_options: Any = None,
+        disable_rate_limits: bool = False,
+        initial_prefetch_count: int = 2,
+        prefetch_multiplier: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.app = app
+        self.controller = controller
+        self.init_callback = init_callback
+        self.hostname = hostname or gethostname()
+        self.pid = os.getpid()
+        self.pool = pool
+        self.timer = timer
+        self.hub = hub
+        self.amqheartbeat = amqheartbeat or 0
+        self.strategies = self.Strategies()
+        self.on_task_request = on_task_request
+        self.on_task_message: set[Any] = set()
+        self.disable_rate_limits = disable_rate_limits
+        self.initial_prefetch_count = initial_prefetch_count
+        self.prefetch_multiplier = prefetch_multiplier
+        self.task_buckets: Any = defaultdict(lambda: None)
+        self.event_dispatcher = Eventer(self)
+        self.qos = Prefetch(self)
+        self.task_consumer = Tasked(self)
+        self._connection: Any = None
+        self._pending: deque[Callable[[], Any]] = deque()
+        self.steps: list[Any] = []
+        self.blueprint = self.Blueprint(steps=self.app.steps["consumer"], on_close=self.on_close)
+        self.blueprint.apply(self, **{**(worker_options or {}), **kwargs})
+
+    # --- the worker
+
+    @property
+    def core(self) -> Any:
+        """`worker.consumer`, once there is one."""
+        worker = self.controller.worker
+        return None if worker is None else worker.consumer
+
+    def start(self) -> None:
+        """Work, until the worker is told to stop."""
+        self.controller.worker.serve()
+
+    def stop(self) -> None:
+        self.blueprint.stop(self)
+
+    def close(self) -> None:
+        self.blueprint.state = bootsteps.CLOSE
+
+    def shutdown(self) -> None:
+        self.perform_pending_operations()
+        self.blueprint.shutdown(self)
+        self.drop_connection()
+
+    def up(self) -> None:
+        """There is a connection."""
+        self.first_connection_attempt = False
+        self.restart_count += 1
+        self.blueprint.start(self)
+
+    def down(self) -> None:
+        """It is lost."""
+        self.drop_connection()
+        if self.blueprint.state not in _STOPPED:
+            self.blueprint.restart(self)
+
+    def on_ready(self) -> None:
+        callback, self.init_callback = self.init_callback, None
+        if callback:
+            callback(self)
+
+    def on_close(self) -> None:
+        """Nothing is kept here that could be left over."""
+
+    def chores(self, now: float) -> float:
+        """What is done here between two turns of the worker; when to be called again."""
+        self.perform_pending_operations()
+        self._heed_state()
+        again = now + _AWHILE
+        wait = self.timer.turn() if self.timer is not None else _NEVER
+        if self._connection is not None and self._connection.connected:
+            self._drain()
+            again = now + _POLL
+        return min(again, now + wait)
+
+    def _heed_state(self) -> None:
+        """`celery.worker.state.should_stop` and `should_terminate` are orders to every worker in the process."""
+        for order, act in ((state.should_terminate, "terminate"), (state.should_stop, "stop")):
+            if order is not None and order is not False and not self.controller.worker.stopping:
+                self.controller.exitcode = None if order is True else int(order)
+                getattr(self.controller, act)()
+                return
+
+    def call_soon(self, p: Any, *args: Any, **kwargs: Any) -> Any:
+        """In the worker's thread, between two turns."""
+        self._pending.append(lambda: p(*args, **kwargs))
+        self.controller.wake()
+        return p
+
+    def perform_pending_operations(self) -> None:
+        while self._pending:
+            try:
+                self._pending.popleft()()
+            except Exception as exc:  # noqa: PERF203 - the others are to be called
+                logger.exception("Pending callback raised: %r", exc)  # noqa: TRY401 - people grep for it
+
+    # --- a connection of kombu's, for who needs one
+
+    @property
+    def connection(self) -> Any:
+        if self._connection is None and not self.controller.is_stopped:
+            self._connection = self.app.connection_for_read(heartbeat=0)
+        return self._connection
+
+    @connection.setter
+    def connection(self, connection: Any) -> None:
+        self._connection = connection
+
+    @property
+    def conninfo(self) -> Any:
+        return self.app.connection_for_read()
+
+    @property
+    def connection_errors(self) -> Any:
+        return self.conninfo.connection_errors
+
+    @property
+    def channel_errors(self) -> Any:
+        return self.conninfo.channel_errors
+
+    def connect(self) -> Any:
+        return self.connection_for_read(heartbeat=self.amqheartbeat)
+
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        return self.app.connection_for_read(heartbeat=heartbeat).ensure_connection()
+
+    def connection_for_write(self, url: Any = None, heartbeat: Any = None) -> Any:
+        return self.app.connection_for_write(url=url, heartbeat=heartbeat).ensure_connection()
+
+    def drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as exc:  # noqa: BLE001 - it was lost, which may be why it is dropped
+                logger.debug("while closing a connection: %r", exc)
+
+    def _drain(self) -> None:
+        try:
+            for _ in range(100):
+                self._connection.drain_events(timeout=0.001)
+        except TimeoutError:
+            pass
+        except self._connection.connection_errors as exc:
+            logger.warning("A connection of a bootstep was lost: %r", exc)
+            self.down()
+            self.up()
+
+    # --- tasks
+
+    def update_strategies(self) -> None:
+        for task in list(self.app.tasks.values()):
+            self.strategy_of(task)
+
+    def strategy_of(self, task: Any) -> Any:
+        """What takes a message for this task: our `Handler`, or whatever its class or a package has put there."""
+        found = self.strategies.get(task.name)
+        if found is None:
+            found = self.strategies[task.name] = task.start_strategy(self.app, self)
+        return found
+
+    def handler(self, task: Any) -> Handler:
+        return Handler(self, task)
+
+    def add_task_queue(
+        self,
+        queue: Any,
+        exchange: Any = None,
+        exchange_type: Any = None,
+        routing_key: Any = None,
+        **options: Any,
+    ) -> None:
+        core = self.core
+        name = getattr(queue, "name", queue)
+        if name in core.queues:
+            return
+        core.queues[name] = core.owner.add_queue(
+            name, exchange=exchange, exchange_type=exchange_type, routing_key=routing_key, **options
+        )
+        core.listen(time.time())
+        logger.info("Started consuming from %s", name)
+
+    def cancel_task_queue(self, queue: Any) -> None:
+        logger.info("Canceling queue %s", queue)
+        core = self.core
+        core.owner.drop_queue(queue)
+        if core.queues.pop(queue, None) is not None:
+            core.listen(time.time())
+
+    def bucket_for_task(self, type: Any) -> Any:
+        from kombu.utils.limits import TokenBucket
+
+        from ...utils.time import rate
+
+        limit = rate(getattr(type, "rate_limit", None))
+        return TokenBucket(limit, capacity=1) if limit else None
+
+    def reset_rate_limits(self) -> None:
+        """Somebody has changed `task.rate_limit`."""
+        if self.core is not None:
+            now = time.time()
+            for name in list(self.app.tasks):
+                self.core.changed(name, now)
+
+    def apply_eta_task(self, task: Any) -> None:
+        self.on_task_request(task)
+
+    def _update_prefetch_count(self, index: int = 0) -> None:
+        """The worker follows the size of its pool by itself."""
+
+    def cancel_active_requests(self) -> None:
+        for request in list(state.active_requests):
+            self.core.owner.cancelled(request)
+
+    @property
+    def max_prefetch_count(self) -> int:
+        return int(self.pool.num_processes * self.prefetch_multiplier)
+
+    def __repr__(self) -> str:
+        return f"<Consumer: {self.hostname} ({self.blueprint.human_state()})>"
+
+
+class Evloop(bootsteps.StartStopStep):
+    """Always started last. The loop is the worker's."""
+
+    label = "event loop"
+    last = True

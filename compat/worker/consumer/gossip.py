@@ -1,0 +1,48 @@
+"""The bootstep `Gossip`: its place in the order. The worker does the work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import bootsteps
+from .mingle import Mingle
+
+__all__ = ("Gossip",)
+
+
+class Gossip(bootsteps.ConsumerStep):
+    """What workers hear of each other."""
+
+    label = "Gossip"
+    requires: Any = (Mingle,)
+    compatible_transports = frozenset({"amqp", "redis"})
+
+    def __init__(
+        self,
+        c: Any,
+        without_gossip: bool = False,
+        interval: float = 5.0,
+        heartbeat_interval: float = 2.0,
+        **kwargs: Any,
+    ) -> None:
+        self.enabled = not without_gossip
+        self.app = c.app
+        c.gossip = self
+        self._consumer = c
+        self.interval = interval
+        self.heartbeat_interval = heartbeat_interval
+        super().__init__(c, **kwargs)
+
+    def get_consumers(self, channel: Any) -> list[Any]:
+        return []
+
+    def start(self, c: Any) -> None:
+        """The worker listens itself."""
+
+    def election(self, id: str, topic: str, action: Any = None) -> None:
+        native = self._consumer.controller.worker.gossip
+        if native is not None:
+            native.elect(id, topic, action)
+
+    def call_task(self, task: Any) -> None:
+        self._consumer.controller.worker.owner.send_signature(task)
