@@ -31,12 +31,10 @@ SIGNALS: dict[str, list[str]] = json.loads((REFERENCE / "signals.json").read_tex
 NOT_YET = frozenset(
     {
         "celery.app.trace.successful_requests",
-        "celery.apps.beat",
         "celery.apps.multi",
         "celery.apps.worker",
         "celery.backends.redis.RedisBackend._params_from_url",
         "celery.backends.redis.RedisBackend._set",
-        "celery.beat",
         "celery.bin",
         "celery.bootsteps",
         "celery.concurrency.asynpool",
