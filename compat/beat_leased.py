@@ -8,7 +8,6 @@ when. Elsewhere the run is written down first: who dies in between loses the tic
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from datetime import timezone
@@ -25,6 +24,7 @@ from ..worker.redis_place import parse
 from . import beat_entries
 from .app.producing import Outlet
 from .beat import Scheduler, SchedulingError, logger
+from .schedules import schedule
 from .utils.time import maybe_make_aware
 
 __all__ = ("LeasedScheduler",)
@@ -116,7 +116,7 @@ class LeasedScheduler(Scheduler):
             if last is None:
                 fresh[name] = _state(entry)
             else:
-                entry = entries[name] = copy.copy(entry)  # noqa: PLW2901 - the configured one stays as it is
+                entry = entries[name] = _copied(entry)  # noqa: PLW2901 - the configured one stays as it is
                 entry.last_run_at, entry.total_run_count = last.astimezone(self.app.timezone), count
         self.store.begin(fresh)
         self.store.forget(*(name for name in kept.state if name not in entries))
@@ -128,7 +128,7 @@ class LeasedScheduler(Scheduler):
     def reserve(self, entry: Any) -> Any:
         """As it is after this run: what was missed is made up for as `beat_missed` says."""
         now = maybe_make_aware(entry.default_now())
-        when = copy.copy(entry.schedule)
+        when = _copied(entry.schedule)
         when.nowfun = lambda: now
         conf = self.app.conf
         run = rules.catch_up(
@@ -136,6 +136,7 @@ class LeasedScheduler(Scheduler):
             now,
             each=conf.beat_missed == "each",
             deadline=conf.beat_missed_deadline,
+            every=when.run_every if isinstance(when, schedule) and not when.relative else None,
         )
         self._skips = not run.send
         following = self.schedule[entry.name] = entry._next_instance(last_run_at=run.last_run_at)
@@ -219,6 +220,13 @@ class LeasedScheduler(Scheduler):
     @property
     def info(self) -> str:
         return f"    . lease -> {self.store.name} ({self.lease.ttl:g}s) in {self.store.place}"
+
+
+def _copied(value: Any) -> Any:
+    """Attribute by attribute: copied as a pickle is, entries and schedules would lose their app."""
+    made = object.__new__(type(value))
+    made.__dict__.update(vars(value))
+    return made
 
 
 def _state(entry: Any) -> str:

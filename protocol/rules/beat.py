@@ -130,12 +130,20 @@ class Run(NamedTuple):
     last_run_at: datetime
 
 
-def catch_up(due_at: datetime, now: datetime, *, each: bool = False, deadline: float | None = None) -> Run:
+def catch_up(
+    due_at: datetime,
+    now: datetime,
+    *,
+    each: bool = False,
+    deadline: float | None = None,
+    every: timedelta | None = None,
+) -> Run:
     """What becomes of an entry that was to run at `due_at`, where one leader may have taken over from another.
 
     Missed ticks are made up for by one run now, which is what beat does after any pause; or, with `each`, one by one:
     then the last run is the tick's own time, and the entry is due again until it has caught up. A tick that is older
-    than the deadline (seconds) is left out; with `each`, all that are.
+    than the deadline (seconds) is left out; with `each`, all that are. What counts from its last run, `every` so long,
+    keeps its rhythm over those.
     """
     due_at = min(due_at, now)
     if deadline is None:
@@ -144,7 +152,13 @@ def catch_up(due_at: datetime, now: datetime, *, each: bool = False, deadline: f
         raise BadCall(f"deadline: expected seconds, got {shown(deadline)}")
     if (now - due_at).total_seconds() <= deadline:
         return Run(send=True, last_run_at=due_at if each else now)
-    return Run(send=False, last_run_at=now - timedelta(seconds=deadline) if each else now)
+    if not each:
+        return Run(send=False, last_run_at=now)
+    limit = now - timedelta(seconds=deadline)
+    if every is None or every <= timedelta(0):
+        return Run(send=False, last_run_at=limit - timedelta.resolution)
+    left_out = -((due_at - limit) // every)
+    return Run(send=False, last_run_at=due_at + (left_out - 1) * every)
 
 
 # --- the lease

@@ -148,7 +148,7 @@ def test_what_is_older_than_the_deadline_is_left_out(each: bool) -> None:
     due = NOON - timedelta(seconds=11)
     assert beat.catch_up(due, NOON, each=each, deadline=11).send
     skipped = beat.catch_up(due, NOON, each=each, deadline=10)
-    assert skipped == (False, NOON - timedelta(seconds=10) if each else NOON)
+    assert skipped == (False, NOON - timedelta(seconds=10, microseconds=1) if each else NOON)
 
 
 @pytest.mark.parametrize("deadline", [-1, math.nan])
@@ -157,19 +157,29 @@ def test_a_deadline_is_a_length_of_time(deadline: float) -> None:
         beat.catch_up(NOON, NOON, deadline=deadline)
 
 
-@given(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 50)))
-def test_each_missed_tick_is_made_up_for_exactly_once(missed: int, deadline: int | None) -> None:
-    """An entry of every second whose last run was `missed` seconds ago."""
-    last, sent = NOON - timedelta(seconds=missed), []
-    while (due := last + timedelta(seconds=1)) <= NOON:
-        run = beat.catch_up(due, NOON, each=True, deadline=deadline)
+@pytest.mark.parametrize("every", [timedelta(0), -timedelta(1)])
+def test_no_rhythm_is_kept_that_is_none(every: timedelta) -> None:
+    run = beat.catch_up(NOON - timedelta(hours=1), NOON, each=True, deadline=10, every=every)
+    assert run == (False, NOON - timedelta(seconds=10, microseconds=1))
+
+
+@given(st.integers(0, 100), st.one_of(st.none(), st.integers(0, 50)), st.sampled_from([0.3, 1, 7]))
+def test_each_missed_tick_that_is_fresh_is_made_up_for_exactly_once(
+    since: int, deadline: int | None, seconds: float
+) -> None:
+    """An entry that counts from its last run, which was so long ago."""
+    every = timedelta(seconds=seconds)
+    first = last = NOON - timedelta(seconds=since)
+    sent = []
+    while (due := last + every) <= NOON:
+        run = beat.catch_up(due, NOON, each=True, deadline=deadline, every=every)
         if run.send:
             sent.append(due)
-        assert run.last_run_at > last or (not run.send and run.last_run_at == NOON - timedelta(seconds=deadline or 0))
+        assert run.last_run_at > last
         last = run.last_run_at
-    fresh = missed if deadline is None else min(missed, deadline + 1)
-    assert len(sent) == len(set(sent))
-    assert fresh - 1 <= len(sent) <= fresh
+    ticks = [first + number * every for number in range(1, int(since / seconds) + 2)]
+    limit = first if deadline is None else NOON - timedelta(seconds=deadline)
+    assert sent == [tick for tick in ticks if limit <= tick <= NOON]
 
 
 # --- the lease
