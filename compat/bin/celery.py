@@ -38,9 +38,11 @@ _COMMANDS = {
     "queues": ("queues", "queues"),
     "result": ("result", "result"),
     "run": ("run", "run"),
+    "schedule": ("schedule", "schedule"),
     "settings": ("settings", "settings"),
     "shell": ("shell", "shell"),
     "status": ("control", "status"),
+    "top": ("top", "top"),
     "unpark": ("unpark", "unpark"),
     "upgrade": ("upgrade", "upgrade"),
     "worker": ("worker", "worker"),
@@ -276,7 +278,9 @@ def _load(ctx: click.Context, name: str) -> Any:
         return find_app(name)
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
-        path = name.partition(":")[0]
+        path, colon, _ = name.partition(":")
+        if colon and missing == name and not _is_users(problem):  # the module is there, and has no such attribute
+            ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(_cause(problem)) + _attributes(name))
         if missing and (path == missing or path.startswith(f"{missing}.")) and not _is_users(problem):
             ctx.fail(UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND.format(missing) + _advice(missing))
         ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
@@ -286,9 +290,15 @@ def _load(ctx: click.Context, name: str) -> Any:
         hidden = _hidden(name)
         if hidden:
             ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(f"{name}.celery", hidden))
-        ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(str(problem.args[0]).capitalize()) + _attributes(name))
+        ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(_cause(problem)) + _attributes(name))
     except Exception:  # noqa: BLE001 - whatever the user's module raises at import
         ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+
+
+def _cause(problem: BaseException) -> str:
+    """What the missing module was looked for in place of."""
+    text = str(problem.__context__ or problem)
+    return text[:1].upper() + text[1:]
 
 
 def _is_users(problem: BaseException) -> bool:

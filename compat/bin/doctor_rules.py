@@ -37,7 +37,11 @@ Rule = Callable[[Any, Sources], Iterable[Finding]]
 def examine(app: Any) -> Iterator[Finding]:
     sources = read(modules_of(app))
     for rule in _RULES:
-        yield from rule(app, sources)
+        try:
+            yield from rule(app, sources)
+        except Exception as problem:  # noqa: BLE001, PERF203 - what one rule stumbles over stops a worker as well
+            text = f"the app cannot be read: {type(problem).__name__}: {problem}"
+            yield Finding(FAULT, "app", rule.__name__.strip("_"), text, "correct the setting that this comes from")
 
 
 # --- settings
@@ -233,7 +237,7 @@ def _hooks(app: Any, _: Sources) -> Iterator[Finding]:
     listened = sorted(
         name
         for name, signal in vars(signals).items()
-        if hasattr(signal, "receivers") and any(_foreign(receiver) for receiver in signal.receivers)
+        if hasattr(signal, "receivers") and any(map(_foreign, signal.receivers or ()))
     )
     if listened:
         yield Finding(NOTE, "hooks", "signals", f"listened to: {', '.join(listened)}", "they are sent as in Celery")

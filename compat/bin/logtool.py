@@ -65,7 +65,7 @@ class Audit:
         if found is None:
             if self.on_debug:
                 self.on_debug(line)
-        elif found["what"].startswith("Received"):
+        elif found["what"].startswith("Received") or found["rest"].strip() == "received":
             self.ids[found["id"]] = found["name"]
             self.task_types[found["name"]] += 1
         else:

@@ -155,7 +155,7 @@ class TermLogger:
 
     @cached_property
     def colored(self) -> term.colored:
-        return term.colored(enabled=not self.no_color)
+        return term.colored(enabled=not self.no_color and self.stdout.isatty())
 
 
 class MultiTool(TermLogger):

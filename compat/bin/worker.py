@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from click.types import StringParamType
 
 from .. import concurrency  # noqa: F401 - a name of Celery's module
 from ..exceptions import ImproperlyConfigured, SecurityError
-from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_OK, LockFailed, detached, maybe_drop_privileges
+from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_OK, LockFailed, create_pidlock, detached, maybe_drop_privileges
 from ..utils.log import get_logger
 from ..utils.nodenames import default_nodename, host_format, node_format
 from ..utils.sysinfo import AUTO_CONCURRENCY, is_auto_concurrency
@@ -129,6 +130,7 @@ def detach(
     hostname = default_nodename(hostname)
     logfile = node_format(logfile, hostname) if logfile else None
     pidfile = node_format(pidfile, hostname) if pidfile else None
+    _try_out(logfile, pidfile)
     with detached(logfile, pidfile, uid, gid, umask, workdir, bool(C_FAKEFORK) or fake, after_forkers=False):
         command = [executable or path, *argv]
         try:
@@ -140,6 +142,14 @@ def detach(
             logger.critical("Can't exec %r", " ".join(command), exc_info=True)
             return EX_FAILURE
     return EX_OK
+
+
+def _try_out(logfile: str | None, pidfile: str | None) -> None:
+    """While somebody can still see what is wrong, and the exit code says it."""
+    if logfile:
+        Path(logfile).open("a", encoding="utf-8").close()
+    if pidfile:
+        create_pidlock(pidfile).release()
 
 
 _DETACHING = frozenset({"-D", "--detach"})

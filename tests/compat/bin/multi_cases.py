@@ -1,0 +1,48 @@
+"""Command lines of `multi`: those of Celery's documentation, and its corners."""
+
+from __future__ import annotations
+
+FILES = "--pidfile=%n.pid --logfile=%n%I.log"
+
+CASES: tuple[tuple[str, str], ...] = (
+    ("names", "Leslie -E"),
+    ("show", f"Leslie -E {FILES}"),
+    ("show", f"3 -c 3 {FILES}"),
+    ("show", f"3 --range-prefix=worker -c 3 {FILES}"),
+    ("show", f"image video data -c 3 {FILES}"),
+    ("show", f"2 --hostname=worker.example.com -c 3 {FILES}"),
+    ("show", f"foo@worker.example.com bar@worker.example.com -c 3 {FILES}"),
+    ("show", f"foo@%h bar@%h {FILES}"),
+    ("show", f"10 -l INFO -Q:1-3 images,video -Q:4,5 data -Q default -l:4,5 debug {FILES}"),
+    ("names", f"10 -Q:1-3 images,video -Q:4,5 data -Q default -l:4,5 debug {FILES}"),
+    ("show", f"3 -c 3 -c:1 10 {FILES}"),
+    ("show", f"image video data -c 3 -c:image 10 {FILES}"),
+    ("show", f"5 -c 3 -c:1-3 10 {FILES}"),
+    ("show", f"5 -c 3 -c:1,2,3 10 {FILES}"),
+    ("show", f"foo bar baz xuzzy -c 3 -c:foo,bar,baz 10 {FILES}"),
+    ("show", f"foo bar baz -c:1 10 {FILES}"),
+    ("show", f"foo bar baz -c:1,3 10 -l:bar debug {FILES}"),
+    ("show", f"2 -A proj -c 3 --workdir=/tmp {FILES}"),
+    ("show", f"-A proj -b redis://h/0 --result-backend=redis://h/1 2 {FILES}"),
+    ("show", f"2 --prefix=x --suffix=host {FILES}"),
+    ("show", f'foo --suffix="" {FILES}'),
+    ("show", f"foo bar --prefix=p. {FILES}"),
+    ("show", f"2 --append=--foo=%n {FILES}"),
+    ("show", f"2 --time-limit=300 --time-limit:1=10 -E -Q:2 a,b {FILES}"),
+    ("show", f"2 -n:1 other {FILES}"),
+    ("show", f"2 -n w.example.com {FILES}"),
+    ("show", f"2 -c 3 {FILES} -- broker.heartbeat=10 worker.x=1"),
+    ("show", f"a-b -c:1 3 {FILES}"),
+    ("show", f"a-b c-d -c:a-b,c-d 3 {FILES}"),
+    ("show", "2 --pidfile=run/%n-%d-%h.pid --logfile=%n%I-%i.log"),
+    ("show", f"2 --executable=/usr/bin/python3 {FILES}"),
+    ("expand", f"%n 3 {FILES}"),
+    ("expand", f"%h 3 {FILES}"),
+    ("expand", f"%d 3 {FILES}"),
+    ("expand", f"%n@%h.%d%I foo bar@baz.example.com {FILES}"),
+    ("get", f"celery1@HOST 3 -c:1 10 {FILES}"),
+    ("get", f"nobody@HOST 3 -c:1 10 {FILES}"),
+    ("names", f"3 -c:0 10 {FILES}"),
+    ("names", f"foo -c:7 10 {FILES}"),
+    ("names", f"3 -c:7 10 {FILES}"),
+)

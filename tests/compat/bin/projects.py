@@ -1,0 +1,126 @@
+"""Sample projects for the doctor, each with one planted fault and what it must find; and some without any."""
+
+from __future__ import annotations
+
+START = (
+    'from celery import Celery\napp = Celery("proj", broker="redis://127.0.0.1:1/0", backend="redis://127.0.0.1:1/0")\n'
+)
+TASK = "@app.task\ndef add(x, y):\n    return x + y\n"
+
+# Name -> source, and the kind and subject of each finding that must be there (and no other fault or risk).
+FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
+    "a misspelt setting": (
+        START + "app.conf.update(task_ack_late=True)\n" + TASK,
+        {("unknown", "task_ack_late")},
+    ),
+    "a value of another type": (
+        START + "app.conf.update(worker_prefetch_multiplier='many')\n" + TASK,
+        {("wrong", "worker_prefetch_multiplier")},
+    ),
+    "limits that contradict": (
+        START + "app.conf.update(task_soft_time_limit=60, task_time_limit=30)\n" + TASK,
+        {("contradiction", "task_soft_time_limit")},
+    ),
+    "a serializer that is refused": (
+        START + "app.conf.update(task_serializer='yaml')\n" + TASK,
+        {("contradiction", "task_serializer")},
+    ),
+    "a countdown beyond the visibility timeout": (
+        START + TASK + "def later():\n    add.apply_async((1, 2), countdown=2 * 60 * 60)\n",
+        {("visibility_timeout", "broker_transport_options")},
+    ),
+    "a late ack longer than the visibility timeout": (
+        START
+        + "app.conf.update(broker_transport_options={'visibility_timeout': 60})\n"
+        + "@app.task(acks_late=True, time_limit=600)\ndef crunch():\n    pass\n",
+        {("visibility_timeout", "broker_transport_options")},
+    ),
+    "what is done once is acked late": (
+        START + "@app.task(acks_late=True)\ndef charge_card(number):\n    pass\n",
+        {("acks_late", "proj.charge_card")},
+    ),
+    "pickle": (
+        START + "app.conf.update(accept_content=['json', 'pickle'])\n" + TASK,
+        {("pickle", "accept_content")},
+    ),
+    "no backend for a chord": (
+        "from celery import Celery, chord\napp = Celery('proj', broker='redis://127.0.0.1:1/0')\n"
+        + TASK
+        + "def both():\n    chord([add.s(1, 2)])(add.s(3))\n",
+        {("result_backend", "result_backend")},
+    ),
+    "a schedule with a task that there is not": (
+        START + "app.conf.beat_schedule = {'nightly': {'task': 'proj.ad', 'schedule': 60}}\n" + TASK,
+        {("schedule", "beat_schedule 'nightly'")},
+    ),
+    "a route to a queue that there is not": (
+        START
+        + "from kombu import Queue\n"
+        + "app.conf.update(task_queues=[Queue('celery'), Queue('data')], task_create_missing_queues=False,\n"
+        + "    task_routes={'proj.add': {'queue': 'dta'}})\n"
+        + TASK,
+        {("route", "task_routes")},
+    ),
+    "an import of what is not here": (
+        START + TASK + "def deep():\n    from celery.app.nowhere import Thing, other\n",
+        {
+            ("import", "celery.app.nowhere.Thing"),
+            ("import", "celery.app.nowhere.other"),
+        },
+    ),
+    "a task that kills its worker for ever": (
+        START
+        + "app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_max_deliveries=None)\n"
+        + TASK,
+        {("max_deliveries", "worker_max_deliveries")},
+    ),
+    "a broker that reaches nobody": (
+        START.replace("redis://127.0.0.1:1/0", "memory://", 1) + TASK,
+        {("broker", "broker_url")},
+    ),
+}
+
+INNOCENT: dict[str, str] = {
+    "a small one": START + TASK,
+    "short countdowns and retries": (
+        START
+        + "@app.task(bind=True, default_retry_delay=60, retry_backoff_max=600)\n"
+        + "def fetch(self, url):\n    self.retry(countdown=30)\n"
+    ),
+    "long countdowns with a longer timeout": (
+        START
+        + "app.conf.update(broker_transport_options={'visibility_timeout': 86400})\n"
+        + TASK
+        + "def later():\n    add.apply_async((1, 2), countdown=7200)\n"
+    ),
+    "long countdowns on RabbitMQ": (
+        START.replace("redis://127.0.0.1:1/0", "amqp://127.0.0.1:1", 1)
+        + TASK
+        + "def later():\n    add.apply_async((1, 2), countdown=7200)\n"
+    ),
+    "words inside of words": START + "@app.task(acks_late=True)\ndef display_mailbox_resend():\n    pass\n",
+    "a schedule that fits": (
+        START + TASK + "app.conf.beat_schedule = {'nightly': {'task': 'proj.add', 'schedule': 60, 'args': (1, 2)}}\n"
+    ),
+    "queues and routes that fit": (
+        START
+        + "from kombu import Queue\n"
+        + "app.conf.update(task_queues=[Queue('celery'), Queue('data')], task_routes={'proj.*': 'data'})\n"
+        + TASK
+    ),
+    "old names": START + "app.conf.update(CELERYD_CONCURRENCY=3, CELERY_TIMEZONE='UTC')\n" + TASK,
+    "no backend and no wish for one": (
+        "from celery import Celery\napp = Celery('proj', broker='redis://127.0.0.1:1/0')\n"
+        + TASK
+        + "def fire():\n    add.delay(1, 2)\n    {}.get('x')\n"
+    ),
+    "hooks and patches": (
+        START
+        + TASK
+        + "from celery import Task, signals\n"
+        + "@signals.task_failure.connect\ndef tell(**_):\n    pass\n"
+        + "before = Task.apply_async\n"
+        + "def patched(self, *args, **kwargs):\n    return before(self, *args, **kwargs)\n"
+        + "Task.apply_async = patched\n"
+    ),
+}

@@ -1,0 +1,97 @@
+"""The doctor finds each planted fault, and nothing where there is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.compat.bin.projects import FAULTY, INNOCENT, START, TASK
+
+SOURCES = {**{name: source for name, (source, _) in FAULTY.items()}, **INNOCENT}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("projects")
+
+
+def run(env: Any, place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done: subprocess.CompletedProcess[str] = env.run("-m", "celeriac", *words, cwd=place)
+    return done
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path, celeriac_env: Any) -> dict[str, tuple[int, dict[str, Any], str]]:
+    def examine(name: str) -> tuple[int, dict[str, Any], str]:
+        place = folder / name.replace(" ", "_")
+        place.mkdir()
+        (place / "proj.py").write_text(SOURCES[name])
+        done = run(celeriac_env, place, "-A", "proj", "doctor", "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout), done.stderr
+
+    with ThreadPoolExecutor(3) as pool:
+        return dict(zip(SOURCES, pool.map(examine, SOURCES), strict=True))
+
+
+def to_mend(report: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(each["kind"], each["subject"]) for each in report["findings"] if each["level"] != "note"}
+
+
+def test_there_are_a_dozen() -> None:
+    assert len(FAULTY) >= 12
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_planted_fault_is_found(name: str, reports: dict[str, Any]) -> None:
+    code, report, _ = reports[name]
+    assert to_mend(report) == FAULTY[name][1]
+    assert code == 1
+    assert not report["ok"]
+    assert all(each["text"] and each["advice"] for each in report["findings"])
+
+
+@pytest.mark.parametrize("name", INNOCENT)
+def test_no_innocent_is_named(name: str, reports: dict[str, Any]) -> None:
+    code, report, _ = reports[name]
+    assert to_mend(report) == set()
+    assert code == 0
+    assert report["ok"]
+
+
+def test_hooks_and_patched_names_are_told(reports: dict[str, Any]) -> None:
+    found = {(each["kind"], each["subject"], each["level"]) for each in reports["hooks and patches"][1]["findings"]}
+    assert {("patched", "celery.app.task.Task.apply_async", "note"), ("hooks", "signals", "note")} <= found
+
+
+def test_text_says_what_to_do(folder: Path, celeriac_env: Any) -> None:
+    done = run(celeriac_env, folder / "pickle", "-A", "proj", "doctor")
+    assert done.returncode == 1
+    assert "accept_content: takes pickle" in done.stdout
+    assert "-> use json" in done.stdout
+    assert done.stdout.endswith("1 to mend.\n")
+    assert "\x1b" not in done.stdout, "colours where there is no terminal"
+
+
+@pytest.mark.real
+def test_live_asks_the_broker(redis_server: Any, tmp_path: Path, celeriac_env: Any) -> None:
+    source = START.replace("redis://127.0.0.1:1/0", redis_server.url.replace("/0", "/9"))
+    (tmp_path / "proj.py").write_text(source + "app.conf.task_default_queue = 'doctored'\n" + TASK)
+    celeriac_env.run("-m", "celeriac", "-A", "proj", "call", "proj.add", "-a", "[1, 2]", cwd=tmp_path)
+    done = run(celeriac_env, tmp_path, "-A", "proj", "doctor", "--live", "--json", "-t", "0.3")
+    found = {(each["kind"], each["subject"], each["text"]) for each in json.loads(done.stdout)["findings"]}
+    assert ("fleet", "workers", "none answers") in found
+    assert ("queue", "doctored", "1 messages wait, and nobody takes from it") in found
+    assert done.returncode == 1
+
+
+def test_live_without_a_broker_says_so(folder: Path, celeriac_env: Any, tmp_path: Path) -> None:
+    (tmp_path / "proj.py").write_text(START + TASK)
+    done = run(celeriac_env, tmp_path, "-A", "proj", "doctor", "--live", "--json", "-t", "0.3")
+    (only,) = json.loads(done.stdout)["findings"]
+    assert (only["kind"], only["level"], done.returncode) == ("broker", "fault", 1)
