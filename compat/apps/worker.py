@@ -77,9 +77,11 @@ class Worker(WorkController):
         trace.setup_worker_optimizations(self.app, self.hostname)
 
     def on_start(self) -> None:
-        super().on_start()
-        if self.pidfile:
-            self.pidlock = self._lock()
+        try:
+            super().on_start()
+        except platforms.LockFailed as problem:  # another worker runs, or the file cannot be written
+            safe_say(f"celeriac worker: cannot write the pid file: {problem}")
+            raise SystemExit(platforms.EX_CANTCREAT) from None
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)
         if self.purge:
             self.purge_messages()
@@ -88,19 +90,6 @@ class Worker(WorkController):
         self.install_platform_tweaks(self)
         if not self._custom_logging and self.redirect_stdouts:
             self.app.log.redirect_stdouts(self.redirect_stdouts_level)
-
-    def _lock(self) -> Any:
-        """The pid file is ours, or this is the end: another worker runs, or the file cannot be written."""
-        try:
-            return platforms.create_pidlock(self.pidfile)
-        except platforms.LockFailed as problem:
-            safe_say(f"celeriac worker: cannot write the pid file: {problem}")
-            raise SystemExit(platforms.EX_CANTCREAT) from None
-
-    def on_stopped(self) -> None:
-        super().on_stopped()
-        if self.pidlock is not None:
-            self.pidlock.release()
 
     def on_consumer_ready(self, consumer: Any) -> None:
         signals.worker_ready.send(sender=consumer)
