@@ -6,6 +6,7 @@ Law: a method that fails is told and the connection made anew; the shell goes on
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -207,7 +208,7 @@ def basic_ack(amqp_context: AMQPContext, delivery_tag: int) -> None:
 def repl(ctx: click.Context) -> None:
     """A shell of these commands; Ctrl+D or :quit leaves it."""
     group = amqp
-    stream = click.get_text_stream("stdin")
+    stream = sys.stdin
     asking = stream.isatty()
     if asking:
         with suppress(ImportError):

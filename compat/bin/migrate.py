@@ -40,8 +40,9 @@ def migrate(ctx: click.Context, source: str, destination: str, **kwargs: Any) ->
         elif not ctx.obj.quiet:
             ctx.obj.echo(f"Migrating task {state.count}/{state.strtotal}: {body}")
 
+    given = {name: value for name, value in kwargs.items() if value is not None}  # silence ends it, as in the library
     try:
-        migrate_tasks(Connection(source), Connection(destination), callback=say, app=ctx.obj.app, **kwargs)
+        migrate_tasks(Connection(source), Connection(destination), callback=say, app=ctx.obj.app, **given)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("migrate", problem)
     if moving:

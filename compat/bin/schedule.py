@@ -13,7 +13,7 @@ from ..exceptions import ImproperlyConfigured
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error
 
 
-class _Object(click.ParamType):
+class _Object(click.ParamType):  # type: ignore[type-arg] # of click 8.1 it is not generic
     """JSON of one kind."""
 
     def __init__(self, kind: type, name: str) -> None:

@@ -120,7 +120,7 @@ def sides(
         for _, process in running:
             try:
                 process.wait(20)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # noqa: PERF203 # two processes
                 process.kill()
 
 
@@ -158,7 +158,7 @@ def loaded(out: str, worker: str) -> Any:
     if not out.strip():
         return None
     told = json.loads(out.splitlines()[0])
-    values = [list(each.values())[0] for each in told] if isinstance(told, list) else list(told.values())
+    values = [next(iter(each.values())) for each in told] if isinstance(told, list) else list(told.values())
     nodes = [name for each in (told if isinstance(told, list) else [told]) for name in each]
     assert nodes == [f"{worker}@here"]
     return [isinstance(told, list), *values]

@@ -1,0 +1,236 @@
+"""Queues, dead letters, litter and parked tasks in a real Redis, by the commands that look after them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from celeriac import Celery
+from celeriac.compat.bin.celery import celery
+from celeriac.protocol.wire.message import Message
+from celeriac.worker import brokers
+from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue
+from celeriac.worker.brokers.redis_survey import Litter, Survey
+from celeriac.worker.dead_letters import HEADER, DeadLetters
+from celeriac.worker.dead_queue import dead_queues, parcel, read
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def url(redis_server: Any) -> Iterator[str]:
+    redis_server.call("FLUSHALL")
+    yield redis_server.url
+    redis_server.call("FLUSHALL")
+
+
+@pytest.fixture
+def app(url: str) -> Iterator[Celery]:
+    made = Celery("upkeep", broker=url, set_as_current=False)
+    made.conf.task_default_queue = "jobs"
+    yield made
+    made.close()
+
+
+def run(app: Celery, *words: str, text: str | None = None) -> Result:
+    """The app itself is given, as a program may that calls us."""
+    return CliRunner().invoke(celery, [*words], default_map={"app": app}, input=text)
+
+
+def told(app: Celery, *words: str) -> Any:
+    done = run(app, *words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def bury(url: str, name: str, count: int = 1) -> None:
+    """Messages that a worker could not run."""
+    with closing(brokers.connect(url)) as broker:
+        home = Queue("jobs", "jobs", routing_key="jobs")
+        for number in range(count):
+            headers = {"id": f"{name}-{number}", "task": name, "lang": "py"}
+            message = Message(
+                b"[[], {}, {}]", "application/json", "utf-8", headers, {"correlation_id": f"{name}-{number}"}
+            )
+            delivery = Delivery(None, message, "jobs", "jobs", "jobs")
+            DeadLetters(".dead").bury(broker, [home], delivery, "it has no such task", time.time() - 90)
+
+
+def test_queues_are_told_with_all_that_is_in_them(app: Celery, url: str) -> None:
+    for _ in range(3):
+        app.send_task("upkeep.add")
+    bury(url, "upkeep.lost")
+    with closing(brokers.connect(url)) as broker:
+        home = Queue("jobs", "jobs", routing_key="jobs")
+        broker.listen([home], credit=2)
+        first, _second = broker.take(2, 2)
+        broker.settle([(first, Park(time.time() + 3600))])
+        broker.tend(time.time())
+        found = told(app, "queues", "-t", "0.1")
+        rows = {row["queue"]: row for row in found["queues"]}
+        assert rows["jobs"] == {
+            "queue": "jobs", "ready": 1, "oldest": None, "consumers": 0, "unacked": 1, "parked": 1,
+        }  # fmt: skip
+        assert (found["unacked"], found["parked"]) == (1, 1)
+        assert found["litter"] == []
+    text = run(app, "queues", "-t", "0.1").output
+    assert "nobody takes from jobs: start a worker with -Q jobs" in text
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(app: Celery, url: str, redis_server: Any) -> None:
+    bury(url, "upkeep.lost", 3)
+    bury(url, "upkeep.other")
+    rows = told(app, "dead", "list")
+    assert [row["id"] for row in rows] == ["upkeep.lost-0", "upkeep.lost-1", "upkeep.lost-2", "upkeep.other-0"]
+    assert {row["reason"] for row in rows} == {"it has no such task"}
+    assert redis_server.call("LLEN", "jobs.dead") == 4, "looking changes nothing"
+    shown = told(app, "dead", "show", "upkeep.lost-1")
+    assert shown["body"] == "[[], {}, {}]"
+    assert shown["headers"][HEADER]["queue"] == "jobs"
+    assert run(app, "dead", "show", "nobody").exit_code == 1
+
+    assert run(app, "dead", "replay", "upkeep.lost-1").output == "1 sent again.\n"
+    assert [row["id"] for row in told(app, "dead", "list")] == ["upkeep.lost-0", "upkeep.lost-2", "upkeep.other-0"]
+    back = json.loads(redis_server.call("LINDEX", "jobs", -1))
+    assert back["headers"] == {"id": "upkeep.lost-1", "task": "upkeep.lost", "lang": "py"}
+
+    assert run(app, "dead", "drop", "--task", "upkeep.lost", text="n\n").exit_code == 1
+    assert run(app, "dead", "drop", "--task", "upkeep.lost", "-f").output == "2 dropped.\n"
+    assert [row["id"] for row in told(app, "dead", "list")] == ["upkeep.other-0"]
+    missing = run(app, "dead", "drop", "nobody")
+    assert missing.exit_code == 1
+    assert "Not all of these ids were found" in missing.output
+    assert run(app, "dead", "replay", "--all", "-f", "--to", "elsewhere").exit_code == 0
+    assert redis_server.call("LLEN", "elsewhere") == 1
+    assert run(app, "dead", "list").output == "No dead letters.\n"
+
+
+def test_a_dead_letter_without_a_home_stays(app: Celery, url: str, redis_server: Any) -> None:
+    with closing(brokers.connect(url)) as broker:
+        broker.declare([Queue("jobs.dead")])
+        broker.send([Parcel(Message(b"{}", "application/json", "utf-8", {}, {}), "jobs.dead")])
+    done = run(app, "dead", "replay", "--all", "-f")
+    assert done.exit_code == 1
+    assert "name one with --to" in done.output
+    assert redis_server.call("LLEN", "jobs.dead") == 1
+
+
+def test_rabbitmqs_own_note_is_read() -> None:
+    death = {"x-death": [{"reason": "rejected", "queue": "jobs", "exchange": "", "routing-keys": ["jobs"], "time": 5}]}
+    dead = read(Message(b"", None, None, death, {}))
+    assert (dead.reason, dead.queue, dead.routing_key, dead.at) == ("rejected", "jobs", "jobs", 5.0)
+    sent = parcel(dead)
+    assert sent is not None
+    assert (sent.routing_key, sent.message.headers) == ("jobs", {})
+    assert read(Message(b"", None, None, {"x-death": "?", "id": 3}, {})).id is None
+
+
+def test_where_dead_letters_go() -> None:
+    assert dead_queues(["a", "b"], ".dead") == {"a": "a.dead", "b": "b.dead"}
+    assert dead_queues(["a"], "") == {}
+
+
+def litter(redis_server: Any) -> None:
+    for name in ("1234.reply.celery.pidbox", "celeryev.5678"):
+        redis_server.call("LPUSH", name, "{}")
+    redis_server.call("SADD", "_kombu.binding.reply.celery.pidbox", "1234\x06\x16\x06\x161234.reply.celery.pidbox")
+    redis_server.call("SADD", "_kombu.binding.reply.celery.pidbox", "9\x06\x16\x06\x169.reply.celery.pidbox")
+    redis_server.call("SADD", "_kombu.binding.celeryev", "worker.#\x06\x16\x06\x16celeryev.5678")
+    redis_server.call("SADD", "_kombu.binding.jobs", "jobs\x06\x16\x06\x16jobs")
+    redis_server.call("LPUSH", "jobs", "{}")
+
+
+def test_litter_is_found_by_age_and_removed_with_its_bindings(url: str, redis_server: Any) -> None:
+    litter(redis_server)
+    with closing(Survey(url)) as survey:
+        assert survey.litter(60) == []
+        old = survey.litter(0)
+        assert [each.name for each in old] == ["1234.reply.celery.pidbox", "celeryev.5678"]
+        assert not survey.remove(old[0], 60), "somebody has just used it"
+        assert all(survey.remove(each, 0) for each in old)
+        assert survey.unused_replies() == [Litter("binding", "9.reply.celery.pidbox")]
+        assert survey.remove(survey.unused_replies()[0], 0)
+    assert sorted(redis_server.call("KEYS", "*")) == [b"_kombu.binding.jobs", b"jobs"]
+
+
+def test_the_janitor_says_first_what_it_would_do(app: Celery, redis_server: Any) -> None:
+    litter(redis_server)
+    before = sorted(redis_server.call("KEYS", "*"))
+    done = run(app, "janitor", "--replies")
+    assert "9.reply.celery.pidbox" in done.output
+    assert "1 found, nothing removed" in done.output
+    assert sorted(redis_server.call("KEYS", "*")) == before
+    assert told(app, "janitor", "--replies", "--yes")["removed"] == 1
+    assert run(app, "janitor").output == "Nothing found.\n"
+    assert run(app, "janitor", "--older", "5").exit_code == 2, "nothing young is litter"
+
+
+def test_what_is_parked_is_given_back(app: Celery, url: str, redis_server: Any) -> None:
+    app.send_task("upkeep.add")
+    with closing(brokers.connect(url)) as broker:
+        broker.listen([Queue("jobs", "jobs", routing_key="jobs")], credit=1)
+        (taken,) = broker.take(1, 2)
+        broker.settle([(taken, Park(time.time() + 3600))])
+        broker.tend(time.time())
+    assert redis_server.call("LLEN", "jobs") == 0
+    assert told(app, "unpark") == {"unparked": 1}
+    assert redis_server.call("LLEN", "jobs") == 1
+    assert run(app, "unpark").output == "0 given back.\n"
+
+
+def test_purging(app: Celery, redis_server: Any) -> None:
+    for _ in range(3):
+        app.send_task("upkeep.add")
+    assert run(app, "purge", text="n\n").exit_code == 1
+    assert redis_server.call("LLEN", "jobs") == 3
+    assert run(app, "purge", "-f").output == "Purged 3 messages from 1 known task queue.\n"
+    assert run(app, "purge", "-f").output == "No messages purged from 1 queue.\n"
+    assert run(app, "purge", "-f", "-X", "jobs").output == ""
+
+
+def test_the_broker_by_hand(app: Celery) -> None:
+    lines = "queue.declare byhand\nexchange.declare byhand direct\nqueue.bind byhand byhand key\n"
+    lines += "basic.publish hello byhand key\nbasic.get byhand\nqueue.purge byhand\nno.such\nqueue.delete 'byhand\n"
+    done = run(app, "amqp", text=lines + "queue.delete byhand\n:quit\n")
+    assert done.exit_code == 0, done.output
+    for word in ("-> connected.", "queue:byhand messages:0 consumers:0", "hello", "No such command 'no.such'", "OK"):
+        assert word in done.output, done.output
+    alone = run(app, "amqp", "queue.declare", "byhand")
+    assert alone.exit_code == 0
+    assert "queue:byhand messages:0" in alone.output
+
+
+def test_messages_move_from_one_broker_to_another(app: Celery, url: str) -> None:
+    other = url.replace("/0", "/7")
+    app.send_task("upkeep.add", args=[1, 2])
+    done = run(app, "migrate", url, other, "-t", "0.5", "-Q", "jobs")
+    assert done.exit_code == 0, done.output
+    assert "Migrating task 1/" in done.output
+    with closing(brokers.connect(other)) as broker:
+        assert broker.size("jobs") == 1
+
+
+def test_drawings_are_for_graphviz(app: Celery) -> None:
+    for words in (
+        ("graph", "workers", "nodes:a,b,c,d,e,f", "threads:2,8,2,2,2,2", "enumerate", "generic"),
+        ("graph", "workers", "nodes:a", "threads:2"),
+        ("graph", "bootsteps"),
+        ("graph", "bootsteps", "consumer"),
+    ):
+        done = run(app, *words)
+        assert done.exit_code == 0, done.output
+        assert done.output.startswith("digraph")
+        assert done.output.rstrip().endswith("}")
+
+
+def test_bindings_are_listed(app: Celery, tmp_path: Path) -> None:
+    done = run(app, "list", "bindings")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1].split() == ["jobs", "jobs", "jobs"]
