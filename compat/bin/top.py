@@ -97,9 +97,17 @@ class Watch:
         if self._enable:
             self.app.control.enable_events()
         self._active = self.app.control.inspect(timeout=min(1.0, self._interval)).active(safe=True) or {}
-        for node in self._active:
-            self.state.get_or_create_worker(node)[0].heartbeats[:] = [time.time()]
+        self.state.freeze_while(self._know, self._active, time.time())
         self._queues = look(self.app, min(1.0, self._interval))["queues"]
+
+    def _know(self, active: dict[str, Any], now: float) -> None:
+        """Events that came before we listened are not heard: what workers say now stands in for them."""
+        for node, requests in active.items():
+            self.state.get_or_create_worker(node)[0].heartbeats[:] = [now]
+            for request in requests:
+                task, _ = self.state.get_or_create_task(request["id"])
+                if task.name is None:
+                    task.name, task.args, task.kwargs = (str(request.get(name)) for name in ("type", "args", "kwargs"))
 
     def view(self) -> screen.View:
         return self.state.freeze_while(  # type: ignore[no-any-return]  # it calls anything

@@ -66,8 +66,8 @@ class Look:
 
 
 _HEADS: Mapping[str, tuple[tuple[str, int], ...]] = {
-    "tasks": (("STATE", 9), ("TIME", 8), ("TASK", 30), ("WORKER", 22), ("ID", 36), ("ARGUMENTS", 0)),
-    "failures": (("STATE", 9), ("AGO", 8), ("TASK", 30), ("WORKER", 22), ("ID", 36), ("ERROR", 0)),
+    "tasks": (("STATE", 9), ("TIME", 8), ("TASK", 30), ("WORKER", 22), ("ID", 37), ("ARGUMENTS", 0)),
+    "failures": (("STATE", 9), ("AGO", 8), ("TASK", 30), ("WORKER", 22), ("ID", 37), ("ERROR", 0)),
     "queues": (("QUEUE", 30), ("READY", 9), ("OLDEST", 9), ("CONSUMERS", 10), ("UNACKED", 9), ("PARKED", 9), ("", 0)),
     "workers": (("WORKER", 30), ("STATE", 8), ("RUNNING", 8), ("DONE", 10), ("LOAD", 16), ("SOFTWARE", 0)),
 }
@@ -92,13 +92,13 @@ def view(
     workers = sorted(state.workers.values(), key=lambda worker: str(worker.hostname))
     rows = list(queues)
     waiting = sum(row["ready"] or 0 for row in rows)
-    alive = sum(1 for worker in workers if worker.alive)
+    alive = sum(1 for worker in workers if _alive(worker, now))
     return View(
         {
             "tasks": [*running.values(), *done],
             "failures": failures,
             "queues": [_queue(row, frozenset(paused)) for row in rows],
-            "workers": [_worker(worker) for worker in workers],
+            "workers": [_worker(worker, now) for worker in workers],
         },
         f"{alive}/{len(workers)} workers  {len(running)} running  {waiting} waiting  {len(failures)} failed",
         problem,
@@ -152,12 +152,17 @@ def _queue(row: Mapping[str, Any], paused: frozenset[str]) -> Row:
     return Row(name, (name, ready, oldest, *numbers, note), bad=unserved)
 
 
-def _worker(worker: Any) -> Row:
+def _alive(worker: Any, now: float) -> bool:
+    return bool(worker.heartbeats and now < worker.heartbeat_expires)
+
+
+def _worker(worker: Any, now: float) -> Row:
     load = " ".join(f"{value:.2f}" for value in worker.loadavg or ())
     software = " ".join(str(each) for each in (worker.sw_ident, worker.sw_ver, worker.sw_sys) if each)
     counts = ("-" if value is None else str(value) for value in (worker.active, worker.processed))
-    state = worker.status_string.lower()
-    return Row(worker.hostname, (worker.hostname, state, *counts, load, software), bad=not worker.alive)
+    alive = _alive(worker, now)
+    state = "online" if alive else "offline"
+    return Row(worker.hostname, (worker.hostname, state, *counts, load, software), bad=not alive)
 
 
 def _node(task: Any) -> str:
