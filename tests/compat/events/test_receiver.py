@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu import pools
 
 from celeriac import Celery
 from celeriac.compat.app.mailing import connect
@@ -55,7 +56,7 @@ def app(project: Project) -> Iterator[Celery]:
     yield app
     app.close()
     app.amqp.outlet.close()
-    app.pool.force_close_all()
+    pools.reset()
 
 
 def channel_for(app: Celery, way: str, stack: ExitStack) -> Any:
