@@ -60,8 +60,11 @@ test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS
 demo: ready ## one task message built, shown and read back; says what is still missing
 	@$(PY) examples/first_message.py
 
-interop: ## the real peers, in every direction
-	@echo 'make interop comes with part 7: interop/ holds no peer yet (interop/README.md says what will stand there).' >&2; exit 2
+interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
+	@$(PY) -m interop full
+
+interop-core: ready stock ## the same for Celery, gocelery, node-celery, celery-node; Redis and RabbitMQ
+	@$(PY) -m interop core
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem

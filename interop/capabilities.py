@@ -1,0 +1,327 @@
+"""What is asked of a pair: each capability is a function that sends, waits and compares, and complains in words.
+
+`Pair` is one producer and one worker on one broker. Law: a check that returns has seen the right value; a library that
+has no such thing says so itself (`Cannot`), and every other disagreement is `Wrong`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .brokers import Broker
+from .processes import Answer, Producer
+
+WAIT = 4.0
+
+
+class Wrong(Exception):
+    """The cell does not work, and this is what was seen."""
+
+
+class Cannot(Exception):
+    """The peer has no such thing, and says so."""
+
+
+@dataclass
+class Pair:
+    producer: Producer
+    broker: Broker
+    lacks: Mapping[str, str]
+    python_worker: bool
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    by_keyword: bool = False
+
+    def ask(self, op: str, **more: Any) -> Answer:
+        more.setdefault("timeout", WAIT)
+        answer = self.producer.ask({"op": op, "settings": dict(self.settings), **more})
+        if "cannot" in answer:
+            raise Cannot(answer["cannot"])
+        if "error" in answer:
+            raise Wrong(answer["error"])
+        return answer
+
+    def call(self, task: str, *args: Any, **more: Any) -> Answer:
+        self.needs(task)
+        return self.ask("call", task=f"interop.{task}", args=list(args), **more)
+
+    def echo(self, value: Any, **more: Any) -> Answer:
+        if self.by_keyword:
+            return self.call("echo", kwargs={"value": value}, **more)
+        return self.call("echo", value, **more)
+
+    def needs(self, *things: str) -> None:
+        for thing in things:
+            if thing in self.lacks:
+                raise Cannot(self.lacks[thing])
+
+    def needs_python(self) -> None:
+        if not self.python_worker:
+            raise Cannot("its workers know no such thing")
+
+    def until(self, look: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
+        end = time.monotonic() + seconds
+        while not (found := look()):
+            if time.monotonic() > end:
+                raise Wrong(what)
+            time.sleep(0.02)
+        return found
+
+
+def same(answer: Answer, expected: Any) -> None:
+    if answer.get("late"):
+        raise Wrong("no result came")
+    if "failure" in answer:
+        raise Wrong(f"read as {answer.get('state')}: {answer['failure'][:200]}")
+    if answer.get("value") != expected:
+        raise Wrong(f"read {str(answer.get('value'))[:80]!r}, not {str(expected)[:80]!r}")
+
+
+Check = Callable[[Pair], None]
+CHECKS: dict[str, Check] = {}
+TITLES: dict[str, str] = {}
+
+
+def capability(name: str, title: str) -> Callable[[Check], Check]:
+    def keep(check: Check) -> Check:
+        CHECKS[name] = check
+        TITLES[name] = title
+        return check
+
+    return keep
+
+
+@capability("run", "a task that is sent is run, and its result stored")
+def runs(pair: Pair) -> None:
+    sent = pair.call("add", 2, 3, get=False)
+    meta = pair.until(lambda: pair.broker.meta(sent["id"]), "the worker stored nothing")
+    if (meta.get("status"), meta.get("result")) != ("SUCCESS", 5):
+        raise Wrong(f"the worker stored {str(meta)[:200]}")
+
+
+@capability("read", "its result is read")
+def reads(pair: Pair) -> None:
+    same(pair.call("add", 2, 3), 5)
+
+
+@capability("two reads", "a second result, after the first")
+def reads_twice(pair: Pair) -> None:
+    same(pair.call("add", 2, 3), 5)
+    same(pair.call("add", 20, 3), 23)
+
+
+@capability("kwargs", "keyword arguments")
+def keywords(pair: Pair) -> None:
+    same(pair.call("sub", kwargs={"x": 9, "y": 4}), 5)
+
+
+def echoes(name: str, title: str, value: Any) -> None:
+    def check(pair: Pair) -> None:
+        same(pair.echo(value), value)
+
+    capability(name, title)(check)
+
+
+echoes("unicode", "text beyond ASCII, `<>&` and quotes", 'žluťoučký 🐎 <b>&amp;"\\\u2028')
+echoes("nested", "nested lists and objects", {"a": [1, {"b": [[], {}, ["c"]]}], "d": {"e": {"f": "g"}}})
+echoes("large", "a value of 300 kB", "x" * 300_000)
+echoes("float", "floats", [1.5, -0.25, 1e300])
+echoes("false", "true, false, the empty text", [True, False, ""])
+echoes("53 bits", "integers beyond 53 bits", 2**53 + 1)
+echoes("64 bits", "integers beyond 64 bits", 2**64 + 1)
+echoes("bytes", "bytes", {"$bytes": "00ff10"})
+echoes("datetime", "datetimes", {"$datetime": "2026-02-03T04:05:06.789000"})
+echoes("decimal", "decimals and UUIDs", [{"$decimal": "1.50"}, {"$uuid": str(uuid.UUID(int=7))}])
+
+
+@capability("null", "null as an argument, and as a result")
+def nothing(pair: Pair) -> None:
+    same(pair.echo(None), None)
+
+
+@capability("no result value", "a task that returns nothing")
+def returns_nothing(pair: Pair) -> None:
+    same(pair.call("nothing"), None)
+
+
+@capability("fails", "a failure is seen as one")
+def fails(pair: Pair) -> None:
+    answer = pair.call("fail", "boom")
+    if answer.get("late"):
+        raise Wrong("the failure never surfaced")
+    if answer.get("state") != "FAILURE" or "No active exception" in str(answer.get("failure")):
+        raise Wrong(f"seen as {str(answer)[:200]}")
+
+
+@capability("exception", "its exception's class and text arrive")
+def tells_exception(pair: Pair) -> None:
+    answer = pair.call("fail", "boom")
+    if answer.get("type") not in {"ValueError", "Error"} or "boom" not in str(answer.get("failure")):
+        raise Wrong(f"seen as {str(answer)[:200]}")
+
+
+@capability("eta", "ETA: not before its time")
+def waits(pair: Pair) -> None:
+    began = time.time()
+    answer = pair.call("now", options={"eta_in": 1.5})
+    if not isinstance(at := answer.get("value"), float) or not 1.4 <= at - began <= 4:
+        raise Wrong(f"run after {at - began if isinstance(at, float) else answer} s")
+
+
+@capability("expires", "expired is revoked, not run")
+def expires(pair: Pair) -> None:
+    sent = pair.call("keep", 1, "interop-expired", options={"expires_in": -10}, get=False)
+    meta = pair.until(lambda: pair.broker.meta(sent["id"]), "the worker stored nothing")
+    if meta["status"] != "REVOKED" or pair.broker.trace("interop-expired"):
+        raise Wrong(f"stored {meta}")
+
+
+@capability("priority", "its priority is seen by the task")
+def has_priority(pair: Pair) -> None:
+    answer = pair.call("describe", options={"priority": 7})
+    if (answer.get("value") or {}).get("priority") != 7:
+        raise Wrong(f"seen {answer}")
+
+
+@capability("retry", "a retry, then its result")
+def retries(pair: Pair) -> None:
+    same(pair.call("again"), 1)
+
+
+@capability("started", "a task that says it has started")
+def tracked(pair: Pair) -> None:
+    same(pair.call("tracked", 7), 7)
+
+
+@capability("revoke", "revoked while it waits")
+def revoked(pair: Pair) -> None:
+    pair.needs_python()
+    sent = pair.call("add", 1, 1, options={"eta_in": 1.5}, get=False)
+    time.sleep(0.3)
+    pair.ask("revoke", id=sent["id"])
+    answer = pair.ask("await_id", id=sent["id"])
+    if answer.get("state") != "REVOKED":
+        raise Wrong(f"seen {answer}")
+
+
+@capability("ignore result", "an ignored result is not stored")
+def ignored(pair: Pair) -> None:
+    key = f"interop-{uuid.uuid4()}"
+    sent = pair.call("keep", 5, key, options={"ignore_result": True}, get=False)
+    pair.until(lambda: pair.broker.trace(key), "it did not run")
+    time.sleep(0.1)
+    if pair.broker.meta(sent["id"]) is not None:
+        raise Wrong("its result was stored")
+
+
+@capability("headers", "a header of the user's")
+def own_header(pair: Pair) -> None:
+    answer = pair.call("describe", options={"headers": {"x-mine": "yes"}})
+    if (answer.get("value") or {}).get("mine") != "yes":
+        raise Wrong(f"seen {answer}")
+
+
+@capability("limits", "time limits of a call, hard and soft")
+def own_limits(pair: Pair) -> None:
+    answer = pair.call("describe", options={"time_limit": 30, "soft_time_limit": 20})
+    if (answer.get("value") or {}).get("limits") != [30, 20]:
+        raise Wrong(f"seen {answer}")
+
+
+def sends_as(name: str, title: str, options: Mapping[str, Any], value: Any) -> None:
+    def check(pair: Pair) -> None:
+        same(pair.echo(value, options=dict(options)), value)
+
+    capability(name, title)(check)
+
+
+sends_as("zlib", "compressed", {"compression": "zlib"}, "x" * 2000)
+sends_as("msgpack", "msgpack", {"serializer": "msgpack"}, {"a": [1, 2.5, None, "ž"]})
+sends_as("yaml", "YAML", {"serializer": "yaml"}, {"a": [1, 2.5, None, "ž"]})
+sends_as("pickle", "pickle, where the worker allows it", {"serializer": "pickle"}, {"a": [1, 2.5, None, "ž"]})
+
+
+@capability("protocol 1", "protocol 1")
+def version_one(pair: Pair) -> None:
+    more = {"settings": {**pair.settings, "task_protocol": 1}} if pair.producer.peer.python else {"protocol": 1}
+    same(pair.call("add", 2, 3, **more), 5)
+
+
+@capability("ping", "remote control: ping")
+def pings(pair: Pair) -> None:
+    pair.needs_python()
+    answer = pair.ask("ping", timeout=0.7)
+    if {"w@interop": {"ok": "pong"}} not in answer["value"]:
+        raise Wrong(f"answered {answer['value']}")
+
+
+@capability("inspect", "remote control: registered, stats, active queues")
+def inspects(pair: Pair) -> None:
+    pair.needs_python()
+    registered = (pair.ask("inspect", method="registered", timeout=0.7)["value"] or {}).get("w@interop") or []
+    if "interop.add" not in " ".join(registered):
+        raise Wrong(f"registered: {registered}")
+    stats = (pair.ask("inspect", method="stats", timeout=0.7)["value"] or {}).get("w@interop") or {}
+    if not {"total", "pid", "pool", "broker"} <= stats.keys():
+        raise Wrong(f"stats: {sorted(stats)}")
+    queues = (pair.ask("inspect", method="active_queues", timeout=0.7)["value"] or {}).get("w@interop") or []
+    if [each["name"] for each in queues] != ["celery"]:
+        raise Wrong(f"active_queues: {queues}")
+
+
+@capability("events", "events of a task")
+def watched(pair: Pair) -> None:
+    pair.needs_python()
+    pair.ask("broadcast", method="enable_events", arguments={}, timeout=0.7)
+    answer = pair.ask("events", task="interop.add", args=[2, 3])
+    if not {"task-received", "task-started", "task-succeeded"} <= set(answer["value"]) or answer["failed"]:
+        raise Wrong(f"seen {answer['value']} {answer['failed']}")
+
+
+def sig(task: str, *args: Any, queue: str = "", **more: Any) -> dict[str, Any]:
+    options = {"queue": queue} if queue else {}
+    return {"task": f"interop.{task}", "args": list(args), "options": options, **more}
+
+
+def shaped(name: str, title: str, shape: Any, expected: Any, needs: tuple[str, ...] = ()) -> None:
+    def check(pair: Pair) -> None:
+        pair.needs(*needs)
+        pair.needs_python()
+        same(pair.ask("canvas", shape=shape, timeout=WAIT * 2), expected)
+
+    capability(name, title)(check)
+
+
+shaped("chain", "a chain", ["chain", sig("add", 1, 2), sig("add", 10), sig("add", 100)], 113)
+shaped("group", "a group", ["group", sig("add", 1, 2), sig("add", 3, 4)], [3, 7])
+shaped("chord", "a chord", ["chord", [sig("add", 1, 2), sig("add", 3, 4)], sig("total")], 10)
+shaped(
+    "chain of a group",
+    "a chain with a group in it",
+    ["chain", sig("add", 1, 2), ["group", sig("add", 10), sig("add", 20)], sig("total")],
+    36,
+)
+
+
+@capability("link", "a callback")
+def linked(pair: Pair) -> None:
+    pair.needs_python()
+    key = f"interop-{uuid.uuid4()}"
+    same(pair.call("add", 2, 3, options={"link": sig("keep", key)}), 5)
+    pair.until(lambda: pair.broker.trace(key) == [5], "the callback did not run")
+
+
+@capability("link_error", "an errback")
+def linked_error(pair: Pair) -> None:
+    pair.needs_python()
+    sent = pair.call("fail", "boom", options={"link_error": sig("onfail")})
+    key = pair.broker.prefix + "interop-errbacks"
+    assert pair.broker.store
+    store = pair.broker.store
+    pair.until(
+        lambda: sent["id"].encode() in store.call("LRANGE", key, 0, -1),
+        f"the errback did not run with {sent['id']}",
+    )

@@ -1,0 +1,144 @@
+"""The matrix: which pairs are tried, and what became of each cell.
+
+Law: each cell of ours stands beside the same cell of stock Celery, run the same way; a cell that stock manages and
+celeriac does not is a defect, whatever its reason.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from .brokers import Broker
+from .capabilities import CHECKS, Cannot, Pair, Wrong
+from .peers import OURS, STOCK, Peer
+from .processes import PeerFailed, Producer, Worker
+
+
+class How(IntEnum):
+    """In the order of their worth."""
+
+    cannot = 0
+    setting = 1
+    works = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    how: How
+    why: str = ""  # the setting's name, or what was seen instead
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a cell stands in the matrix."""
+
+    producer: str
+    worker: str
+    broker: str
+    capability: str
+
+    def __str__(self) -> str:
+        return f"{self.producer} -> {self.worker} on {self.broker}: {self.capability}"
+
+    @property
+    def of_stock(self) -> Place:
+        """The same cell with stock Celery in our place."""
+        swap = {OURS: STOCK}
+        return Place(
+            swap.get(self.producer, self.producer), swap.get(self.worker, self.worker), self.broker, self.capability
+        )
+
+
+Cells = dict[Place, Cell]
+
+
+def pairs(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer]]:
+    """Each peer with us and with stock, as producer and as worker: what two strangers do together is not our matter."""
+    both = [peer for peer in peers if peer.name in {STOCK, OURS}]
+    for producer in peers:
+        for worker in peers:
+            if producer.producer and worker.worker and (producer in both or worker in both):
+                yield producer, worker
+
+
+def try_pair(producer: Peer, worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
+    """All cells of one pair: first as both come, then what did not work once more with the setting that helps."""
+    names = [name for name in CHECKS if not broker.only or name in broker.only]
+    names = [name for name in names if not only or name in only]
+    settings = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
+    cells = _try(producer, worker, broker, names, {}, hopeless=bool(producer.python and settings))
+    failed = [name for name in names if cells[name].how is How.cannot and not _for_good(cells[name])]
+    if producer.python and settings and failed:
+        said = ", ".join(f"`{name} = {value!r}`" for name, value in settings.items())
+        for name, cell in _try(producer, worker, broker, failed, settings).items():
+            cells[name] = Cell(How.setting, said) if cell.how is How.works else cell
+    return {Place(producer.name, worker.name, broker.name, name): cell for name, cell in cells.items()}
+
+
+HAS_NO = "has no such thing: "
+
+
+def _for_good(cell: Cell) -> bool:
+    return cell.why.startswith(HAS_NO)
+
+
+def _try(
+    producer: Peer,
+    worker: Peer,
+    broker: Broker,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+    hopeless: bool = False,
+) -> dict[str, Cell]:
+    broker.sweep()
+    with tempfile.TemporaryDirectory(prefix="celeriac-interop-") as folder:
+        at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker")
+        asker: Producer | None = None
+        try:
+            at_work.wait()
+            asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer").wait()
+            pair = Pair(asker, broker, worker.lacks, worker.python, settings, worker.by_keyword)
+            cells: dict[str, Cell] = {}
+            for name in names:
+                cells[name] = _cell(pair, name)
+                if hopeless and cells[name].how is How.cannot:
+                    # What fails in the first cell for want of the setting need not be waited for in each of them.
+                    return dict.fromkeys(names, cells[name])
+                if at_work.process.poll() is not None:
+                    at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker").wait()
+            return cells  # noqa: TRY300 - an else would stand far from what it belongs to
+        except PeerFailed as error:
+            return {name: Cell(How.cannot, _short(str(error))) for name in names}
+        finally:
+            for process in (asker, at_work):
+                if process is not None:
+                    process.stop()
+
+
+def _cell(pair: Pair, name: str) -> Cell:
+    try:
+        CHECKS[name](pair)
+    except Cannot as error:
+        return Cell(How.cannot, HAS_NO + _short(str(error)))
+    except Wrong as error:
+        return Cell(How.cannot, _short(str(error)))
+    return Cell(How.works)
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[-250:]
+
+
+def worse_than_stock(cells: Mapping[Place, Cell]) -> dict[Place, str]:
+    """The cells that stock manages, or manages without a setting, and we do not."""
+    found = {}
+    for place, cell in cells.items():
+        theirs = cells.get(place.of_stock)
+        if place.of_stock != place and theirs is not None and cell.how < theirs.how:
+            found[place] = f"{cell.how.name} ({cell.why}); stock: {theirs.how.name} {theirs.why}".rstrip()
+    return found

@@ -1,0 +1,178 @@
+"""The peers, one small adapter each: how it is installed, how its worker and its producer start.
+
+Law: a peer is the real package, pinned, from its registry, in a folder of its own under .peers. What it cannot do is
+answered by its program in `programs/`, not decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PEERS = ROOT / ".peers"
+PROGRAMS = HERE / "programs"
+PYTHON_PROGRAMS = PROGRAMS / "python"
+
+STOCK = "celery-5.7.0"
+OURS = "celeriac"
+
+
+class CannotInstall(Exception):
+    """A peer is missing; the message says what its installer said."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`producer` and `worker` are command lines; None says that the peer has no such side."""
+
+    name: str
+    version: str
+    source: str
+    install: Callable[[], None]
+    producer: tuple[str, ...] | None
+    worker: tuple[str, ...] | None
+    python: bool = False
+    # What a Python app must set so that this peer's worker can read its messages: as stock can say it, as ours can.
+    settings_of_stock: Mapping[str, object] = field(default_factory=dict)
+    settings_of_ours: Mapping[str, object] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    by_keyword: bool = False  # its workers take values of any type only as keyword arguments
+    user_must: str = "nothing"
+    folder: Path = PYTHON_PROGRAMS
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return PEERS / self.name
+
+
+def run(command: list[str], where: Path, variables: Mapping[str, str] | None = None, seconds: float = 1800) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=where, env=os.environ | dict(variables or {}), capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotInstall(f"{command[0]}: {error}") from error
+    if done.returncode:
+        raise CannotInstall(f"{' '.join(command)} ended with {done.returncode}: {(done.stderr or done.stdout)[-1500:]}")
+
+
+def once(name: str, mark: str, build: Callable[[Path], None]) -> Callable[[], None]:
+    """An installer that runs again only when `mark` (its version and its sources) is another."""
+
+    def install() -> None:
+        home = PEERS / name
+        ready = home / ".ready"
+        if ready.exists() and ready.read_text() in {mark, ""}:
+            return
+        home.mkdir(parents=True, exist_ok=True)
+        build(home)
+        ready.write_text(mark)
+
+    return install
+
+
+def sources(name: str) -> str:
+    return "\n".join(path.read_text() for path in sorted((PROGRAMS / name).rglob("*")) if path.is_file())
+
+
+def python_peer(version: str, requirements: tuple[str, ...], pythons: tuple[str, ...], **more: object) -> Peer:
+    name = f"celery-{version}"
+
+    def build(home: Path) -> None:
+        python = next(filter(None, map(interpreter, pythons)), None)
+        if python is None:
+            raise CannotInstall(f"celery {version} needs one of python {', '.join(pythons)}; none is here")
+        run([python, "-m", "venv", str(home)], ROOT)
+        run([str(home / "bin/python"), "-m", "pip", "install", "--quiet", *requirements], ROOT)
+
+    python = str(PEERS / name / "bin/python")
+    worker = (python, "-m", "celery", "-A", "app", "worker", *WORKER_OPTIONS)
+    source = f"PyPI: {requirements[0]}"
+    install = once(name, "\n".join(requirements), build)
+    return Peer(name, version, source, install, (python, "client.py"), worker, python=True, **more)  # type: ignore[arg-type] # the rest is as the caller says
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version: on PATH, or among pyenv's."""
+    found = shutil.which(f"python{version}")
+    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return found
+    each = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(each[-1]) if each else None
+
+
+WORKER_OPTIONS = ("-P", "solo", "-l", "INFO", "--without-mingle")
+
+
+def node_peer(name: str, version: str, worker: bool = False, **more: object) -> Peer:
+    def build(home: Path) -> None:
+        shutil.copytree(PROGRAMS / name, home, dirs_exist_ok=True)
+        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], home)
+
+    install = once(name, sources(name), build)
+    side = ("node", "--no-deprecation", "worker.js") if worker else None
+    producer = ("node", "--no-deprecation", "client.js")
+    return Peer(name, version, f"npm: {name}@{version}", install, producer, side, folder=PEERS / name, **more)  # type: ignore[arg-type] # the rest is as the caller says
+
+
+def build_gocelery(home: Path) -> None:
+    shutil.copytree(PROGRAMS / "gocelery", home, dirs_exist_ok=True)
+    run(["go", "build", "-o", "interop", "."], home)
+
+
+def nothing_to_do() -> None:
+    """Celeriac is this checkout."""
+
+
+GO = str(PEERS / "gocelery/interop")
+NO_REQUEST = "its workers give a task no look at its request"
+NO_RETRY = "its workers know no retry"
+
+CELERY_57 = python_peer("5.7.0", ("celery[redis,msgpack,yaml,auth]==5.7.0", "tzdata"), ("3.11", "3.10", "3.12"))
+CELERIAC = Peer(
+    OURS,
+    "this checkout",
+    "this checkout",
+    nothing_to_do,
+    (sys.executable, "client.py"),
+    (sys.executable, "-m", "celeriac", "-A", "app", "worker", *WORKER_OPTIONS),
+    python=True,
+    variables={"INTEROP_CELERIAC": "1"},
+)
+GOCELERY = Peer(
+    "gocelery",
+    "v0.0.0-20201111034804-825d89059344",
+    "Go proxy: github.com/gocelery/gocelery",
+    once("gocelery", sources("gocelery"), build_gocelery),
+    (GO, "client"),
+    (GO, "worker"),
+    settings_of_stock={"task_protocol": 1},
+    settings_of_ours={"task_queue_protocols": {"celery": 1, "a": 1, "b": 1}},
+    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED", "keep": NO_REQUEST},
+    by_keyword=True,
+    user_must="`task_queue_protocols = {'<its queue>': 1}` for queues that its workers read: they know protocol 1 only",
+)
+NODE_CELERY = node_peer(
+    "node-celery",
+    "0.2.8",
+    user_must="nothing; with npm, hold `redis` at 2.8.0 (its own manifest takes any, and the newest breaks it)",
+)
+CELERY_NODE = node_peer(
+    "celery-node",
+    "0.5.9",
+    worker=True,
+    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED", "keep": NO_REQUEST},
+)
+
+CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
+FULL = (*CORE,)
+EVERY = {peer.name: peer for peer in FULL}

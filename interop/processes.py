@@ -1,0 +1,137 @@
+"""Peers at work: a worker that is waited for, and a producer that answers one line for each line it is asked.
+
+Law: what was started here is ended here; what a peer wrote is kept, and is part of every complaint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .peers import Peer
+
+Answer = dict[str, Any]
+FOREIGN = ("PYTHON", "CELERY", "COV", "VIRTUAL_ENV")
+START = 40.0
+
+
+class PeerFailed(Exception):
+    """A peer's program did not start, died or did not answer."""
+
+
+class Process:
+    """One process of a peer, in a group of its own."""
+
+    def __init__(self, command: tuple[str, ...], peer: Peer, variables: Mapping[str, str], log: Path) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        self.log = log
+        self.name = peer.name
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=peer.folder,
+                env=kept
+                | {"C_FORCE_ROOT": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+                | dict(peer.variables)
+                | dict(variables),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE if self.speaks else output,
+                stderr=output if self.speaks else subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    speaks = False
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-1500:]
+
+    def stop(self) -> None:
+        """Politely for three seconds; none of them holds anything that matters."""
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+        for sign, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 5)):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, sign)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(seconds)
+                break
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+class Worker(Process):
+    """A worker; `wait` returns when it takes messages."""
+
+    def __init__(self, peer: Peer, variables: Mapping[str, str], log: Path, name: str = "w@interop") -> None:
+        assert peer.worker
+        queues = ("-n", name, "-Q", variables["QUEUE"]) if peer.python else ()
+        super().__init__(peer.worker + queues, peer, variables, log)
+        self.ready = f"{name} ready." if peer.python else "interop: ready"
+
+    def wait(self) -> Worker:
+        end = time.monotonic() + START
+        while self.ready not in self.log.read_text(errors="replace"):
+            if self.process.poll() is not None:
+                raise PeerFailed(f"the worker of {self.name} ended with {self.process.returncode}: {self.said()}")
+            if time.monotonic() > end:
+                self.stop()
+                raise PeerFailed(f"the worker of {self.name} was not ready after {START:.0f} s: {self.said()}")
+            time.sleep(0.03)
+        return self
+
+
+class Producer(Process):
+    """A producer; `ask` sends one request and returns its answer."""
+
+    speaks = True
+
+    def __init__(self, peer: Peer, variables: Mapping[str, str], log: Path) -> None:
+        assert peer.producer
+        super().__init__(peer.producer, peer, variables, log)
+        self.peer = peer
+        self.lines: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(b"")
+
+    def wait(self) -> Producer:
+        self._answer(START)
+        return self
+
+    def ask(self, request: Mapping[str, Any]) -> Answer:
+        assert self.process.stdin
+        try:
+            self.process.stdin.write(json.dumps(request).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            raise PeerFailed(f"the producer of {self.name} is gone: {self.said()}") from error
+        return self._answer(float(request.get("timeout", 0)) + 25)
+
+    def _answer(self, seconds: float) -> Answer:
+        try:
+            line = self.lines.get(timeout=seconds)
+        except queue.Empty:
+            raise PeerFailed(f"the producer of {self.name} did not answer in {seconds:.0f} s: {self.said()}") from None
+        if not line:
+            raise PeerFailed(f"the producer of {self.name} ended: {self.said()}")
+        answer: Answer = json.loads(line)
+        return answer

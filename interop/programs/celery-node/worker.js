@@ -1,0 +1,15 @@
+// celery-node as a worker: the tasks that it can offer. It hands each handler the keyword arguments as one last object.
+const celery = require('celery-node');
+
+const worker = celery.createWorker(process.env.BROKER, process.env.BACKEND, process.env.QUEUE || 'celery');
+worker.register('interop.add', (x, y) => x + y);
+worker.register('interop.echo', (value) => value);
+worker.register('interop.sub', (options) => options.x - options.y);
+worker.register('interop.total', (numbers) => numbers.reduce((sum, each) => sum + each, 0));
+worker.register('interop.fail', (text) => { throw new Error(text); });
+worker.register('interop.nothing', () => null);
+worker.register('interop.now', () => Date.now() / 1000);
+worker.isReady().then(() => {
+  worker.start();
+  console.log('interop: ready');
+});

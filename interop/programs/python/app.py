@@ -1,0 +1,109 @@
+"""The app of every Python peer, stock or celeriac: the tasks that the matrix asks for.
+
+Law: runs on Python 3.6 and Celery 4.
+"""
+
+import json
+import os
+import time
+
+from celery import Celery
+from kombu import Queue
+
+FORMATS = ["json", "msgpack", "yaml", "pickle"]
+
+
+def make(more=None):
+    app = Celery("interop", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
+    settings = dict(json.loads(os.environ.get("SETTINGS", "{}")), accept_content=FORMATS, result_accept_content=FORMATS)
+    settings.update(more or {})
+    if os.environ.get("QUEUE_ARGUMENTS"):  # Celery before 5.5 knows no task_default_queue_type
+        arguments = json.loads(os.environ["QUEUE_ARGUMENTS"])
+        settings["task_queues"] = [
+            Queue(name, routing_key=name, queue_arguments=arguments) for name in ("celery", "a", "b")
+        ]
+    app.conf.update(settings)
+    return app
+
+
+app = make()
+
+
+@app.task(name="interop.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="interop.echo")
+def echo(value):
+    return value
+
+
+@app.task(name="interop.sub")
+def sub(x=0, y=0):
+    return x - y
+
+
+@app.task(name="interop.total")
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task(name="interop.fail")
+def fail(text):
+    raise ValueError(text)
+
+
+@app.task(name="interop.nothing")
+def nothing():
+    return None
+
+
+@app.task(name="interop.tracked", track_started=True)
+def tracked(x):
+    time.sleep(0.2)
+    return x
+
+
+@app.task(name="interop.now")
+def now():
+    return time.time()
+
+
+@app.task(name="interop.again", bind=True, max_retries=2)
+def again(self):
+    if self.request.retries < 1:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+@app.task(name="interop.describe", bind=True)
+def describe(self):
+    """What the task is told of its message."""
+    request = self.request
+    headers = request.headers or {}
+    return {
+        "id": request.id,
+        "priority": (request.delivery_info or {}).get("priority"),
+        "mine": headers.get("x-mine", request.get("x-mine")),
+        "limits": list(request.timelimit or [None, None]),
+    }
+
+
+@app.task(name="interop.keep")
+def keep(value, key):
+    """Leaves a trace that needs no result: for callbacks and for tasks whose result is ignored."""
+    app.backend.client.rpush(key, json.dumps(value, default=str))
+    return value
+
+
+@app.task(name="interop.onfail")
+def onfail(*arguments):
+    """An errback: of the old style, given the id, or of the new one, given the request, the error and the traceback."""
+    app.backend.client.rpush("interop-errbacks", str(getattr(arguments[0], "id", arguments[0])))
+
+
+@app.task(name="interop.roll", acks_late=True, ignore_result=True)
+def roll(number):
+    time.sleep(0.002)
+    app.backend.client.rpush("interop-ledger", number)
