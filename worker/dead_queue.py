@@ -33,7 +33,7 @@ class Dead:
 
 def read(message: Message) -> Dead:
     """Whatever it is: what cannot be told of it is None."""
-    headers = message.headers if isinstance(message.headers, dict) else {}
+    headers = message.headers
     said = headers.get(HEADER)
     said = said if isinstance(said, dict) else _of_rabbitmq(headers)
     at = said.get("at")
@@ -54,7 +54,7 @@ def _of_rabbitmq(headers: dict[str, Any]) -> dict[str, Any]:
     deaths = headers.get("x-death")
     first = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
     keys = first.get("routing-keys")
-    time = first.get("time")
+    time: Any = first.get("time")
     return {
         "reason": first.get("reason"),
         "queue": first.get("queue"),

@@ -215,7 +215,7 @@ class Node:
 
     @cached_property
     def logfile(self) -> str:
-        return os.path.expanduser(self.expander(self.getopt("--logfile", "-f")))  # noqa: PTH111 - as text
+        return str(os.path.expanduser(self.expander(self.getopt("--logfile", "-f"))))  # noqa: PTH111 - as text
 
     @property
     def pid(self) -> int | None:
@@ -273,7 +273,7 @@ class MultiParser:
         self.suffix = suffix
         self.range_prefix = range_prefix
 
-    def parse(self, p: NamespacedOptionParser) -> Iterator[Node]:
+    def parse(self, p: NamespacedOptionParser) -> Iterator[Any]:
         names, options = p.values, dict(p.options)
         cmd = options.pop("--cmd", self.cmd)
         append = options.pop("--append", self.append)
@@ -295,7 +295,7 @@ class MultiParser:
 
     def _node(
         self, p: NamespacedOptionParser, name: str, prefix: str, suffix: str, cmd: Any, append: Any, options: Any
-    ) -> Node:
+    ) -> Any:
         namespace, nodename, _ = build_nodename(name, prefix, suffix)
         if nodename in p.namespaces:
             namespace = nodename

@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import click
@@ -98,7 +99,7 @@ def amqp(ctx: click.Context) -> None:
         ctx.invoke(repl)
 
 
-def _flag(name: str) -> Any:
+def _flag(name: str) -> Callable[[Any], Any]:
     return click.argument(name, type=bool, default=False)
 
 
@@ -109,7 +110,7 @@ def _flag(name: str) -> Any:
 @_flag("durable")
 @_flag("auto_delete")
 @click.pass_obj
-def exchange_declare(amqp_context: AMQPContext, **given: Any) -> None:
+def exchange_declare(amqp_context: AMQPContext, /, **given: Any) -> None:
     """Declare an exchange."""
     amqp_context.perform(lambda channel: channel.exchange_declare(**given))
 
@@ -118,7 +119,7 @@ def exchange_declare(amqp_context: AMQPContext, **given: Any) -> None:
 @click.argument("exchange")
 @click.argument("if_unused", type=bool)
 @click.pass_obj
-def exchange_delete(amqp_context: AMQPContext, **given: Any) -> None:
+def exchange_delete(amqp_context: AMQPContext, /, **given: Any) -> None:
     """Delete an exchange."""
     amqp_context.perform(lambda channel: channel.exchange_delete(**given))
 
@@ -128,7 +129,7 @@ def exchange_delete(amqp_context: AMQPContext, **given: Any) -> None:
 @click.argument("exchange")
 @click.argument("routing_key")
 @click.pass_obj
-def queue_bind(amqp_context: AMQPContext, **given: Any) -> None:
+def queue_bind(amqp_context: AMQPContext, /, **given: Any) -> None:
     """Bind a queue to an exchange."""
     amqp_context.perform(lambda channel: channel.queue_bind(**given))
 
@@ -139,7 +140,7 @@ def queue_bind(amqp_context: AMQPContext, **given: Any) -> None:
 @_flag("durable")
 @_flag("auto_delete")
 @click.pass_obj
-def queue_declare(amqp_context: AMQPContext, **given: Any) -> None:
+def queue_declare(amqp_context: AMQPContext, /, **given: Any) -> None:
     """Declare a queue; says how much waits in it."""
     amqp_context.perform(lambda channel: channel.queue_declare(**given), amqp_context.say_queue)
 
@@ -149,7 +150,7 @@ def queue_declare(amqp_context: AMQPContext, **given: Any) -> None:
 @_flag("if_unused")
 @_flag("if_empty")
 @click.pass_obj
-def queue_delete(amqp_context: AMQPContext, **given: Any) -> None:
+def queue_delete(amqp_context: AMQPContext, /, **given: Any) -> None:
     """Delete a queue and what waits in it."""
     amqp_context.perform(lambda channel: channel.queue_delete(**given), amqp_context.say_count)
 
@@ -181,14 +182,13 @@ def basic_get(amqp_context: AMQPContext, queue: str, no_ack: bool) -> None:
 @_flag("mandatory")
 @_flag("immediate")
 @click.pass_obj
-def basic_publish(amqp_context: AMQPContext, msg: str, **given: Any) -> None:
+def basic_publish(amqp_context: AMQPContext, /, msg: str, **given: Any) -> None:
     """Send a message."""
 
     def publish(channel: Any) -> None:
         if amqp_context.connection.transport.driver_type == "amqp":
-            from amqp import Message
-
-            channel.basic_publish(Message(msg), **given)
+            library: Any = import_module("amqp")
+            channel.basic_publish(library.Message(msg), **given)
         else:
             channel.basic_publish(channel.prepare_message(msg, properties={"delivery_mode": 2}), **given)
 

@@ -11,7 +11,8 @@ import json
 import numbers
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import Context, ParamType
@@ -21,6 +22,12 @@ from ..exceptions import CeleryCommandException
 from ..platforms import EX_UNAVAILABLE
 from ..utils import text
 from ..utils.log import mlevel
+
+if TYPE_CHECKING:
+    Choice = click.Choice[str]
+    Parameter = ParamType[Any]
+else:  # generic since click 8.2
+    Choice, Parameter = click.Choice, ParamType
 
 _MARK = "_handles_preload_options"
 
@@ -98,12 +105,10 @@ class CLIContext:
         if self.no_color:
             return source
         try:
-            from pygments import highlight
-            from pygments.formatters import Terminal256Formatter
-            from pygments.lexers import PythonLexer
+            pygments, formatters, lexers = map(import_module, ("pygments", "pygments.formatters", "pygments.lexers"))
         except ImportError:
             return source
-        return str(highlight(source, PythonLexer(), Terminal256Formatter()))
+        return str(pygments.highlight(source, lexers.PythonLexer(), formatters.Terminal256Formatter()))
 
 
 def handle_remote_command_error(command: str, exc: Exception) -> None:
@@ -249,7 +254,7 @@ class CeleryDaemonCommand(CeleryCommand):
 # --- types
 
 
-class CommaSeparatedList(ParamType):
+class CommaSeparatedList(Parameter):
     """`a,b`."""
 
     name = "comma separated list"
@@ -258,7 +263,7 @@ class CommaSeparatedList(ParamType):
         return text.str_to_list(value)
 
 
-class _Json(ParamType):
+class _Json(Parameter):
     kind: type
     called: str
 
@@ -288,7 +293,7 @@ class JsonObject(_Json):
     kind, called = dict, "object"
 
 
-class ISO8601DateTime(ParamType):
+class ISO8601DateTime(Parameter):
     """A date."""
 
     name = "iso-86091"
@@ -314,7 +319,7 @@ class ISO8601DateTimeOrFloat(ISO8601DateTime):
             return super().convert(value, param, ctx)
 
 
-class LogLevel(click.Choice[str]):
+class LogLevel(Choice):
     """A level of the log, by name."""
 
     def __init__(self) -> None:

@@ -101,13 +101,14 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
             return super().resolve_command(ctx, args)
-        except click.UsageError as problem:
+        except click.UsageError:
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=3)
             if near:
                 listed = "\n".join(f"    {name}" for name in near)
-                problem.message = f"No such command '{args[0]}'.\n\nDid you mean one of these?\n{listed}"
+                text = f"No such command '{args[0]}'.\n\nDid you mean one of these?\n{listed}"
+                raise click.UsageError(text, ctx) from None
             raise
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -349,7 +350,7 @@ def _attributes(name: str) -> str:
 
 @celery.command(cls=CeleryCommand)
 @click.pass_context
-def report(ctx: click.Context, **_: Any) -> None:
+def report(ctx: click.Context, /, **_: Any) -> None:
     """Show what belongs into a report of a bug."""
     app = ctx.obj.app
     app.loader.import_default_modules()

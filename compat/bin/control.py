@@ -144,7 +144,7 @@ def _say_remote_command_reply(ctx: click.Context, replies: dict[str, Any], show_
     ctx.obj.say_chat("->", f"{name}{status}", text.indent(shown, 4) if show_reply else "", show_body=show_reply)
 
 
-def _list(type_: Kind) -> Any:
+def _list(type_: Kind) -> Callable[[Any], Any]:
     def callback(ctx: click.Context, _: Any, value: Any) -> None:
         if not value:
             return

@@ -92,7 +92,7 @@ def show(ctx: click.Context, id: str, queues: Any, json: bool) -> None:
 @_which
 @option(None, "--to", help="Send them to this queue, not to their own.")
 @click.pass_context
-def replay(ctx: click.Context, to: str | None, **given: Any) -> None:
+def replay(ctx: click.Context, /, to: str | None, **given: Any) -> None:
     """Have dead letters run again: these IDS, those of a --task, or --all."""
     _settle(ctx, replay=True, to=to, **given)
 
@@ -100,7 +100,7 @@ def replay(ctx: click.Context, to: str | None, **given: Any) -> None:
 @dead.command(cls=CeleryCommand)
 @_which
 @click.pass_context
-def drop(ctx: click.Context, **given: Any) -> None:
+def drop(ctx: click.Context, /, **given: Any) -> None:
     """Throw dead letters away: these IDS, those of a --task, or --all. There is no undo."""
     _settle(ctx, replay=False, to=None, **given)
 

@@ -209,7 +209,7 @@ def _patched(app: Any, _: Sources) -> Iterator[Finding]:
     """Names of ours that somebody else's code stands in."""
     package = __name__.partition(".bin")[0]
     for place, attribute in _WATCHED:
-        module, _, cls = place.partition(":")
+        module, _colon, cls = place.partition(":")
         holder: Any = sys.modules.get(f"{package}.{module}")
         holder = getattr(holder, cls, None) if cls else holder
         value = vars(holder).get(attribute) if holder is not None else None
@@ -249,7 +249,7 @@ def _hooks(app: Any, _: Sources) -> Iterator[Finding]:
 def _foreign(receiver: Any) -> bool:
     found = receiver[1] if isinstance(receiver, tuple) else receiver
     live = found() if hasattr(found, "__callback__") else found
-    module = getattr(live, "__module__", None) or getattr(getattr(live, "__func__", None), "__module__", "")
+    module: Any = getattr(live, "__module__", None) or getattr(getattr(live, "__func__", None), "__module__", "")
     return bool(module) and module.partition(".")[0] not in {"celeriac", "celery"}
 
 

@@ -57,7 +57,7 @@ def modules_of(app: Any) -> list[ModuleType]:
     loaded = {
         name: module
         for name, module in list(sys.modules.items())
-        if isinstance(module, ModuleType) and (name in names or name.partition(".")[0] in packages)
+        if (name in names or name.partition(".")[0] in packages)
     }
     return [loaded[name] for name in sorted(loaded) if not _is_installed(loaded[name])]
 

@@ -158,7 +158,7 @@ def workers(ctx: click.Context) -> None:
     if "nodes" in args:
         names, sizes = _several(args["nodes"]), _several(args.get("threads") or [])
     else:
-        replies = {}
+        replies: dict[str, Any] = {}
         try:
             replies = app.control.inspect().stats() or {}
         except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code

@@ -28,7 +28,7 @@ def migrate(ctx: click.Context, source: str, destination: str, **kwargs: Any) ->
 
     Without --ack-messages they are copied: they stay in the source as well.
     """
-    from kombu import Connection
+    from kombu.connection import Connection
 
     from ..contrib.migrate import migrate_tasks
 

@@ -219,12 +219,12 @@ class MultiTool(TermLogger):
             return EX_FAILURE
 
     def _handle_reserved_options(self, argv: Any) -> list[str]:
-        argv = list(argv)
+        words: list[str] = list(argv)
         for option, attribute in self.reserved_options:
-            if option in argv:
-                argv.remove(option)
+            if option in words:
+                words.remove(option)
                 setattr(self, attribute, True)
-        return argv
+        return words
 
     @splash
     @using_cluster

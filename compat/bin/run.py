@@ -23,7 +23,7 @@ def environment(variables: dict[str, str]) -> dict[str, str]:
 @click.command(cls=CeleryCommand, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
-def run(ctx: click.Context, command: tuple[str, ...], **_: Any) -> None:
+def run(ctx: click.Context, /, command: tuple[str, ...], **_: Any) -> None:
     """Run COMMAND with celeriac in the place of Celery. To go back, leave the prefix away.
 
     \b

@@ -16,7 +16,7 @@ from .base import CeleryCommand, option
 @option(None, "--own", is_flag=True, help="Those that Celery does not have.")
 @option(None, "-j", "--json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def settings(ctx: click.Context, words: tuple[str, ...], own: bool, json: bool, **_: Any) -> None:
+def settings(ctx: click.Context, /, words: tuple[str, ...], own: bool, json: bool, **_: Any) -> None:
     """Show all settings, or those whose name or meaning has all WORDS in it."""
     rows = [
         row

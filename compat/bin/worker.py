@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click import ParamType
 from click.types import StringParamType
 
 from .. import concurrency  # noqa: F401 - a name of Celery's module
@@ -17,7 +16,15 @@ from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_OK, LockFailed, create_pidl
 from ..utils.log import get_logger
 from ..utils.nodenames import default_nodename, host_format, node_format
 from ..utils.sysinfo import AUTO_CONCURRENCY, is_auto_concurrency
-from .base import COMMA_SEPARATED_LIST, LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, option
+from .base import (
+    COMMA_SEPARATED_LIST,
+    LOG_LEVEL,
+    CeleryDaemonCommand,
+    Choice,
+    Parameter,
+    handle_preload_options,
+    option,
+)
 
 logger = get_logger(__name__)
 
@@ -26,7 +33,7 @@ C_FAKEFORK = os.environ.get("C_FAKEFORK")
 _POOLS = ("prefork", "eventlet", "gevent", "solo", "processes", "threads", "asyncio", "custom")
 
 
-class CeleryBeat(ParamType):
+class CeleryBeat(Parameter):
     """Whether beat runs inside of the worker."""
 
     name = "beat"
@@ -37,7 +44,7 @@ class CeleryBeat(ParamType):
         return value
 
 
-class WorkersPool(click.Choice[str]):
+class WorkersPool(Choice):
     """The kind of pool: one of ours, `custom` (CELERY_CUSTOM_WORKER_POOL says which), or `package.module:Class`."""
 
     name = "pool"
@@ -66,7 +73,7 @@ class Hostname(StringParamType):
         return host_format(default_nodename(value))
 
 
-class Autoscale(ParamType):
+class Autoscale(Parameter):
     """`most,fewest`, in either order."""
 
     name = "<min workers>, <max workers>"
@@ -141,7 +148,6 @@ def detach(
             app.log.setup_logging_subsystem("ERROR", logfile, hostname=hostname)
             logger.critical("Can't exec %r", " ".join(command), exc_info=True)
             return EX_FAILURE
-    return EX_OK
 
 
 def _try_out(logfile: str | None, pidfile: str | None) -> None:
