@@ -90,13 +90,13 @@ class BeatLazyFunc:
 
     def __init__(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._func = func
-        self._func_params = {"args": args, "kwargs": kwargs}
+        self._func_params: dict[str, Any] = {"args": args, "kwargs": kwargs}
 
     def __call__(self) -> Any:
         return self.delay()
 
     def delay(self) -> Any:
-        return self._func(*self._func_params["args"], **self._func_params["kwargs"])  # type: ignore[misc] # a mapping
+        return self._func(*self._func_params["args"], **self._func_params["kwargs"])
 
 
 @total_ordering
@@ -421,7 +421,7 @@ class Scheduler:
     @cached_property
     def producer(self) -> Any:
         """What tasks are sent through; it waits for the broker."""
-        from kombu import Producer
+        from kombu.messaging import Producer
 
         if self.Producer is not Producer:
             return self.Producer(self._ensure_connected(), auto_declare=False)
@@ -732,7 +732,7 @@ def _process_class() -> Any:
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
 
-    class _Process(multiprocessing.get_context("fork").Process):  # type: ignore[name-defined,misc] # made at run time
+    class _Process(multiprocessing.get_context("fork").Process):  # type: ignore[misc] # made at run time
         def __init__(self, app: Any, **kwargs: Any) -> None:
             super().__init__(name="Beat", daemon=True)
             self.app = app

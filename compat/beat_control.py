@@ -34,7 +34,7 @@ class _Stopping(BaseException):
     """Out of an attempt to connect: no `except Exception` on the way may hold it."""
 
 
-class _Node(pidbox.Node):  # type: ignore[misc] # kombu's class is untyped
+class _Node(pidbox.Node):
     owner: Any = None
 
     def dispatch(
@@ -48,7 +48,8 @@ class _Node(pidbox.Node):  # type: ignore[misc] # kombu's class is untyped
                 self.owner.max_tick_age,
             )
             return None
-        return super().dispatch(method, arguments, reply_to, ticket, **kwargs)
+        answer: Any = super().dispatch
+        return answer(method, arguments, reply_to, ticket, **kwargs)
 
 
 class BeatPidbox:
@@ -65,7 +66,8 @@ class BeatPidbox:
         self.app = service.app
         self.hostname = beat_nodename(service.hostname)
         self.state = AttributeDict(app=self.app, service=service)
-        self.node = _Node(
+        make: Any = _Node  # kombu does not say what it takes
+        self.node: Any = make(
             self.hostname, state=self.state, handlers={"ping": self._ping}, mailbox=self.app.control.mailbox
         )
         self.node.owner = self

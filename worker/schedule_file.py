@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dbm
 import errno
+import fcntl
 import os
 import pickle
 import shutil
@@ -24,11 +25,6 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-try:
-    import fcntl
-except ImportError:  # no POSIX, no locks
-    fcntl = None  # type: ignore[assignment]
 
 SUFFIXES = ("", ".db", ".dat", ".bak", ".dir", ".pag")
 """What follows the name in any form."""
@@ -200,10 +196,14 @@ def _read(path: Path) -> dict[str, bytes]:
         try:
             for suffix in there:
                 shutil.copyfile(_with(path, suffix), _with(copy, suffix))
-            with dbm.open(str(copy), "w") as opened:
+            with _opened(copy) as opened:
                 return {name.decode(): opened[name] for name in opened.keys()}  # noqa: SIM118 - a dbm is no mapping
         except Exception as problem:
             raise Unreadable(f"{path} cannot be read as a schedule: {problem!r}") from problem
+
+
+def _opened(path: Path) -> Any:
+    return dbm.open(str(path), "w")
 
 
 # --- writing
@@ -292,8 +292,6 @@ def _is(path: Path, opened: int) -> bool:
 
 
 def _lock(opened: int, path: Path) -> None:
-    if fcntl is None:
-        return
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -76,7 +76,7 @@ class Beat:
 
     def run(self) -> None:
         if not self.quiet:
-            print(str(self.colored.cyan(f"celery beat v{VERSION_BANNER} is starting.")), flush=True)  # noqa: T201
+            print(str(self.colored.cyan(f"celery beat v{VERSION_BANNER} is starting.")), flush=True)  # noqa: T201 - a program's first words
         self.init_loader()
         self.set_process_title()
         self.start_scheduler()

@@ -51,12 +51,12 @@ def django():
     service = Service(app, scheduler_cls="django_celery_beat.schedulers:DatabaseScheduler")
 
     def change():
-        time.sleep(2.2)
+        time.sleep(1.2)
         late = PeriodicTask(name="late", task="t.late", interval=every)
         late.save()
 
     threading.Thread(target=change).start()
-    run(service, 6.5)
+    run(service, 4.7)
     counts = {task.name: task.total_run_count for task in PeriodicTask.objects.all()}
     return {"counts": counts, "scheduler": type(service.scheduler).__name__}
 

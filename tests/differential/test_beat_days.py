@@ -58,10 +58,10 @@ def test_three_hundred_random_schedules_run_as_in_stock(
 ) -> None:
     chance = random.Random(zone)
     entries = [an_entry(chance) for _ in range(100)]
-    question = {"zone": zone, "start": "2026-06-14T21:59:31+00:00", "hours": 2, "entries": entries}
+    question = {"zone": zone, "start": "2026-06-14T21:59:31+00:00", "hours": 1, "entries": entries}
     ours = days(sys.executable, celeriac_env, {**question, "ours": True})
     stock = days(stock_python, celeriac_env, {**question, "ours": False})
-    assert len(ours) > 200
+    assert len(ours) > 150
     # Both act within some hundredths of a second, depending on how many others are due.
     assert runs_of(ours) == runs_of(stock)
 

@@ -90,3 +90,41 @@ def test_each_tick_is_sent_exactly_once_whoever_leads(
     numbers = told["numbers"]
     assert len(numbers) > kills
     assert numbers == list(range(len(numbers)))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.real
+def test_the_beat_in_a_worker_ticks_and_dies_with_it(
+    redis_server: RedisServer, celeriac_env: Environment, tmp_path: Path
+) -> None:
+    redis_server.call("DEL", "beat-kills")
+    (tmp_path / "kills.py").write_text(APP)
+    environment = {**celeriac_env.variables, "KILLS_BROKER": redis_server.url}
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", "nobody-sends-here"]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celeriac", "-A", "kills", "-q", "worker", "-B", "-P", "solo", *quiet],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 20
+        while redis_server.call("LLEN", "beat-kills") < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+        beats = [int(each) for each in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
+        assert len(beats) == 1
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    end = time.monotonic() + 10
+    while alive(beats[0]) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not alive(beats[0])
+    assert redis_server.call("LLEN", "beat-kills") >= 3
+    assert list(tmp_path.glob("celerybeat-schedule*"))
