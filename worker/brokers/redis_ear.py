@@ -43,6 +43,8 @@ class Ear:
         self._state = _RESTING
         self._replies: deque[bool] = deque()  # of what we asked: whether it is the answer about the lists
         self._asked_at = 0.0
+        self._others = False
+        """What was asked about are not the lists that we follow now."""
         self.look = True
         self.roused = False
         self.news: deque[tuple[str, bytes, bytes]] = deque()
@@ -61,7 +63,11 @@ class Ear:
 
     def follow(self, keys: Sequence[str], patterns: Sequence[str]) -> None:
         """From now on these lists and these channels. Returns when nothing published later is missed."""
-        self._keys = tuple(keys)
+        if self._keys != tuple(keys):
+            self._keys = tuple(keys)
+            if self._state is _ARMED:
+                self._state = _RESTING
+            self._others = self._state is _ASKED
         self.look = True
         wanted = frozenset(patterns)
         gone, new = self._patterns - wanted, wanted - self._patterns
@@ -149,8 +155,8 @@ class Ear:
             return
         if reply:
             self._state, self.look = _RESTING, True
-        elif self._poll:
-            self._state = _RESTING
+        elif self._poll or self._others:
+            self._state, self._others = _RESTING, False
             self.arm()
         else:
             self._state = _ARMED
