@@ -272,7 +272,7 @@ class CursesMonitor:
         self.safe_add_str(lineno, LEFT_BORDER_OFFSET, line, attr)
         color = self.state_colors.get(task.state)
         if color:
-            self.safe_add_str(lineno, len(line) - STATE_WIDTH + BORDER_SPACING - 2, task.state, color | attr)
+            self.safe_add_str(lineno, len(line) - STATE_WIDTH + LEFT_BORDER_OFFSET, task.state, color | attr)
 
     def _draw_footer(self, height: int, x: int) -> None:
         self.safe_add_str(height - 6, x, "-" * (self.screen_width - 6))

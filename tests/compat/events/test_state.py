@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import pickle
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from celeriac.compat.events import state as module
 from celeriac.compat.events.state import State, Task, Worker, heartbeat_expires
+from tests.compat.stock import ask
 
 SIDE = Path(__file__).with_name("state_side.py")
 _NOW = time.time
@@ -133,3 +135,31 @@ def test_a_picture_is_taken_while_nothing_changes() -> None:
     assert list(state.tasks) == ["a"]  # the one that is not done
     state.clear(ready=False)
     assert not state.tasks
+
+
+_STOCK_WRITES = """
+import base64, pickle
+from celery.events.state import State
+state = State()
+for event in question:
+    state.event(event)
+answer = base64.b64encode(pickle.dumps(state)).decode()
+"""
+_STOCK_READS = """
+import base64, pickle
+state = pickle.loads(base64.b64decode(question))
+state._taskheap.sort()  # stock means to
+answer = [[uuid, task.state, task.worker.hostname] for uuid, task in state.tasks_by_time()]
+answer.append(sorted(state.workers))
+"""
+
+
+@pytest.mark.real
+def test_a_pickled_state_is_read_by_the_other(stock_python: Path) -> None:
+    """Flower keeps one in a file: coming and going, nothing is lost."""
+    story = [event("task-received", uuid=uuid, name="t.add", clock=clock) for clock, uuid in enumerate("abc", 1)]
+    told = [["c", "RECEIVED", "w@h"], ["b", "RECEIVED", "w@h"], ["a", "RECEIVED", "w@h"]]
+    stocks = pickle.loads(base64.b64decode(ask(stock_python, _STOCK_WRITES, story)))
+    assert type(stocks) is State
+    assert [[uuid, task.state, task.worker.hostname] for uuid, task in stocks.tasks_by_time()] == told
+    assert ask(stock_python, _STOCK_READS, base64.b64encode(pickle.dumps(stocks)).decode()) == [*told, ["w@h"]]
