@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--messages", type=int, default=400, help="how many a mixed fleet works off; the full run is 5000")
     parser.addoption("--sends", type=int, default=20_000, help="how many are sent that nobody reads; full: 200000")
     parser.addoption("--canvases", type=int, default=60, help="how many random canvases both Celerys run; full: 1000")
-    parser.addoption("--event-sequences", type=int, default=1500, help="how many random histories; full: 20000")
+    parser.addoption("--event-sequences", type=int, default=800, help="how many random histories; full: 20000")
     parser.addoption("--programs", type=int, default=42, help="how many random task programs are run; full: 500")
     parser.addoption("--down", type=float, default=2.0, help="how long a result store is away, in seconds; full: 10")
     parser.addoption("--leaders", type=int, default=20, help="how many leading beats are killed; the full run is 200")
