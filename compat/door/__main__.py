@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    from celeriac.compat.__main__ import main as run
+    from .compat.__main__ import main as run
 
     run()
     return 0
