@@ -104,7 +104,7 @@ class Worker(WorkController):
     def purge_messages(self) -> None:
         count = self.app.control.purge()
         if count:
-            print(f"purge: Erased {count} message{'s' * (count != 1)} from the queue.\n", flush=True)  # noqa: T201
+            print(f"purge: Erased {count} message{'s' * (count != 1)} from the queue.\n", flush=True)  # noqa: T201 - a program speaks
 
     # --- the banner
 
@@ -137,6 +137,14 @@ class Worker(WorkController):
             events="ON" if told.telling.events else "OFF (enable -E to monitor tasks in this worker)",
             queues=app.amqp.queues.format(indent=0, indent_first=False),
         )
+
+    def macOS_proxy_detection_workaround(self) -> None:
+        """Workers of ours do not fork after threads have begun."""
+
+    def set_process_status(self, info: Any) -> Any:
+        from ..platforms import set_mp_process_title
+
+        return set_mp_process_title("celeryd", info=f"{info} ({' '.join(sys.argv[1:])})", hostname=self.hostname)
 
     # --- signals
 
@@ -197,7 +205,27 @@ class Worker(WorkController):
         self.stop(in_sighandler=True)
 
 
-def _version() -> str:
-    from celeriac import __version__
+def _install(sig: str, how: str, method: str, worker: Any, code: int) -> None:
+    def handle(*_: Any) -> None:
+        safe_say(f"worker: {how} shutdown (MainProcess)")
+        signals.worker_shutting_down.send(sender=worker.hostname, sig=sig, how=how, exitcode=code)
+        getattr(worker, method)(in_sighandler=True)
 
-    return f"5.7.0 (celeriac {__version__})"
+    platforms.signals[sig] = handle
+
+
+def install_worker_term_handler(worker: Any, sig: str = "SIGTERM", how: str = "Warm", exitcode: int = EX_OK) -> None:
+    """This signal stops the worker once what runs is done."""
+    _install(sig, how, "stop", worker, exitcode)
+
+
+def install_worker_term_hard_handler(
+    worker: Any, sig: str = "SIGQUIT", how: str = "Cold", exitcode: int = EX_FAILURE
+) -> None:
+    """This signal stops the worker at once."""
+    _install(sig, how, "terminate", worker, exitcode)
+
+
+def _version() -> str:
+    own = getattr(sys.modules.get(__name__.partition(".")[0]), "__version__", "")
+    return f"5.7.0 (celeriac {own})"
