@@ -42,11 +42,13 @@ class TaskPool(native.TaskPool):
 
     def _get_info(self) -> dict[str, Any]:
         info = super()._get_info()
-        info.update({
-            "max-concurrency": 1,
-            "processes": [os.getpid()],
-            "max-tasks-per-child": None,
-            "put-guarded-by-semaphore": True,
-            "timeouts": (),
-        })
+        info.update(
+            {
+                "max-concurrency": 1,
+                "processes": [os.getpid()],
+                "max-tasks-per-child": None,
+                "put-guarded-by-semaphore": True,
+                "timeouts": (),
+            }
+        )
         return info

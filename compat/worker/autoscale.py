@@ -38,6 +38,9 @@ class WorkerComponent(bootsteps.StartStopStep):
     def start(self, w: Any) -> None:
         w.timer.call_repeatedly(_EVERY, w.autoscaler.maybe_scale)
 
+    def register_with_event_loop(self, w: Any, hub: Any) -> None:
+        """There is no event loop of kombu's."""
+
     def info(self, w: Any) -> dict[str, Any]:
         return {"autoscaler": w.autoscaler.info()}
 

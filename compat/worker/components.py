@@ -47,6 +47,14 @@ class Hub(bootsteps.StartStopStep):
     def include_if(self, w: Any) -> bool:
         return False
 
+    def create(self, w: Any) -> Any: ...
+
+    def start(self, w: Any) -> None: ...
+
+    def stop(self, w: Any) -> None: ...
+
+    def terminate(self, w: Any) -> None: ...
+
 
 class Pool(bootsteps.StartStopStep):
     """`worker.pool`."""
@@ -68,6 +76,9 @@ class Pool(bootsteps.StartStopStep):
         pool = w.pool = w.make_pool()
         _set_task_join_will_block(pool.task_join_will_block)
         return w.pool_keeper()
+
+    def register_with_event_loop(self, w: Any, hub: Any) -> None:
+        """There is no event loop of kombu's."""
 
     def info(self, w: Any) -> dict[str, Any]:
         return {"pool": w.pool.info if w.pool else "N/A"}
@@ -100,6 +111,8 @@ class StateDB(bootsteps.Step):
         self.enabled = w.statedb
         w._persistence = None
         super().__init__(w, **kwargs)
+
+    def create(self, w: Any) -> None: ...
 
 
 class Consumer(bootsteps.StartStopStep):

@@ -103,6 +103,25 @@ for _name, _known in wire.BY_NAME.items():
         )
 
 
+_BUILT_IN = dict(Panel.data)
+
+
+def maybe_list(obj: Any, scalars: Any = (Mapping, str)) -> Any:
+    """A list, unless it is None."""
+    return (
+        obj
+        if obj is None or isinstance(obj, list)
+        else [obj]
+        if not hasattr(obj, "__iter__") or isinstance(obj, scalars)
+        else list(obj)
+    )
+
+
+def _owned() -> dict[str, Any]:
+    """Those that users have added or replaced, by whatever way."""
+    return {name: answer for name, answer in Panel.data.items() if _BUILT_IN.get(name) is not answer}
+
+
 def __getattr__(name: str) -> Any:
     """`celery.worker.control.revoke` and the others, called with a state."""
     try:
@@ -117,7 +136,7 @@ def own_commands(app: Any, hostname: str, consumer: Callable[[], Any]) -> Mappin
     def answer(name: str, **arguments: Any) -> Any:
         found = consumer()
         state = SimpleNamespace(app=app, hostname=hostname, consumer=found, tset=set)
-        return Panel.own[name](state, **arguments)
+        return Panel.data[name](state, **arguments)
 
     return _Own(answer)
 
@@ -129,12 +148,12 @@ class _Own(Mapping[str, Any]):
         self._answer = answer
 
     def __getitem__(self, name: str) -> Any:
-        if name not in Panel.own:
+        if Panel.data.get(name) is _BUILT_IN.get(name):
             raise KeyError(name)
         return partial(self._answer, name)
 
     def __iter__(self) -> Any:
-        return iter(Panel.own)
+        return iter(_owned())
 
     def __len__(self) -> int:
-        return len(Panel.own)
+        return len(_owned())

@@ -43,6 +43,30 @@ def noop(*_: Any, **_options: Any) -> None:
 class Request:
     """A request that a task be run. `on_ack` and `on_reject` settle its message."""
 
+    # What a request is made of.
+    id: Any = None
+    name: Any = None
+    type: Any = None
+    app: Any = None
+    task: Any = None
+    message: Any = None
+    body: Any = None
+    args: Any = None
+    kwargs: Any = None
+    content_type: Any = None
+    content_encoding: Any = None
+    delivery_info: Any = None
+    request_dict: Any = None
+    eta: Any = None
+    expires: Any = None
+    utc: Any = True
+    hostname: Any = None
+    eventer: Any = None
+    connection_errors: Any = ()
+    ignore_result: Any = False
+    on_ack: Any = None
+    on_reject: Any = None
+
     acknowledged: Any = False
     time_start: Any = None
     worker_pid: Any = None
@@ -343,9 +367,7 @@ class Request:
         if self.task.acks_late:
             self.acknowledge()
         exc = _bare(exc_info.exception)
-        self.send_event(
-            "task-retried", exception=saferepr(getattr(exc, "exc", exc)), traceback=str(exc_info.traceback)
-        )
+        self.send_event("task-retried", exception=saferepr(getattr(exc, "exc", exc)), traceback=str(exc_info.traceback))
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         """`return_ok`: the process that ran it has recorded it."""

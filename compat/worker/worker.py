@@ -78,15 +78,17 @@ class WorkController:
         """The steps of a worker."""
 
         name = "Worker"
-        default_steps = frozenset({
-            "celery.worker.components:Hub",
-            "celery.worker.components:Pool",
-            "celery.worker.components:Beat",
-            "celery.worker.components:Timer",
-            "celery.worker.components:StateDB",
-            "celery.worker.components:Consumer",
-            "celery.worker.autoscale:WorkerComponent",
-        })
+        default_steps = frozenset(
+            {
+                "celery.worker.components:Hub",
+                "celery.worker.components:Pool",
+                "celery.worker.components:Beat",
+                "celery.worker.components:Timer",
+                "celery.worker.components:StateDB",
+                "celery.worker.components:Consumer",
+                "celery.worker.autoscale:WorkerComponent",
+            }
+        )
 
     def __init__(self, app: Any = None, hostname: Any = None, **kwargs: Any) -> None:
         self.app = app or self.app
@@ -128,6 +130,7 @@ class WorkController:
         disable_rate_limits: Any = None,
         worker_lost_wait: Any = None,
         max_memory_per_child: Any = None,
+        pool_start_method: Any = None,
         **_kw: Any,
     ) -> None:
         self.loglevel = loglevel
@@ -158,7 +161,7 @@ class WorkController:
             "max_tasks_per_child": max_tasks_per_child,
             "max_memory_per_child": max_memory_per_child,
             "disable_rate_limits": disable_rate_limits,
-            "pool_start_method": _kw.get("pool_start_method"),
+            "pool_start_method": pool_start_method,
             "pool_restarts": pool_restarts,
             "worker_lost_wait": worker_lost_wait,
             "autoscaler_cls": autoscaler_cls,
@@ -432,6 +435,17 @@ class WorkController:
         self.consumer.reset_rate_limits()
         with suppress(NotImplementedError):
             self.pool.restart()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """There is no event loop of kombu's."""
+
+    def signal_consumer_close(self) -> None:
+        """Take nothing more."""
+        if self.worker is not None:
+            self.worker.stop(Stop.WARM)
+
+    def wait_for_soft_shutdown(self) -> None:
+        """The worker itself lets a soft shutdown have its time."""
 
     def should_use_eventloop(self) -> bool:
         return False

@@ -31,18 +31,8 @@ SIGNALS: dict[str, list[str]] = json.loads((REFERENCE / "signals.json").read_tex
 NOT_YET = frozenset(
     {
         "celery.app.trace.successful_requests",
-        "celery.apps.multi",
-        "celery.apps.worker",
         "celery.backends.redis.RedisBackend._params_from_url",
         "celery.backends.redis.RedisBackend._set",
-        "celery.bin",
-        "celery.bootsteps",
-        "celery.concurrency.asynpool",
-        "celery.concurrency.base",
-        "celery.concurrency.prefork",
-        "celery.concurrency.solo",
-        "celery.contrib.testing.worker",
-        "celery.worker",
     }
 )
 

@@ -12,6 +12,15 @@ __all__ = ("Connection",)
 class Connection(bootsteps.StartStopStep):
     """`consumer.connection` is kombu's, for who needs one: made when it is used, closed when the worker's own is lost."""
 
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+
+    def start(self, c: Any) -> None:
+        """The worker has connected."""
+
+    def close_connection(self, c: Any) -> None:
+        c.drop_connection()
+
     def shutdown(self, c: Any) -> None:
         c.drop_connection()
 

@@ -13,7 +13,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 
-from ... import bootsteps
+from ... import bootsteps, signals
+from ...exceptions import InvalidTaskError
 from ...utils.nodenames import gethostname
 from .. import state
 from ..receiving import Handler, Strategies
@@ -51,6 +52,9 @@ class Consumer:
     timer: Any = None
     restart_count = -1
     first_connection_attempt = True
+    broker_connection_retry_attempt = 0
+    timer_entries_before_start: Any = None
+    timer_entries_registered: Any = None
     gossip: Any = None
     heart: Any = None
 
@@ -184,6 +188,8 @@ class Consumer:
         self.controller.wake()
         return p
 
+    call_soon_ack = call_soon
+
     def perform_pending_operations(self) -> None:
         while self._pending:
             try:
@@ -224,6 +230,15 @@ class Consumer:
     def connection_for_write(self, url: Any = None, heartbeat: Any = None) -> Any:
         return self.app.connection_for_write(url=url, heartbeat=heartbeat).ensure_connection()
 
+    def ensure_connected(self, conn: Any) -> Any:
+        return conn.ensure_connection()
+
+    def on_connection_error_before_connected(self, exc: Any) -> None:
+        """The worker's own connection logs its errors itself."""
+
+    def on_connection_error_after_connected(self, exc: Any) -> None:
+        """The worker's own connection logs its errors itself."""
+
     def drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -258,6 +273,81 @@ class Consumer:
 
     def handler(self, task: Any) -> Handler:
         return Handler(self, task)
+
+    def loop_args(self) -> tuple[Any, ...]:
+        clock = self.app.clock
+        return (self, self.connection, self.task_consumer, self.blueprint, self.hub, self.qos, 0, clock, 2.0)
+
+    def create_task_handler(self, promise: Any = None) -> Any:
+        """What takes a message of kombu's, from consumers of somebody's own: as a message for its task's strategy."""
+
+        def on_task_received(message: Any) -> None:
+            name, body = (message.headers or {}).get("task"), None
+            try:
+                if name is None:
+                    body = message.decode()
+                    name = body["task"]
+            except (TypeError, KeyError):
+                return self.on_unknown_message(body, message)
+            except Exception as exc:  # noqa: BLE001 - whatever a decoder raises
+                return self.on_decode_error(message, exc)
+            task = self.app.tasks.get(name)
+            if task is None:
+                return self.on_unknown_task(body, message, KeyError(name))
+            return self._run_here(task, message, body)
+
+        return on_task_received
+
+    def _run_here(self, task: Any, message: Any, body: Any) -> None:
+        from ..request import Request
+        from ..strategy import proto1_to_proto2
+
+        parts: dict[str, Any] = {}
+        if body is not None:
+            content, headers, decoded, utc = proto1_to_proto2(message, body)
+            parts = {"body": content, "headers": headers, "decoded": decoded, "utc": utc}
+        try:
+            request = Request(
+                message,
+                app=self.app,
+                task=task,
+                hostname=self.hostname,
+                eventer=self.event_dispatcher,
+                on_ack=lambda *_: message.ack(),
+                on_reject=lambda *args: message.reject(requeue=bool(args and args[-1] is True)),
+                **parts,
+            )
+        except (InvalidTaskError, ValueError, TypeError) as exc:
+            self.on_invalid_task(body, message, exc)
+            return
+        self.on_task_request(request)
+
+    def on_decode_error(self, message: Any, exc: Any) -> None:
+        logger.critical("Can't decode message body: %r\n%s", exc, dump_body(message, None))
+        message.ack()
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        logger.warning("Received and deleted unknown message. Wrong destination?!?\n%s", dump_body(message, body))
+        message.reject()
+        signals.task_rejected.send(sender=self, message=message, exc=None)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Any) -> None:
+        logger.error("Received unregistered task of type %s.\n%s", exc, dump_body(message, body))
+        message.reject()
+        headers = message.headers or {}
+        fields = {"name": headers.get("task"), "id": headers.get("id")}
+        signals.task_unknown.send(sender=self, message=message, exc=exc, **fields)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Any) -> None:
+        logger.error("Received invalid task message: %s\n%s", exc, dump_body(message, body))
+        message.reject()
+        signals.task_rejected.send(sender=self, message=message, exc=exc)
+
+    def on_send_event_buffered(self) -> None:
+        """The worker sends events in its turns."""
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """There is no event loop of kombu's."""
 
     def add_task_queue(
         self,
@@ -322,3 +412,8 @@ class Evloop(bootsteps.StartStopStep):
 
     label = "event loop"
     last = True
+
+    def start(self, c: Any) -> None:
+        """It runs."""
+
+    def patch_all(self, c: Any) -> None: ...

@@ -15,5 +15,8 @@ class Control(bootsteps.StartStopStep):
 
     requires: Any = (Tasks,)
 
+    def __init__(self, c: Any, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+
     def include_if(self, c: Any) -> Any:
         return c.app.conf.worker_enable_remote_control

@@ -27,3 +27,10 @@ class Events(bootsteps.StartStopStep):
         self.send_events = task_events or not without_gossip or not without_heartbeat
         self.enabled = self.send_events
         super().__init__(c, **kwargs)
+
+    def start(self, c: Any) -> None:
+        """The worker tells them on a connection of its own."""
+
+    def stop(self, c: Any) -> None: ...
+
+    def shutdown(self, c: Any) -> None: ...

@@ -39,6 +39,28 @@ class Gossip(bootsteps.ConsumerStep):
     def start(self, c: Any) -> None:
         """The worker listens itself."""
 
+    def compatible_transport(self, app: Any) -> bool:
+        with app.connection_for_read() as connection:
+            return connection.transport.driver_type in self.compatible_transports
+
+    # The worker's own gossip does these (`worker.gossip`); who extends the class is not asked.
+
+    def on_elect(self, event: Any) -> None: ...
+
+    def on_elect_ack(self, event: Any) -> None: ...
+
+    def on_message(self, prepare: Any, message: Any) -> None: ...
+
+    def on_node_join(self, worker: Any) -> None: ...
+
+    def on_node_leave(self, worker: Any) -> None: ...
+
+    def on_node_lost(self, worker: Any) -> None: ...
+
+    def periodic(self) -> None: ...
+
+    def register_timer(self) -> None: ...
+
     def election(self, id: str, topic: str, action: Any = None) -> None:
         native = self._consumer.controller.worker.gossip
         if native is not None:
