@@ -51,6 +51,11 @@ class Debt:
         self.report: Report | None = None
 
 
+def _commanding(store: Any) -> Any:
+    """What makes commands of its results; None: nobody does, each must be stored by itself."""
+    return store if hasattr(store, "store_command") else getattr(store, "inner", None)
+
+
 class Debts(threading.local):
     """What one thread has to write, and the connection it writes on."""
 
@@ -59,13 +64,13 @@ class Debts(threading.local):
         self.last: Debt | None = None
         self.links: dict[int, Any] = {}
 
-    def hold(self, store: Any, result: Result) -> Debt | None:
+    def takes(self, store: Any) -> bool:
+        """Whether results of this store can wait for each other."""
+        return hasattr(_commanding(store), "store_command")
+
+    def hold(self, store: Any, result: Result) -> Debt:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        commanding: Any = store if hasattr(store, "store_command") else getattr(store, "inner", None)
-        if not hasattr(commanding, "store_command"):
-            store.store(result)
-            return None
-        command = commanding.store_command(result)
+        command = _commanding(store).store_command(result)
         debt = Debt(store, result, command, command[_VALUE])
         self.all.append(debt)
         return debt

@@ -158,6 +158,8 @@ class Surroundings(Protocol):
 class Held(Protocol):
     """Where a result waits to be written together with others."""
 
+    def takes(self, store: Any) -> bool: ...
+
     def hold(self, store: Any, result: Result) -> Any: ...
 
 

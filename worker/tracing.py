@@ -358,8 +358,12 @@ class Run:
             return
         if store is None:
             backend.mark_as_done(self.uuid, value, self.request, True)
-        elif tracer.held is None or tracer.on_success is not None or tracer.success.receivers:
-            # Who is told of a success may look at its result.
+        elif (
+            tracer.held is None
+            or tracer.on_success is not None  # who is told of a success may look at its result
+            or tracer.success.receivers
+            or not tracer.held.takes(store)
+        ):
             backend.store_result(self.uuid, value, states.SUCCESS, request=self.request)
         else:
             result = result_of(
