@@ -74,7 +74,7 @@ class Announcer:
             self._event(request, "task-failed", exception=report.error, traceback=report.traceback)
 
     def overdue(self, request: Request, seconds: float) -> None:
-        request_log.warning("Soft time limit (%ss) exceeded for %s[%s]", short(seconds), request.name, request.id)
+        request_log.warning("Soft time limit (%ss) exceeded for %s[%s]", short(seconds), request.shown_name, request.id)
 
     # --- decided
 
@@ -99,7 +99,7 @@ class Announcer:
     def revoked(self, request: Request, each: decided.Revoked) -> None:
         if not each.terminated:
             why = f" (revoked by header: {dict([each.stamp])})" if each.stamp else ""
-            request_log.info("Discarding revoked task: %s[%s]%s", request.name, request.id, why)
+            request_log.info("Discarding revoked task: %s[%s]%s", request.shown_name, request.id, why)
         reason = "expired" if each.expired else "terminated" if each.terminated else "revoked"
         how = {"terminated": each.terminated, "signum": each.signum, "expired": each.expired}
         self._event(request, "task-revoked", **how)
@@ -107,7 +107,7 @@ class Announcer:
 
     def timed_out(self, request: Request, each: decided.TimedOut) -> None:
         limit = short(each.limit)
-        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, request.name, request.id)
+        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, request.shown_name, request.id)
         self.owner.timed_out(request, limit)
         for _ in range(2):  # stock workers tell it twice
             self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=f"TimeLimitExceeded({limit},)")
