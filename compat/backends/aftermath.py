@@ -168,6 +168,7 @@ def _listed(found: Any) -> list[Any]:
 def send_body(backend: Any, request: Any, claim: Claim) -> None:
     """A chord is complete, and its body ours to send: once, or its errors."""
     from ...protocol.wire.failure import Failure
+    from ...worker.recording import safe_repr
     from ..canvas import maybe_signature
     from .failing import rebuilt
 
@@ -176,7 +177,7 @@ def send_body(backend: Any, request: Any, claim: Claim) -> None:
     failed = next((member for member in claim.members if member.failed), None)
     if failed is not None:
         exc = rebuilt(failed.value) if isinstance(failed.value, Failure) else failed.value
-        error = ChordError(f"Dependency {failed.task_id} raised {exc!r}")
+        error = ChordError(f"Dependency {failed.task_id} raised {safe_repr(exc)}")
         if isinstance(exc, Exception):
             error.__cause__ = exc
         chord_error_from_stack(backend, callback, error)
