@@ -1,0 +1,42 @@
+"""`celeriac schedule`: what is listed, added, paused, resumed and removed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from celeriac import Celery
+from celeriac.compat.bin.base import CLIContext
+from celeriac.compat.bin.schedule import schedule
+from tests.servers import RedisServer
+
+
+@pytest.mark.real
+def test_entries_are_seen_and_changed(redis_server: RedisServer) -> None:
+    app = Celery("schedule", broker=redis_server.url, set_as_current=False)
+    app.conf.update(beat_lease_name="by-hand", beat_schedule={"a": {"task": "t", "schedule": 10}})
+
+    def told(*words: str) -> Result:
+        return CliRunner().invoke(schedule, list(words), obj=CLIContext(app, no_color=True, workdir=None))
+
+    assert told("add", "b", "t.b", "0 4 * * mon", "-a", "[1]", "-o", '{"queue": "q"}').output == "b: added\n"
+    assert told("pause", "a").output == "a: paused\n"
+    assert told("list").output.splitlines()[::2] == ["a: t [10] (paused)", "b: t.b [0 4 * * mon] (added)"]
+    rows = [json.loads(line) for line in told("list", "--json").output.splitlines()]
+    assert [(row["name"], row["configured"], row["paused"], row["last_run_at"]) for row in rows] == [
+        ("a", True, True, None),
+        ("b", False, False, None),
+    ]
+    assert told("resume", "a").exit_code == told("remove", "b").exit_code == 0
+    for words, why in (
+        (("remove", "b"), "no entry 'b'"),
+        (("remove", "a"), "is configured"),
+        (("add", "c", "t", "soon"), "is no schedule"),
+        (("add", "c", "t", "5", "-a", "{}"), "is no JSON list"),
+        (("add", "c", "t", "5", "-k", "nothing"), "is no JSON"),
+    ):
+        result = told(*words)
+        assert result.exit_code != 0
+        assert why in result.output
