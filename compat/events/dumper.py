@@ -92,11 +92,18 @@ def evdump(app: Any = None, out: Any = sys.stdout) -> None:
     dumper = Dumper(out=out)
     dumper.say("-> evdump: starting capture...")
     receiver = app.events.Receiver(None, handlers={"*": dumper.on_event})
+    begin = receiver.on_consume_ready
     pause, connected = _PAUSE, False
+
+    def ready(*args: Any, **kwargs: Any) -> None:
+        nonlocal pause, connected
+        begin(*args, **kwargs)
+        pause, connected = _PAUSE, True
+
+    receiver.on_consume_ready = ready
     while True:
         try:
-            for _ in receiver.itercapture():
-                pause, connected = _PAUSE, True
+            receiver.capture()
         except (KeyboardInterrupt, SystemExit):  # noqa: PERF203 - once a connection
             return
         except OperationalError as problem:
