@@ -13,9 +13,8 @@ from typing import Any
 
 import amqp
 
+from interop.peers import Peer
 from tests import servers
-
-from .peers import Peer
 
 QUEUES = ("celery", "a", "b")
 QUORUM = {"x-queue-type": "quorum"}
@@ -154,5 +153,6 @@ MAKERS: dict[str, Callable[[Servers], Broker]] = {
     "quorum": _quorum,
     "prefix": _prefix,
 }
-CORE = ("redis", "rabbitmq", "rpc")
-FULL = (*CORE, "quorum", "prefix")
+# Lanes run side by side, each with servers of its own; the brokers of a lane one after the other.
+CORE = (("redis",), ("rabbitmq", "rpc"))
+FULL = (("redis", "prefix"), ("rabbitmq", "rpc", "quorum"))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .brokers import Broker
-from .processes import Answer, Producer
+from interop.brokers import Broker
+from interop.processes import Answer, Producer
 
 WAIT = 4.0
 

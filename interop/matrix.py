@@ -13,10 +13,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from .brokers import Broker
-from .capabilities import CHECKS, Cannot, Pair, Wrong
-from .peers import OURS, STOCK, Peer
-from .processes import PeerFailed, Producer, Worker
+from interop.brokers import Broker
+from interop.capabilities import CHECKS, Cannot, Pair, Wrong
+from interop.peers import OURS, STOCK, Peer
+from interop.processes import PeerFailed, Producer, Worker
 
 
 class How(IntEnum):
@@ -48,10 +48,7 @@ class Place:
     @property
     def of_stock(self) -> Place:
         """The same cell with stock Celery in our place."""
-        swap = {OURS: STOCK}
-        return Place(
-            swap.get(self.producer, self.producer), swap.get(self.worker, self.worker), self.broker, self.capability
-        )
+        return Place(self.producer.replace(OURS, STOCK), self.worker.replace(OURS, STOCK), self.broker, self.capability)
 
 
 Cells = dict[Place, Cell]
@@ -113,7 +110,7 @@ def _try(
                     at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker").wait()
             return cells  # noqa: TRY300 - an else would stand far from what it belongs to
         except PeerFailed as error:
-            return {name: Cell(How.cannot, _short(str(error))) for name in names}
+            return {name: Cell(How.cannot, short(str(error))) for name in names}
         finally:
             for process in (asker, at_work):
                 if process is not None:
@@ -124,13 +121,13 @@ def _cell(pair: Pair, name: str) -> Cell:
     try:
         CHECKS[name](pair)
     except Cannot as error:
-        return Cell(How.cannot, HAS_NO + _short(str(error)))
+        return Cell(How.cannot, HAS_NO + short(str(error)))
     except Wrong as error:
-        return Cell(How.cannot, _short(str(error)))
+        return Cell(How.cannot, short(str(error)))
     return Cell(How.works)
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
     return " ".join(text.split())[-250:]
 
 

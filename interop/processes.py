@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .peers import Peer
+from interop.peers import Peer
 
 Answer = dict[str, Any]
 FOREIGN = ("PYTHON", "CELERY", "COV", "VIRTUAL_ENV")

@@ -1,0 +1,167 @@
+"""Two workers of two kinds at one broker: what the one begins, the other goes on with.
+
+The first reads queue `a`, the second queue `b`. Law: as in the matrix, each cell stands beside the same with stock
+Celery in our place.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from interop.brokers import Broker
+from interop.capabilities import TITLES, WAIT, Cannot, Pair, Wrong, same, sig
+from interop.matrix import HAS_NO, Cell, Cells, How, Place, short
+from interop.peers import OURS, STOCK, Peer
+from interop.processes import PeerFailed, Process, Producer, Worker
+
+Check = Callable[[Pair], None]
+CHECKS: dict[str, Check] = {}
+FOREIGN_TOO: set[str] = set()
+
+
+def handed(name: str, title: str, *, foreign: bool = False) -> Callable[[Check], Check]:
+    def keep(check: Check) -> Check:
+        CHECKS[name] = check
+        TITLES[name] = title
+        if foreign:
+            FOREIGN_TOO.add(name)
+        return check
+
+    return keep
+
+
+def shaped(name: str, title: str, shape: Any, expected: Any, *, foreign: bool = False) -> None:
+    def check(pair: Pair) -> None:
+        same(pair.ask("canvas", shape=shape, timeout=WAIT * 2), expected)
+
+    handed(name, title, foreign=foreign)(check)
+
+
+def add(queue: str, *numbers: int) -> dict[str, Any]:
+    return sig("add", *numbers, queue=queue)
+
+
+shaped("chain a b", "a chain: the first hands on", ["chain", add("a", 1, 2), add("b", 10)], 13, foreign=True)
+shaped("chain b a", "a chain: the second hands on", ["chain", add("b", 1, 2), add("a", 10)], 13)
+shaped("chain a b a", "a chain, to and fro", ["chain", add("a", 1, 2), add("b", 10), add("a", 100)], 113)
+shaped("group a b", "a group over both", ["group", add("a", 1, 2), add("b", 3, 4)], [3, 7], foreign=True)
+shaped(
+    "chord by a",
+    "a chord of the first's, its body the second's",
+    ["chord", [add("a", 1, 2), add("a", 3, 4)], sig("total", queue="b")],
+    10,
+    foreign=True,
+)
+shaped(
+    "chord by both",
+    "a chord counted by both",
+    ["chord", [add("a", 1, 2), add("b", 3, 4), add("a", 5, 6), add("b", 7, 8)], sig("total", queue="a")],
+    36,
+)
+shaped(
+    "chain chord",
+    "a chain with a group over both in it",
+    ["chain", add("a", 1, 2), ["group", add("a", 10), add("b", 20)], sig("total", queue="b"), add("a", 1)],
+    37,
+)
+
+
+def _linked(first: str, second: str) -> Check:
+    def check(pair: Pair) -> None:
+        key = f"interop-{uuid.uuid4()}"
+        options = {"queue": first, "link": sig("keep", key, queue=second)}
+        same(pair.call("add", 2, 3, options=options), 5)
+        pair.until(lambda: pair.broker.trace(key) == [5], "the callback did not run")
+
+    return check
+
+
+def _linked_error(first: str, second: str) -> Check:
+    def check(pair: Pair) -> None:
+        options = {"queue": first, "link_error": sig("onfail", queue=second)}
+        sent = pair.call("fail", "boom", options=options)
+        store = pair.broker.store
+        assert store
+        key = pair.broker.prefix + "interop-errbacks"
+        pair.until(lambda: sent["id"].encode() in store.call("LRANGE", key, 0, -1), "the errback did not run")
+
+    return check
+
+
+handed("link a b", "a callback at the second")(_linked("a", "b"))
+handed("link b a", "a callback at the first")(_linked("b", "a"))
+handed("link_error a b", "an errback at the second")(_linked_error("a", "b"))
+handed("link_error b a", "an errback at the first")(_linked_error("b", "a"))
+
+
+@handed("ping both", "remote control reaches both")
+def pings_both(pair: Pair) -> None:
+    names = {name for each in pair.ask("ping", timeout=1.0)["value"] for name in each}
+    if names != {"a@interop", "b@interop"}:
+        raise Wrong(f"answered: {sorted(names)}")
+
+
+@handed("revoke at b", "a revoke told to both is kept by the one that has the task")
+def revokes(pair: Pair) -> None:
+    sent = pair.call("add", 1, 1, options={"queue": "b", "eta_in": 1.5}, get=False)
+    pair.ask("revoke", id=sent["id"])
+    answer = pair.ask("await_id", id=sent["id"])
+    if answer.get("state") != "REVOKED":
+        raise Wrong(f"seen {answer}")
+
+
+def fleets(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer, Peer]]:
+    """Producer, first and second: us and stock in all mixtures, and each other worker behind us and behind stock."""
+    both = [peer for peer in peers if peer.name in {STOCK, OURS}]
+    for producer in both:
+        for first in both:
+            for second in peers:
+                if second.worker and (second in both or producer is first):
+                    yield producer, first, second
+
+
+def try_fleet(producer: Peer, first: Peer, second: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
+    names = [name for name in CHECKS if (second.python or name in FOREIGN_TOO) and (not only or name in only)]
+    settings = dict(second.settings_of_ours if producer.name == OURS else second.settings_of_stock)
+    if producer.name == OURS and settings:
+        settings = {"task_queue_protocols": {"b": 1}}
+    said = ", ".join(f"`{name} = {value!r}`" for name, value in settings.items())
+    broker.sweep()
+    cells: dict[str, Cell] = {}
+    with tempfile.TemporaryDirectory(prefix="celeriac-interop-") as folder:
+        started: list[Process] = []
+        try:
+            workers = [
+                Worker(peer, broker.variables(peer, queue, settings), Path(folder) / queue, f"{queue}@interop")
+                for peer, queue in ((first, "a"), (second, "b"))
+            ]
+            started += workers
+            for each in workers:
+                each.wait()
+            asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer")
+            started.append(asker)
+            pair = Pair(asker.wait(), broker, {}, True, settings)
+            for name in names:
+                cell = _cell(pair, name)
+                cells[name] = Cell(How.setting, said) if settings and cell.how is How.works else cell
+        except PeerFailed as error:
+            cells.update({name: Cell(How.cannot, short(str(error))) for name in names if name not in cells})
+        finally:
+            for process in started:
+                process.stop()
+    worker = f"{first.name} + {second.name}"
+    return {Place(producer.name, worker, broker.name, name): cell for name, cell in cells.items()}
+
+
+def _cell(pair: Pair, name: str) -> Cell:
+    try:
+        CHECKS[name](pair)
+    except Cannot as error:
+        return Cell(How.cannot, HAS_NO + short(str(error)))
+    except Wrong as error:
+        return Cell(How.cannot, short(str(error)))
+    return Cell(How.works)
