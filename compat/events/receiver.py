@@ -173,7 +173,15 @@ class EventReceiver(ConsumerMixin):
 
     def wakeup_workers(self, channel: Any = None) -> None:
         """Ask every worker for a heartbeat, so that we know of it."""
-        self.app.control.broadcast("heartbeat", connection=self.connection, channel=channel)
+        from kombu.exceptions import OperationalError
+
+        connection = self.connection
+        try:
+            self.app.control.broadcast("heartbeat", connection=connection, channel=channel)
+        except OperationalError:
+            if connection is not None:
+                raise
+            self.app.control.broadcast("heartbeat")  # the first one was sent by a connection that had died in the pool
 
     # --- what kombu's loop asks for
 
