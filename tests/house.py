@@ -56,6 +56,8 @@ MAY_IMPORT = {
     ),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),
     # Results that are messages go through a broker.
+    # Results beside the broker, in the server that it starts.
+    "worker/backends/embedded.py": ("worker/backends", "worker/brokers", "protocol"),
     "worker/backends/rpc.py": ("worker/backends", "worker/brokers", "protocol"),
     "compat": ("compat", "worker", "protocol"),
 }

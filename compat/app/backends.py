@@ -33,6 +33,7 @@ BACKEND_ALIASES = {
     "arangodb": "celery.backends.arangodb:ArangoDbBackend",
     "s3": "celery.backends.s3:S3Backend",
     "gs": "celery.backends.gcs:GCSBackend",
+    "embedded": "celery.backends.embedded:EmbeddedBackend",
     "memory": "celery.backends.memory:MemoryBackend",
 }
 

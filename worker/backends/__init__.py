@@ -26,6 +26,7 @@ TABLE: Mapping[str, str] = {
     "disabled": ".disabled",
     "dynamodb": ".dynamodb",
     "elasticsearch": ".elasticsearch",
+    "embedded": ".embedded",
     "file": ".filesystem",
     "gs": ".gcs",
     "memory": ".memory",

@@ -183,7 +183,7 @@ def _close_all(lent: Lent[Store]) -> None:
         store.close()
 
 
-_SHARED: Mapping[str, str] = {"redis": ".redis_shared", "rpc": ".rpc_shared"}
+_SHARED: Mapping[str, str] = {"embedded": ".redis_shared", "redis": ".redis_shared", "rpc": ".rpc_shared"}
 _AS_THEY_ARE = ("memory", "disabled")
 
 
