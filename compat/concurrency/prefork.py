@@ -1,10 +1,48 @@
-"""The prefork pool by Celery's name."""
+"""The prefork pool by Celery's name, and what is done in each of its processes before and after all tasks."""
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from . import native
 
-__all__ = ("TaskPool",)
+__all__ = ("TaskPool", "process_destructor", "process_initializer")
+
+
+def process_initializer(app: Any, hostname: str | None, place: int = 0) -> None:
+    """In a new child: its name in the logs, the app it serves, and the signal that connects what a fork has cut."""
+    from .. import signals
+    from .._state import _set_task_join_will_block, set_default_app
+
+    _set_task_join_will_block(True)
+    _call_it(place)
+    app.loader.init_worker()
+    app.loader.init_worker_process()
+    app.set_current()
+    set_default_app(app)
+    app.finalize()
+    signals.worker_process_init.send(sender=hostname)
+
+
+def process_destructor(pid: int, exitcode: int) -> None:
+    """In a child that leaves."""
+    from .. import signals
+
+    signals.worker_process_shutdown.send(sender=None, pid=pid, exitcode=exitcode)
+
+
+def destroy_this(exitcode: int) -> None:
+    process_destructor(os.getpid(), exitcode)
+
+
+def _call_it(place: int) -> None:
+    """As billiard names its processes: log formats print it, and `%i` in file names is its index."""
+    from multiprocessing.process import current_process
+
+    process: Any = current_process()
+    process.name = f"ForkPoolWorker-{place + 1}"
+    process.index = place
 
 
 class TaskPool(native.TaskPool):

@@ -11,6 +11,13 @@ from .base import apply_target
 __all__ = ("TaskPool",)
 
 
+def process_initializer(hostname: str | None, _place: int) -> None:
+    """There is one process; it hears what the children of a prefork pool hear."""
+    from .. import signals
+
+    signals.worker_process_init.send(sender=hostname)
+
+
 class TaskPool(native.TaskPool):
     """`worker.pools`: solo."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 from ...protocol.rules.delivery import Stop
@@ -204,7 +205,7 @@ class WorkController:
         self.on_init_blueprint()
         announce(self.app.conf, logger.warning)
         self.app.conf.maybe_warn_deprecated_settings()
-        self._program = trace.program(self.app, self.hostname)
+        self._program = trace.program(self.app, self.hostname, **self._around())
         self._serving = Serving(self.app, self._program, self.hostname, self)
         self.blueprint = self.Blueprint(
             steps=self.app.steps["worker"],
@@ -213,6 +214,18 @@ class WorkController:
             on_stopped=self.on_stopped,
         )
         self.blueprint.apply(self, **kwargs)
+
+    def _around(self) -> dict[str, Any]:
+        """What is done in a process of the pool before its first task, and after its last."""
+        from ..concurrency import prefork, solo
+
+        kind = getattr(self.pool_cls, "kind", None)
+        if kind == prefork.TaskPool.kind:
+            begin = partial(prefork.process_initializer, self.app, self.hostname)
+            return {"begin": begin, "end": prefork.destroy_this}
+        if kind == solo.TaskPool.kind:
+            return {"begin": partial(solo.process_initializer, self.hostname)}
+        return {}
 
     # --- what the steps make
 

@@ -1,0 +1,60 @@
+"""What a pool's processes hear before their first task and after their last."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = """
+import os
+from celery import Celery, signals
+
+app = Celery("heard", broker="memory://")
+
+def write(*words):
+    with open("heard", "a") as file:
+        print(*words, file=file, flush=True)
+
+@signals.worker_process_init.connect
+def init(sender, **_):
+    from multiprocessing import current_process
+    write("init", os.getpid(), sender, current_process().name, getattr(current_process(), "index", None))
+
+@signals.worker_process_shutdown.connect
+def shutdown(pid, exitcode, **_):
+    write("shutdown", pid, exitcode)
+
+@signals.worker_ready.connect
+def ready(sender, **_):
+    import signal, threading
+    write("ready", os.getpid())
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+"""
+
+
+@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+def test_signals_of_processes(tmp_path: Path, pool: str) -> None:
+    (tmp_path / "heard_app.py").write_text(APP)
+    command = [sys.executable, "-W", "ignore", "-m", "celeriac", "-A", "heard_app", "worker", "-P", pool, "-c", "2"]
+    done = subprocess.run(
+        [*command, "-n", "w@here"], cwd=tmp_path, env={**os.environ}, capture_output=True, timeout=40, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    lines = [line.split() for line in (tmp_path / "heard").read_text().splitlines()]
+    began = [line[1:] for line in lines if line[0] == "init"]
+    ended = [line[1:] for line in lines if line[0] == "shutdown"]
+    (parent,) = (line[1] for line in lines if line[0] == "ready")
+    if pool == "prefork":
+        assert sorted(line[1:] for line in began) == [["w@here", f"ForkPoolWorker-{n + 1}", str(n)] for n in range(2)]
+        assert {line[0] for line in began} == {line[0] for line in ended}
+        assert parent not in {line[0] for line in began}
+        assert {line[1] for line in ended} == {"0"}
+    elif pool == "solo":
+        assert [line[:2] for line in began] == [[parent, "w@here"]]
+        assert not ended
+    else:
+        assert not began
