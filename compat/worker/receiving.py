@@ -72,11 +72,10 @@ class Message:
 
     def decode(self) -> Any:
         if "_decoded" not in self.__dict__:
-            from kombu.serialization import loads
+            from ..app.trace import loads_message, prepare_accept_content
 
-            self._decoded = loads(
-                self._raw(), self.content_type, self.content_encoding, accept=self._consumer.app.conf.accept_content
-            )
+            accept = prepare_accept_content(self._consumer.app.conf.accept_content)
+            self._decoded = loads_message(self._raw(), self.content_type, self.content_encoding, accept=accept)
         return self._decoded
 
     def _raw(self) -> Any:
