@@ -12,7 +12,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-AT_ONCE = 12
+AT_ONCE = 26
 
 
 def child(words: list[str], folder: str, number: int) -> None:
