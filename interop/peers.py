@@ -173,6 +173,14 @@ CELERY_NODE = node_peer(
     lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED", "keep": NO_REQUEST},
 )
 
+CELERY_52 = python_peer("5.2.7", ("celery[redis,msgpack,yaml]==5.2.7", "redis<5", "tzdata"), ("3.8", "3.9", "3.10"))
+CELERY_44 = python_peer(
+    "4.4.7",
+    ("celery[redis,msgpack,yaml]==4.4.7", "redis<4", "importlib-metadata<5", "setuptools<58", "tzdata"),
+    ("3.8", "3.7"),
+)
+CELERY_TS = node_peer("celery-ts", "1.2.3")
+
 CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
-FULL = (*CORE,)
+FULL = (*CORE, CELERY_52, CELERY_44, CELERY_TS)
 EVERY = {peer.name: peer for peer in FULL}
