@@ -26,6 +26,16 @@ TASKS = (
     *("act", "act", "act", "late", "early_fails", "tracked", "quiet", "half_quiet", "auto", "auto_not", "throws"),
     *("limited", "untrailed", "unevented", "short", "later", "later"),
 )
+OPTIONS: tuple[tuple[str, float, Any], ...] = (
+    ("immutable", 0.1, True),
+    ("expires", 0.03, -5),
+    ("ignore_result", 0.05, True),
+    ("shadow", 0.04, "nickname"),
+    ("time_limit", 0.03, 60),
+    ("headers", 0.03, {"x": 1}),
+    ("countdown", 0.03, 0.2),
+)
+"""Of a task in a program, and how often each has it."""
 
 
 class Programs:
@@ -71,18 +81,7 @@ class Programs:
         pick = self.random
         own = self._id()
         name = pick.choice(TASKS) if pick.random() < 0.98 else "strict"
-        options: dict[str, Any] = {}
-        for option, chance, value in (
-            ("immutable", 0.1, True),
-            ("expires", 0.03, -5),
-            ("ignore_result", 0.05, True),
-            ("shadow", 0.04, "nickname"),
-            ("time_limit", 0.03, 60),
-            ("headers", 0.03, {"x": 1}),
-            ("countdown", 0.03, 0.2),
-        ):
-            if pick.random() < chance:
-                options[option] = value
+        options: dict[str, Any] = {name: value for name, chance, value in OPTIONS if pick.random() < chance}
         if depth > 0 and pick.random() < 0.1:
             options["link"] = [self.task(0) for _ in range(pick.randint(1, 2))]
         if pick.random() < 0.12:

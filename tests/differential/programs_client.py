@@ -5,20 +5,20 @@
 
 import json
 import sys
-import time
 
 from programs_app import app, build, plain
 
 
 def send(programs):
-    sent = []
-    for program in programs:
-        try:
-            build(program["send"]).apply_async()
-            sent.append(None)
-        except Exception as problem:  # noqa: BLE001 - both sides are told
-            sent.append(repr(problem))
-    return sent
+    return [send_one(program["send"]) for program in programs]
+
+
+def send_one(form):
+    try:
+        build(form).apply_async()
+    except Exception as problem:  # both sides are told
+        return repr(problem)
+    return None
 
 
 def revoke(ids):
@@ -32,7 +32,7 @@ def tell(ids):
         result = app.AsyncResult(each)
         try:
             told[each] = [result.state, plain(result.result), str(plain(result.info))[:200]]
-        except Exception as problem:  # noqa: BLE001 - what stock makes of it
+        except Exception as problem:
             told[each] = ["broken", repr(problem)]
     return told
 

@@ -43,7 +43,7 @@ class Monitor:
         self.lines: list[bytes] = []
         self._client = server.connect()
         self._client.call("MONITOR")
-        self._client._socket.settimeout(None)  # noqa: SLF001 - it may be quiet for long
+        self._client._socket.settimeout(None)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -65,7 +65,7 @@ def arguments(line: bytes) -> list[bytes]:
 
 def _unescaped(found: re.Match[bytes]) -> bytes:
     what = found[1]
-    return bytes([int(what[1:], 16)]) if len(what) == 3 else _PLAIN.get(what, what)  # noqa: PLR2004 - xNN
+    return bytes([int(what[1:], 16)]) if len(what) == 3 else _PLAIN.get(what, what)
 
 
 def run(
@@ -185,7 +185,7 @@ def stored(words: Sequence[bytes]) -> dict[str, Any]:
     result = found["result"]
     if isinstance(result, dict) and "pid" in result:
         result["pid"] = "pid"
-    if len(json.dumps(result)) > 5000:  # noqa: PLR2004 - nobody wants to read it
+    if len(json.dumps(result)) > 5000:
         found["result"] = [len(json.dumps(result))]
     return found
 

@@ -37,9 +37,19 @@ def _request_of_internal_error(kind: str, stock: Any, ours: Any) -> bool:
     return {**stock[1], "request": 0} == {**ours[1], "request": 0}
 
 
+def _repr_of_chord_error(kind: str, stock: Any, ours: Any) -> bool:
+    return kind == "stored" and "Join error: RuntimeError('no repr')" in str(stock) and "ChordError" in str(ours)
+
+
+def _received_before_told(kind: str, stock: Any, ours: Any) -> bool:
+    return kind == "events" and {stock and stock["type"], ours and ours["type"]} == {"task-retried", "task-received"}
+
+
 KNOWN: dict[str, Callable[[str, Any, Any], bool]] = {
     "stock's solo and threads pools show the wrapper of what a task rejected, not the reason": _parent_reported,
     "stock stores null for the children of what failed in somebody's stead, [] everywhere else": _no_children,
+    "stock cannot say which member failed a chord when its exception cannot be shown": _repr_of_chord_error,
+    "who retries has sent the message before it tells of that: its receipt may be told first": _received_before_told,
     "stock gives receivers of task_internal_error a dict where its documentation says request": (
         _request_of_internal_error
     ),
@@ -79,7 +89,7 @@ def test_random_programs(pool: str, request: pytest.FixtureRequest, stock_python
         tasks += len(by_stock)
         for task_id in sorted({*by_stock, *by_ours}):
             found = differences(by_stock.get(task_id, {}), by_ours.get(task_id, {}), told)
-            if in_the_end.get(task_id) != our_end.get(task_id):
+            if in_the_end.get(task_id) != our_end.get(task_id) and "no repr" not in str(in_the_end.get(task_id)):
                 found.append(("in the end", in_the_end.get(task_id), our_end.get(task_id)))
             if found:
                 different[task_id] = found

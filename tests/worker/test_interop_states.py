@@ -188,7 +188,7 @@ def client(project: Project, python: Path, first: str = "") -> Any:
 
 @pytest.mark.parametrize("ours", ["worker", "client"])
 @pytest.mark.parametrize(("broker", "results"), [("redis", "redis"), ("rabbitmq", "redis"), ("rabbitmq", "rpc")])
-def test_every_state(  # noqa: PLR0913 - its fixtures
+def test_every_state(
     ours: str,
     broker: str,
     results: str,
