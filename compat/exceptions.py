@@ -293,12 +293,17 @@ def _portable(exc: BaseException) -> BaseException:
 
 
 def _safe_repr(value: Any) -> str:
-    for show in (repr, str):
-        try:
-            return show(value)
-        except Exception as error:  # noqa: BLE001, PERF203 - a user's repr may raise anything
-            problem = error
-    return f"<Unrepresentable: {type(problem)!r}: {problem!r}>"
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a user's repr may raise anything
+        return _safe_str(value)
+
+
+def _safe_str(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - and so may a user's str
+        return f"<Unrepresentable: {type(error)!r}: {error!r}>"
 
 
 def _from_kombu(name: str) -> Any:

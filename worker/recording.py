@@ -171,9 +171,14 @@ def failed_report(exc: Any, traceback: str | None, *, internal: bool = False, ru
 
 
 def safe_repr(value: object) -> str:
-    for show in (repr, str):
-        try:
-            return show(value)
-        except Exception as exc:  # noqa: BLE001, PERF203 - a user's __repr__ may raise anything
-            problem = exc
-    return f"<Unrepresentable {type(value)!r}: {type(problem).__name__}>"
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return _safe_str(value)
+
+
+def _safe_str(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as exc:  # noqa: BLE001 - and so may a user's __str__
+        return f"<Unrepresentable {type(value)!r}: {type(exc).__name__}>"
