@@ -57,8 +57,8 @@ fuzz: ready ## 100,000 mutations of the golden messages through every parser
 test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS="..."
 	@scripts/test-pythons $(PYTHONS)
 
-demo: ready ## one task message built, shown and read back; says what is still missing
-	@$(PY) examples/first_message.py
+demo: ready ## a worker on a broker that starts by itself: a chain, a chord, a retry, an ETA, a thousand tasks
+	@$(PY) examples/demo/run.py
 
 interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
 	@$(PY) -m interop full

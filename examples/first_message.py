@@ -1,6 +1,6 @@
-"""One call as Celery puts it on the wire, built and read back: what of celeriac there is to see today.
+"""One call as Celery puts it on the wire, built and read back by the protocol alone.
 
-It needs no server: everything here is bytes, and a broker in memory. `make demo` runs it.
+It needs no server: everything here is bytes, and a broker in memory.
 """
 
 from __future__ import annotations
@@ -47,11 +47,6 @@ def main() -> None:
     print(f"  taken from {taken.queue}: {read_task(taken.message).name}; it is ours until we settle it")
     broker.settle([(taken, Verdict.ACK)])
     broker.close()
-
-    print(
-        "\nMissing until part 8: the app and its tasks (3), the worker (4), the command line and beat (5),"
-        "\n`import celery` (6), the other clients (7). So no task has run here."
-    )
 
 
 if __name__ == "__main__":

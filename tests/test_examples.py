@@ -12,4 +12,10 @@ def test_first_message_shows_a_message_and_two_reasons(celeriac_env: Environment
     assert '"task": "proj.tasks.add"' in done.stdout
     assert "Read back: proj.tasks.add(2, 2), not before 2026-01-01T12:00:10+00:00" in done.stdout
     assert done.stdout.count("BadMessage: ") == 2
-    assert "Missing until part 8" in done.stdout
+
+
+def test_demo_does_what_it_says(celeriac_env: Environment) -> None:
+    done = celeriac_env.run(str(ROOT / "examples" / "demo" / "run.py"))
+    assert done.returncode == 0, done.stderr
+    for line in ("-> 4", "-> 16", "-> 90", "done at attempt 3", "rested", "ValueError('this one fails", "a group of 1000"):
+        assert line in done.stdout
