@@ -199,15 +199,24 @@ for _name, _function in _FORWARDED.items():
 
 
 class PromiseProxy(Proxy):
-    __slots__ = ("__pending__", "__weakref__")
+    __slots__ = ("__pending__", "__weakref__", "_promised")
 
     __doc__ = _OfTheObject("Stands for the object that a function returns, asked once.", "__doc__")
 
     def _get_current_object(self) -> Any:
         try:
-            return object.__getattribute__(self, "_promised")
+            return _promised(self)
         except AttributeError:
             return self.__evaluate__()
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__":
+            return Proxy.__getattr__(self, name)
+        try:
+            found = _promised(self)  # tasks are promises until they are asked for, and called through them ever after
+        except AttributeError:
+            found = self.__evaluate__()
+        return getattr(found, name)
 
     def __then__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Calls the function once the object is there."""
@@ -249,6 +258,9 @@ class PromiseProxy(Proxy):
             fun, args, kwargs = pending.popleft()
             fun(*args, **kwargs)
         return promised
+
+
+_promised: Callable[[PromiseProxy], Any] = PromiseProxy._promised.__get__  # type: ignore[attr-defined]  # a slot
 
 
 def maybe_evaluate(obj: Any) -> Any:

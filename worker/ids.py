@@ -6,6 +6,7 @@ Law: an id is never given twice, not in a thread beside this one and not in a fo
 from __future__ import annotations
 
 import os
+from itertools import count
 
 from .forks import in_child
 
@@ -19,6 +20,21 @@ def new_id() -> str:
     except IndexError:
         _refill()
         return new_id()
+
+
+def new_tag() -> str:
+    """A name that nobody else gives, for what need not be guarded against guessing: it looks like an id."""
+    return f"{_tags.begin}{next(_tags.numbers):012x}"
+
+
+class _Tags:
+    """Of this process: the beginning is random."""
+
+    __slots__ = ("begin", "numbers")
+
+    def __init__(self) -> None:
+        self.begin = new_id()[:24]
+        self.numbers = count()
 
 
 def chance() -> float:
@@ -38,3 +54,5 @@ def _refill() -> None:
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 in_child(_pool.clear)
+_tags = _Tags()
+in_child(_tags.__init__)  # type: ignore[misc]  # a child begins anew

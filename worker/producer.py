@@ -125,33 +125,23 @@ class Producer:
             else:
                 return
 
-    def post_mixed(
-        self, entries: Sequence[tuple[Plan, Particulars]], queues: Sequence[Queue], patience: Patience | None
-    ) -> None:
-        """`post`, of several plans, in order; runs to one place go together. After an error some may have arrived."""
-        place: Any = None
-        first: Plan | None = None
-        pieces: list[Any] = []
-        for plan, given in entries:
-            if plan.form is None:
-                if first is not None:
-                    self._post_pieces(first, pieces, queues, patience)
-                    first, pieces = None, []
-                self.post(plan, (given,), queues, patience)
-                continue
-            if first is not None and plan.form.place != place:
-                self._post_pieces(first, pieces, queues, patience)
-                first, pieces = None, []
-            if first is None:
-                first, place = plan, plan.form.place
-            pieces.append(plan.form.fill(given))
-        if first is not None:
-            self._post_pieces(first, pieces, queues, patience)
+    def post_one(self, plan: Plan, given: Particulars, queues: Sequence[Queue], patience: Patience | None) -> None:
+        """`post`, of one."""
+        form = plan.form
+        if form is None:
+            self.post(plan, (given,), queues, patience)
+            return
+        filled = (form.fill(given),)
+        try:
+            self._write(form, filled, queues)
+        except Exception as problem:  # noqa: BLE001 - raised again, unless it is to be tried again
+            self._await_another_try(problem, patience, 0)
+            self.post_filled(plan, filled, queues, patience, 1)
 
-    def _post_pieces(
-        self, plan: Plan, pieces: Sequence[Any], queues: Sequence[Queue], patience: Patience | None
+    def post_filled(
+        self, plan: Plan, pieces: Sequence[Any], queues: Sequence[Queue], patience: Patience | None, tries: int = 0
     ) -> None:
-        tries = 0
+        """The same of what the plan's form has filled, or other forms of the same place."""
         while True:
             try:
                 self._write(plan.form, pieces, queues)

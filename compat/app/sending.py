@@ -7,10 +7,9 @@ things that Celery's users can see: options, route, message, signals, result.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...protocol.rules.calling import Call
 from ...protocol.wire.amqp import delayed
@@ -20,12 +19,7 @@ from ...worker.ids import new_id
 
 logger = late.logger(__name__)
 
-if TYPE_CHECKING:
-    from ...protocol.wire.template import Particulars
-    from .shortcuts import Way
-
 _OMITTED: Any = object()
-_AT_ONCE = 500  # calls in one piece: enough to hide the way to the broker
 
 
 def send_task(
@@ -242,62 +236,65 @@ def send_calls(app: Any, calls: Iterable[Call], producer: Any = None) -> Iterato
 
     What is registered is called as its task is (`Task.apply_async`), what is not by its name.
     """
-    ids: list[str] = []
-    for piece in _pieces(calls):
-        ids += _send_piece(app, piece, producer)
+    from .bulk import Batch
+
+    batch = Batch(app, producer)
+    try:
+        ids = [batch.call(call) for call in calls]
+    finally:
+        batch.flush()  # what came before an error has been called, and is sent
     return iter(ids)
 
 
-def _pieces(calls: Iterable[Call]) -> Iterator[list[Call]]:
-    stream = iter(calls)
-    while piece := list(islice(stream, _AT_ONCE)):
-        yield piece
+def send_many(app: Any, calls: Iterable[Any], producer: Any) -> list[Any]:
+    """Signatures, or `(task, args, kwargs, options)` as far as needed; gives their results."""
+    from .bulk import Batch
 
-
-def _send_piece(app: Any, calls: Sequence[Call], producer: Any) -> list[str]:
-    ids: list[str] = []
-    waiting: list[tuple[Way, Particulars]] = []
-    outlet, tasks = app.amqp.outlet, app._tasks
-    parent = app.current_worker_task
-    short = producer is None or producer is outlet
-    for call in calls:
-        task = tasks.get(call.name)
-        options = call.options
-        if short and task is not None and not _has_own_apply_async(task):
-            args, kwargs = call.args or (), call.kwargs or {}
-            way = app.amqp.shortcuts.way(task, args, kwargs, options, parent)
-            if way is not None and not (parent is not None and way.traced):
-                if task.typing:
-                    task.__header__(*args, **kwargs)
-                given = way.particulars(app, parent, args, kwargs, options)
-                waiting.append((way, given))
-                ids.append(given.id)
+    batch, tasks = Batch(app, producer), app._tasks
+    results = []
+    try:
+        for one in calls:
+            if isinstance(one, dict) and one.get("subtask_type"):
+                batch.flush()
+                results.append(one.apply_async())  # type: ignore[attr-defined]  # it knows itself how it is sent
                 continue
-        _flush(app, waiting, outlet)
-        if task is None:
-            result = app.send_task(call.name, call.args, call.kwargs, producer=producer, **options)
-        else:
-            result = task.apply_async(call.args, call.kwargs, **{"producer": producer, **options})
-        ids.append(result.id)
-    _flush(app, waiting, outlet)
-    return ids
+            name, args, kwargs, options = _parts(one)
+            task_id = None if options else batch.add(tasks.get(name), args, kwargs)
+            results.append(app.AsyncResult(task_id or batch.call(Call(name, args, kwargs, options))))
+    finally:
+        batch.flush()
+    return results
 
 
-def _flush(app: Any, waiting: list[tuple[Way, Particulars]], outlet: Any) -> None:
-    """Send what waits, runs of one place together."""
-    if waiting:
-        entries = [(way.plan, given) for way, given in waiting]
-        queues = tuple({id(queue): queue for way, _ in waiting for queue in way.queues}.values())
-        outlet.producer.post_mixed(entries, queues, waiting[0][0].patience)
-        waiting.clear()
+def _parts(given: Any) -> tuple[Any, Any, Any, Any]:
+    if isinstance(given, Call):
+        return given.name, given.args or (), given.kwargs or {}, given.options
+    if isinstance(given, dict):
+        return given["task"], given.get("args") or (), given.get("kwargs") or {}, given.get("options") or {}
+    parts: tuple[Any, ...] = tuple(given)
+    task, args, kwargs, options = parts + ((), {}, {})[len(parts) - 1 :]
+    return getattr(task, "name", task), args or (), kwargs or {}, options or {}
 
 
-def _has_own_apply_async(task: Any) -> bool:
-    """A subclass' or, in the place of ours, a tool's."""
-    from . import task as module
+def starmap(app: Any, task: Any, it: Iterable[Any], options: Mapping[str, Any]) -> list[Any]:
+    """Call a task once for each tuple of arguments; gives the results."""
+    from .bulk import Batch
 
-    code = getattr(type(task).apply_async, "__code__", None)
-    return code is None or code.co_filename != module.__file__
+    batch = Batch(app, options.get("producer"), {key: value for key, value in options.items() if key != "producer"})
+    known = app._tasks.get(task.name)
+    check = getattr(task, "__header__", None) if task.typing else None
+    results = []
+    try:
+        for args in it:
+            task_id = batch.add(known, args, {})
+            if task_id is None:
+                if check is not None:
+                    check(*args)
+                task_id = batch.call(Call(task.name, args, None, batch.options))
+            results.append(app.AsyncResult(task_id))
+    finally:
+        batch.flush()
+    return results
 
 
 def close(app: Any) -> None:

@@ -27,7 +27,7 @@ from .. import _state, signals
 from .producing import Outlet, TaskSender, patience, seen
 
 # Options that differ from call to call, and those that make another kind of call of it.
-_PARTICULAR = frozenset(("task_id", "countdown", "eta", "group_id", "group_index", "root_id", "parent_id"))
+PARTICULAR = frozenset(("task_id", "countdown", "eta", "group_id", "group_index", "root_id", "parent_id"))
 _CONSTANT = frozenset(
     (
         *("queue", "priority", "routing_key", "exchange", "serializer", "compression", "ignore_result", "time_limit"),
@@ -38,6 +38,9 @@ _CONSTANT = frozenset(
 _NOTHING = frozenset(("link", "link_error", "chord", "chain", "producer", "expires", "headers", "stamped_headers"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # nothing in a template depends on the time
 _PLAIN = (str, int, float, bool, type(None))
+
+
+tuple_of: Any = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
 class Changes:
@@ -80,6 +83,15 @@ class Way:
         self.ignored = ignored
         self.traced = traced
         self.waits_there = waits_there
+
+    def bare(self, args: Any, kwargs: Any) -> Particulars:
+        """Of a call without options that no task makes."""
+        shown = saferepr(kwargs, self.sizes[1], self.levels) if kwargs else "{}"
+        given: Particulars = tuple_of(
+            Particulars,
+            (new_id(), args, kwargs, saferepr(args, self.sizes[0], self.levels), shown, None, None, None, None, None),
+        )
+        return given
 
     def particulars(self, app: Any, parent: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Particulars:
         """Of one call."""
@@ -128,8 +140,12 @@ class Shortcuts:
         if way is None:
             return None
         try:
-            given = way.particulars(app, parent, args, kwargs, options)
-            app.amqp.outlet.producer.post(way.plan, (given,), way.queues, way.patience)
+            given = (
+                way.bare(args, kwargs)
+                if not options and parent is None
+                else way.particulars(app, parent, args, kwargs, options)
+            )
+            app.amqp.outlet.producer.post_one(way.plan, given, way.queues, way.patience)
         except BadCall:
             return None  # kombu may be able to write it, and else has the words for it
         result = task.AsyncResult(given.id)
@@ -236,7 +252,7 @@ def _key(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """What of the options makes another kind of call; None for those that are not plain."""
     found = []
     for name, value in options.items():
-        if name in _PARTICULAR:
+        if name in PARTICULAR:
             continue
         if name in _CONSTANT and type(value) in _PLAIN:
             found.append((name, value, type(value)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from .. import states
@@ -298,15 +298,8 @@ class Task(Generic[P, R]):
 
     def starmap_async(self, it: Iterable[Any], **options: Any) -> list[AsyncResult[R]]:
         """Send it once for each tuple of arguments, all in batches; gives the results in order."""
-        check = getattr(self, "__header__", None) if self.typing else None
-
-        def calls() -> Iterator[Any]:
-            for args in it:
-                if check is not None:
-                    check(*args)
-                yield self, args, None, options
-
-        return self.app.send_many(calls())  # type: ignore[no-any-return]  # an app is Any to its tasks
+        app = self._app or self._get_app()
+        return app._sending.starmap(app, self, it, options)  # type: ignore[no-any-return]  # an app is Any to its tasks
 
     def shadow_name(self, args: Any, kwargs: Any, options: Any) -> Any:
         """For subclasses: another name for this call in logs and monitors."""
@@ -404,7 +397,9 @@ class Task(Generic[P, R]):
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """`signature` with these arguments. There may be fewer than the task takes: the others come later."""
-        return self.signature(args, kwargs)
+        if type(self).signature is not Task.signature:
+            return self.signature(args, kwargs)
+        return _signatures().of_task(self, args, kwargs)  # type: ignore[no-any-return]  # groups of any size are made so
 
     def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
         """`signature` with exactly these arguments, whatever comes before it."""
@@ -660,6 +655,19 @@ def _new_id() -> str:
 
 def _listed(value: Any) -> Any:
     return value if value is None or isinstance(value, (list, tuple)) else [value]
+
+
+def _signatures() -> Any:
+    """The module, which is not loaded before there is a signature, nor looked for at each."""
+    global _signatures_module
+    if _signatures_module is None:
+        from ..canvas import signatures
+
+        _signatures_module = signatures
+    return _signatures_module
+
+
+_signatures_module: Any = None
 
 
 def _is_exception_info(value: Any) -> bool:

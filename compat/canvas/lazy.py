@@ -44,9 +44,15 @@ class Lazy(list[Any]):
         index = 0
         while True:
             if not self._spent:
-                if len(self._pull(index + 1)) <= index:
-                    return
-                member = self._seen[index]
+                seen = self._seen
+                if index == len(seen):
+                    for member in self._rest:
+                        seen.append(member)
+                        break
+                    else:
+                        return
+                else:
+                    member = seen[index]
                 index += 1
                 if index >= KEPT:
                     self._seen, self._spent = [], index

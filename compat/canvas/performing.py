@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 from ...protocol.errors import BadCall
@@ -17,8 +17,10 @@ from ...protocol.rules.continuing import ExtendChord
 from ...protocol.rules.freezing import Node, oldest
 from ...protocol.rules.publishing import Facts, SaveGroup, SetChordSize, publish
 from ...worker.ids import new_id
+from ..app import bulk
 from . import signatures
 from .freezing import Named, Special, promise
+from .lazy import Lazy
 from .mirror import Kind, completed, flat, flat_options
 from .signatures import Signature
 
@@ -92,10 +94,15 @@ def send(sig: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     kwargs = dict(kwargs or {})
     if kwargs.get("body") is not None:
         kwargs["body"] = flat(completed(kwargs["body"]))
-    image = flat(sig, top=True)
     known = facts(app)
     if getattr(sig, "_use_link", None):
         known = _with_links(known)
+    if _is_plain(app, sig, args, kwargs, options, known):
+        result = send_plain(app, sig, producer or publisher, known)
+        if add_to_parent and app.current_worker_task:
+            app.current_worker_task.add_trail(result)
+        return result
+    image = flat(sig, top=True)
     steps = publish(image, args or (), kwargs, flat_options(options), ids=new_id, facts=known)
     try:
         node, special = _perform(app, steps, producer or publisher)
@@ -110,6 +117,59 @@ def send(sig: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     if add_to_parent and (known.parent or app.current_worker_task):
         _add_to_trail(app, sig["subtask_type"], node, result, made)
     return result
+
+
+def _is_plain(app: Any, sig: Any, args: Any, kwargs: Any, options: dict[str, Any], known: Facts) -> bool:
+    """A group that only holds its members, in an app whose signatures send themselves as ours do."""
+    kind: Any = type(sig)
+    return (
+        kind is Signature.TYPES["group"]
+        and not (sig["options"] or args or kwargs or options)
+        and known.protocol == 2
+        and not (known.parent is not None and known.inherit_priority)
+        and not signatures.rerouted()
+        and hasattr(app.amqp, "shortcuts")  # somebody's own `amqp` may have none
+    )
+
+
+def send_plain(app: Any, sig: Any, producer: Any, known: Facts) -> Any:
+    """The members of a group as long as they are plain calls, with nothing made of them but messages.
+
+    The first that is not, and all after it, go the way of the rules.
+    """
+    batch = bulk.Batch(app, producer, {} if app.current_worker_task is None else {"add_to_parent": False})
+    special, make, tasks = Special(app), app.AsyncResult, app._tasks
+    given = sig["kwargs"]["tasks"]
+    members = given.stream() if isinstance(given, Lazy) else iter(given)
+    group_id = new_id()
+    results: list[Any] = []
+    rest: Any = ()
+    last = task = own = None
+    try:
+        for member in members:
+            task_id = None
+            if type(member) is Signature and not member["options"] and member["subtask_type"] is None:
+                name = member["task"]
+                if name is not last:
+                    last, task, own = name, tasks.get(name), special.of(name)
+                task_id = batch.add(task, member["args"], member["kwargs"], group_id, len(results))
+            if task_id is None:
+                rest = chain((member,), members)
+                break
+            results.append(make(task_id) if own is None else own.AsyncResult(task_id))
+    finally:
+        batch.flush()
+    if rest or not results:
+        image = {**sig, "kwargs": {"tasks": map(flat, map(completed, rest))}}
+        options = {"task_id": group_id}
+        node, named = _perform(
+            app, publish(image, (), {}, options, ids=new_id, facts=known, before=len(results)), producer
+        )
+        others = promise(app, node, named)
+        if not results:
+            return others
+        results += others.results
+    return app.GroupResult(group_id, results)
 
 
 def perform(app: Any, steps: Steps, producer: Any = None) -> Any:

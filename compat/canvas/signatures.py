@@ -355,6 +355,26 @@ def signature(varies: Any, *args: Any, **kwargs: Any) -> Any:
     return Signature(varies, *args, **kwargs)
 
 
+def of_task(task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`signature(task, args, kwargs)`, at a third of its cost: a group has one of these for each member."""
+    if Signature.__init__ is not _own_init:
+        return signature(task, args, kwargs, app=task._app or task._get_app())
+    made = _new(Signature)
+    made._app = task._app or task._get_app()
+    made._type = task
+    made["task"] = task.name
+    made["args"] = args
+    made["kwargs"] = kwargs
+    made["options"] = {}
+    made["subtask_type"] = None
+    made["immutable"] = False
+    return made
+
+
+_new = Signature.__new__
+_own_init = Signature.__init__
+
+
 def maybe_signature(d: Any, app: Any = None, clone: bool = False) -> Any:
     """A dict as a signature; a signature as it is, or cloned; None stays None."""
     if d is not None:

@@ -85,15 +85,20 @@ def publish(
     *,
     ids: Ids,
     facts: Facts,
+    before: int = 0,
 ) -> Steps:
-    """Everything that `sig.apply_async(args, kwargs, **options)` sends."""
-    return _Publisher(ids, facts).send(sig, tuple(args), kwargs, dict(options or {}))
+    """Everything that `sig.apply_async(args, kwargs, **options)` sends.
+
+    Of a group: so many of its members, of those that count, have been sent `before` these.
+    """
+    return _Publisher(ids, facts, before).send(sig, tuple(args), kwargs, dict(options or {}))
 
 
 class _Publisher:
-    __slots__ = ("facts", "freezer", "ids")
+    __slots__ = ("before", "facts", "freezer", "ids")
 
-    def __init__(self, ids: Ids, facts: Facts) -> None:
+    def __init__(self, ids: Ids, facts: Facts, before: int) -> None:
+        self.before = before
         self.ids = ids
         self.facts = facts
         self.freezer = Freezer(ids, facts.reply_to, facts.protocol == 1, facts.errback_on_header)
@@ -184,18 +189,19 @@ class _Publisher:
             return self.freezer.freeze(cloned(sig))
         options = _group_options(sig, options)
         group_id = options["group_id"] = options.pop("task_id", None) or self.ids()
+        before, self.before = self.before, 0
         nodes = yield from self.send_members(
-            self.prepared(tasks, group_id, options.get("root_id")), args, kwargs, group_id, options
+            self.prepared(tasks, group_id, options.get("root_id"), before), args, kwargs, group_id, options
         )
-        if len(nodes) == 1 and nodes[0].children is not None:
+        if len(nodes) == 1 and nodes[0].children is not None and not before:
             return nodes[0]
         return Node(group_id, None, nodes)
 
     def prepared(
-        self, tasks: Iterable[Signature], group_id: str, root_id: str | None
+        self, tasks: Iterable[Signature], group_id: str, root_id: str | None, before: int = 0
     ) -> Iterator[tuple[Signature, Node]]:
         """Members with their ids, nested groups in line; each group counts its own members from 0."""
-        for index, task in enumerate(tasks):
+        for index, task in enumerate(tasks, before):
             if task["subtask_type"] == GROUP:
                 yield from self.prepared(task["kwargs"]["tasks"], group_id, root_id)
             elif task["subtask_type"] is None and not task["options"]:

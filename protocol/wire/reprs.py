@@ -40,7 +40,10 @@ def _flat(value: Any) -> str | None:
     if kind is tuple or kind is list:
         if len(value) > _FLAT:
             return None
-        parts = [_short(item) for item in value]
+        parts = [
+            str(item) if type(item) is int and -_SAFE_INT < item < _SAFE_INT else _short(item)  # most arguments are
+            for item in value
+        ]
     elif kind is dict:
         if len(value) > _FLAT:
             return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ..errors import BadCall
 from ..values import dataclass, replace
 from .compression import compress
-from .json import dumps
+from .json import BUILTIN_TYPES, Unencodable, dumps
 from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2
 from .serializers import BUILTIN, encode
 
@@ -158,7 +158,7 @@ def texts_of(given: Particulars) -> tuple[str, ...]:
         "null" if parent_id is None else quoted(parent_id),
         "null" if eta is None else quoted(eta),
         "null" if group is None else quoted(group),
-        "null" if group_index is None else dumps(group_index),
+        "null" if group_index is None else str(group_index) if type(group_index) is int else dumps(group_index),
     )
 
 
@@ -197,7 +197,12 @@ def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> Callable[[Any,
 def _json_writer(embed: str) -> Callable[[Any, Any], bytes]:
     """The last part of the body stays the same, so only the first two are written again."""
 
+    tail, encode = f", {embed}]", BUILTIN_TYPES.encode
+
     def written(args: Any, kwargs: Any) -> bytes:
-        return f"{dumps((args, kwargs))[:-1]}, {embed}]".encode()
+        try:
+            return (encode((args, kwargs))[:-1] + tail).encode()
+        except Exception as problem:
+            raise Unencodable(problem) from problem
 
     return written

@@ -143,17 +143,15 @@ def test_plans_are_posted_by_forms_where_there_are_any(producer: Producer, log: 
     assert log == ["connect", ("declare", ["q"]), ("q", ["1"]), ("q", ["2", "3"]), ("send", 1)]
 
 
-def test_runs_to_one_place_go_together_and_in_order(
+def test_what_is_filled_is_sent_as_it_is_until_it_arrives(
     producer: Producer, log: list[Any], failures: list[Exception]
 ) -> None:
-    first, second, other = plan("q"), plan("q"), plan("r")
-    for each in (first, second, other):
-        producer.post(each, given_ones("0"), (), None)
+    first = plan("q")
+    producer.post(first, given_ones("0"), (), None)
     log.clear()
     failures.append(OperationalError("once"))
-    entries = [(first, "1"), (second, "2"), (other, "3"), (first, "4"), (plan("formless"), "5"), (first, "6")]
-    producer.post_mixed([(each, Particulars(name)) for each, name in entries], (), Patience(longest_pause=0))
-    assert log == ["close", "connect", ("q", ["1", "2"]), ("r", ["3"]), ("q", ["4"]), ("send", 1), ("q", ["6"])]
+    producer.post_filled(first, [first.form.fill(each) for each in given_ones("1", "2")], (), Patience(longest_pause=0))
+    assert log == ["close", "connect", ("q", ["1", "2"])]
 
 
 def test_a_stream_is_sent_in_pieces(producer: Producer, log: list[Any]) -> None:
@@ -177,7 +175,7 @@ def test_the_second_of_two_urls_answers(redis_server: servers.RedisServer) -> No
     sender = Producer.to(f"redis://127.0.0.1:{servers.free_port()};{redis_server.url}", {}, timeout=1, limit=1, wait=1)
     sender.send([PARCEL], QUEUE)
     sender.post(plan("q"), given_ones("1"), QUEUE, None)
-    sender.post_mixed([(plan("q"), Particulars("2"))], QUEUE, None)
+    sender.post(plan("q"), given_ones("2"), QUEUE, None)
     assert redis_server.call("LLEN", "q") == 3
     sender.close()
 

@@ -34,7 +34,7 @@ from ...protocol.wire.redis_scripts import (
 )
 from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
-from ..ids import chance, new_id
+from ..ids import chance, new_tag
 from ..late import logger
 from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
@@ -66,7 +66,7 @@ class RedisForm:
         self.before_piece = b"*3\r\n$5\r\nLPUSH\r\n$%d\r\n%b\r\n$" % (len(named), named)
 
     def fill(self, given: Particulars) -> bytes:
-        return self._template.fill(given, new_id())
+        return self._template.fill(given, new_tag())
 
 
 class RedisBroker:
@@ -87,6 +87,8 @@ class RedisBroker:
         self._held: dict[str, Taken] = {}
         self._acked: list[str] = []
         self._on_the_way = 0
+        self._told = 0
+        self._refused: ErrorReply | None = None
         self._moved: list[tuple[Taken, Verdict | Park]] = []
         self._owner = os.urandom(8).hex()
         self._serial = 0
@@ -319,6 +321,27 @@ class RedisBroker:
                 self._acked.append(taken.tag)
             else:
                 self._moved.append((taken, verdict))
+        if self._acked:
+            self._tell_acked()
+
+    def _tell_acked(self) -> None:
+        """At once, and without waiting for what Redis says: whoever waits for an acknowledgement to begin a task must
+        not be killed in between. What Redis has against it comes out of the next call that asks something."""
+        acked, self._acked = self._acked, []
+        commands: list[Command] = []
+        for start in range(0, len(acked), _AT_ONCE):
+            commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
+        self._told += len(acked)
+        try:
+            self._link.post(*commands, then=self._hear_of_acked)
+        except BaseException:
+            self._lost()
+            raise
+
+    def _hear_of_acked(self, reply: Any) -> None:
+        error = _error_in(reply)
+        if error is not None:
+            self._refused = self._refused or error
 
     def _unwritten(self) -> list[Command]:
         """The commands of what was settled since the last time."""
@@ -434,11 +457,16 @@ class RedisBroker:
             self._lost()
             raise operational(f"{link.place} answered {commands[index][0]!s} with an error: {error.text}")
         self._on_the_way = 0
+        if self._refused is not None:
+            link.close()
+            self._lost()
+            raise operational(f"{link.place} answered an acknowledgement with an error: {self._refused.text}")
+        self._told = 0
         return replies
 
     def _lost(self) -> None:
-        self.dropped += self._on_the_way + len(self._acked) + len(self._moved)
-        self._acked, self._moved, self._on_the_way = [], [], 0
+        self.dropped += self._told + self._on_the_way + len(self._acked) + len(self._moved)
+        self._acked, self._moved, self._told, self._on_the_way = [], [], 0, 0
 
 
 def _error_in(reply: Any) -> ErrorReply | None:

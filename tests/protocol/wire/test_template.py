@@ -79,3 +79,9 @@ def test_a_json_of_ones_own_is_used() -> None:
 def test_protocol_1_has_no_templates() -> None:
     with pytest.raises(BadCall, match="protocol 2"):
         Template.of(Task("add", "", protocol=1))
+
+
+def test_what_json_cannot_write_is_the_callers_mistake() -> None:
+    template = Template.of(Task("t", "id"))
+    with pytest.raises(BadCall, match="not JSON serializable"):
+        template.message(Particulars("id", (object(),)))
