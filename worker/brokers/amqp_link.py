@@ -247,6 +247,26 @@ class Link:
             raise self._over
         return events
 
+    def hears(self, expected: bytes, timeout: float) -> bool:
+        """Whether the next that comes is exactly this frame, and no more. All else waits to be `read`."""
+        if self._kept or self._over is not None or len(self._again) > 1 or not self._inbox.between_frames:
+            return False
+        try:
+            if not self._readable.poll(timeout * 1000):
+                return False
+            data = self._socket.recv(_CHUNK)
+            if not data:
+                raise ConnectionResetError("it closed the connection")
+        except self._again:
+            return False
+        except OSError as error:
+            raise self.lose(f"the connection broke: {_reason(error)}") from error
+        self.heard = monotonic()
+        if data == expected:
+            return True
+        self._kept = self._feed(data)
+        return False
+
     def _receive(self, timeout: float) -> list[Event]:
         if timeout > 0 and not self._readable.poll(timeout * 1000):
             return []

@@ -43,6 +43,11 @@ class FrameReader:
         self._needed = 0
         self.damage: BadMessage | None = None
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not self._kept and self.damage is None
+
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that are complete now. Raises BadMessage when the stream is not AMQP, now and ever after."""
         if self.damage is not None:

@@ -6,7 +6,7 @@ Law: speed only. `HeaderReader` never decides what is valid: a table that does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from struct import error
 from typing import Any
 
@@ -22,33 +22,34 @@ class TableTemplate:
     True
     """
 
-    __slots__ = ("_parts", "_size", "_slots")
+    __slots__ = ("_parts", "_slots")
 
     def __init__(self, table: Mapping[str, Any], slots: Iterable[str]) -> None:
         wanted = set(slots)
         if not wanted <= table.keys():
             raise BadCall(f"template: the table has no {', '.join(sorted(wanted - table.keys()))}")
         self._parts: list[bytes] = [b""]
-        self._slots: list[int] = []
+        self._slots = 0
         for key, value in table.items():
             if key in wanted:
                 self._parts[-1] += write_key(key)
-                self._slots.append(len(self._parts))
+                self._slots += 1
                 self._parts += [b"", b""]
             else:
                 self._parts[-1] += b"".join(entries([(key, value)], 0))
-        self._size = sum(map(len, self._parts))
 
     def fill(self, *values: Any) -> bytes:
         """The table with these values, which come in the order of its keys."""
-        if len(values) != len(self._slots):
-            raise BadCall(f"template: one value per slot, of which there are {len(self._slots)}; got {len(values)}")
+        if len(values) != self._slots:
+            raise BadCall(f"template: one value per slot, of which there are {self._slots}; got {len(values)}")
+        return self.fill_written([write_value(value) for value in values])
+
+    def fill_written(self, values: Sequence[bytes]) -> bytes:
+        """The same of values that are bytes already, as `write_value` gives them: as many as there are slots."""
         parts = self._parts.copy()
-        size = self._size
-        for slot, value in zip(self._slots, values, strict=True):
-            parts[slot] = written = write_value(value)
-            size += len(written)
-        return LENGTH.pack(size) + b"".join(parts)
+        parts[1::2] = values
+        table = b"".join(parts)
+        return LENGTH.pack(len(table)) + table
 
 
 class HeaderWriter:

@@ -129,6 +129,11 @@ class Inbox:
         """What `connection.tune-ok` settled."""
         self._frames.frame_max = agreed
 
+    @property
+    def between_frames(self) -> bool:
+        """Whether what comes next begins with a whole frame."""
+        return self._frames.between
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that are complete now. What came before a damage is returned first, the next call raises it."""
         if self._damage is not None:

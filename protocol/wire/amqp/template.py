@@ -6,11 +6,13 @@ Law: the same bytes as `contents.write_message` makes of `template.message`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 from ..template import Particulars, Template, values_of
 from .headers import TableTemplate
 from .properties import WRITERS, pack_flags
+from .table import LENGTH, write_value
 
 _HEADERS = "application_headers"
 
@@ -18,21 +20,22 @@ _HEADERS = "application_headers"
 class ContentTemplate:
     """One `wire.template.Template` as a RabbitMQ producer needs it: `Parcel.content`."""
 
-    __slots__ = ("_before", "_behind", "_slots", "_steps", "_table")
+    __slots__ = ("_before", "_behind", "_pick", "_steps", "_table")
 
     def __init__(self, template: Template) -> None:
         self._table = TableTemplate(template.headers, [name for name, _ in template.header_slots])
-        self._slots = [slot for _, slot in template.header_slots]
+        places = [_PLACES[slot] for _, slot in template.header_slots]
+        self._pick: Callable[[tuple[bytes, ...]], Any] = itemgetter(*places, places[0])  # two at least: a tuple
         known = {
             **template.properties,
             "content_type": template.content_type,
             "content_encoding": template.content_encoding,
             _HEADERS: template.headers,
         }
-        holes = dict(template.property_slots)
+        holes = dict(template.property_slots)  # the id alone
         flags = 0
         runs = [b""]
-        steps: list[tuple[str, Callable[[Any], bytes], int]] = []
+        self._steps: list[tuple[Callable[[Any], bytes], int]] = []
         for flag, name, write in WRITERS:
             if known.get(name) is None:
                 continue
@@ -40,18 +43,48 @@ class ContentTemplate:
             if name == _HEADERS:
                 runs.append(b"")
             elif name in holes:
-                steps.append((holes[name], write, len(runs)))
+                self._steps.append((write, len(runs) - 1))
                 runs += [b"", b""]
             else:
                 runs[-1] += write(known[name])
         self._before = pack_flags(flags) + runs[0]
         self._behind = runs[1:]
-        self._steps = [(slot, write, place - 1) for slot, write, place in steps]
 
     def fill(self, given: Particulars) -> bytes:
         """The properties, headers among them, of a message with these particulars."""
-        values = values_of(given)
         behind = self._behind.copy()
-        for slot, write, place in self._steps:
-            behind[place] = write(values[slot])
-        return b"".join((self._before, self._table.fill(*[values[slot] for slot in self._slots]), *behind))
+        for write, place in self._steps:
+            behind[place] = write(given[0])
+        headers = self._table.fill_written(self._pick(_written(given))[:-1])
+        return b"".join((self._before, headers, *behind))
+
+
+_PLACES = {name: place for place, name in enumerate(values_of(Particulars("")))}
+_VOID = write_value(None)
+
+
+def _written(given: Particulars) -> tuple[bytes, ...]:
+    """What goes into the slots, in their order, spelled out because this is where a producer's time goes."""
+    task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, eta, group, group_index = given
+    own = _text(task_id)
+    return (
+        own,
+        _text(argsrepr),
+        _text(kwargsrepr),
+        _text(root_id) if root_id else own,
+        _VOID if parent_id is None else _text(parent_id),
+        _VOID if eta is None else _text(eta),
+        _VOID if group is None else _text(group),
+        _VOID if group_index is None else write_value(group_index),
+    )
+
+
+def _text(value: Any) -> bytes:
+    try:
+        raw = value.encode()
+    except (AttributeError, UnicodeEncodeError):  # no text, or one that is written in a way of its own
+        return write_value(value)
+    return b"S%b%b" % (_pack_length(len(raw)), raw)
+
+
+_pack_length = LENGTH.pack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,8 +11,17 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from celeriac.protocol.errors import BadCall
-from celeriac.protocol.wire.amqp.frames import HEARTBEAT_FRAME, write_call, write_frame, write_nack, write_publish
+from celeriac.protocol.wire.amqp.frames import (
+    HEARTBEAT_FRAME,
+    write_ack,
+    write_call,
+    write_frame,
+    write_nack,
+    write_publish,
+)
 from celeriac.protocol.wire.amqp.methods import write_short_text
+from celeriac.protocol.wire.message import Task
+from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import brokers
 from celeriac.worker.brokers.amqp import AmqpBroker, connect
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue, Verdict
@@ -124,6 +134,47 @@ def test_a_confirm_that_does_not_come_is_an_error(double: RabbitDouble) -> None:
         broker.send([Parcel(message(), "q")])
 
 
+def filled(broker: AmqpBroker) -> None:
+    """One message in the shortest way."""
+    form = broker.form(Template.of(Task("t", "")), "q", "", "direct")
+    broker.send_filled(form, [form.fill(Particulars("i"))])
+
+
+@pytest.mark.parametrize("answer", ["alone", "after a heartbeat", "in two pieces", "for all", "refused", "nothing"])
+def test_one_message_waits_for_its_own_confirm(double: RabbitDouble, answer: str) -> None:
+    broker = connected(double, confirm_timeout=0.4)
+    filled(broker)
+    ack = write_ack(1, 2)
+    if answer != "alone":
+        double.answers["basic.publish"] = lambda _c, _a: {
+            "after a heartbeat": HEARTBEAT_FRAME + ack,
+            "in two pieces": ack[:9],
+            "for all": write_ack(1, 0, multiple=True),
+            "refused": write_nack(1, 2, requeue=False),
+            "nothing": b"",
+        }[answer]
+    started = time.monotonic()
+    if answer == "in two pieces":
+        threading.Timer(0.1, double.say, [ack[9:]]).start()
+    if answer in ("refused", "nothing"):
+        with pytest.raises(
+            OperationalError, match="refused 1" if answer == "refused" else "not confirmed within 0.4 s"
+        ):
+            filled(broker)
+    else:
+        filled(broker)
+    assert time.monotonic() - started < 0.6
+    assert double.names().count("basic.publish") == 2
+
+
+def test_one_message_and_a_connection_that_ends(double: RabbitDouble) -> None:
+    broker = connected(double)
+    filled(broker)
+    double.answers["basic.publish"] = lambda channel, _a: closing(channel, 404, "NOT_FOUND - no exchange", 60, 40)
+    with pytest.raises(OperationalError, match="refused publishing"):
+        filled(broker)
+
+
 def test_a_blocked_broker_gets_nothing_until_it_is_unblocked(double: RabbitDouble) -> None:
     broker = connected(double, confirm_timeout=0.3)
     broker.send([Parcel(message(), "q")])
@@ -233,10 +284,10 @@ def test_acknowledgements_speak_for_many_where_they_may(double: RabbitDouble) ->
     double.wait_for("connection.close")
     settled = [(name, args) for _, name, args in double.heard if name in {"basic.ack", "basic.reject"}]
     assert settled == [
-        ("basic.reject", {"delivery_tag": 4, "requeue": False}),
         ("basic.ack", {"delivery_tag": 3, "multiple": True}),
         ("basic.ack", {"delivery_tag": 6, "multiple": False}),
         ("basic.ack", {"delivery_tag": 8, "multiple": False}),
+        ("basic.reject", {"delivery_tag": 4, "requeue": False}),
         ("basic.ack", {"delivery_tag": 5, "multiple": False}),
     ]
 

@@ -47,6 +47,12 @@ PARTICULARS = st.builds(
 )
 
 
+def test_texts_that_utf8_cannot_hold_and_no_texts() -> None:
+    template = Template.of(Task("t", ""))
+    for odd in (Particulars("i", argsrepr="\ud800"), Particulars("i", group=7)):  # type: ignore[arg-type]  # a number
+        assert ContentTemplate(template).fill(odd) == write_message(template.message(odd))
+
+
 @given(TASKS, POSTINGS, st.lists(PARTICULARS, min_size=1, max_size=3))
 def test_filled_is_as_made_anew(task: Task, posting: Posting, many: list[Particulars]) -> None:
     template = Template.of(task, posting)
