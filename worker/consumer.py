@@ -204,14 +204,14 @@ class Consumer:
             if settled:
                 settlements, self._settlements = self._settlements, []
                 broker.settle(settlements)
+                # Acknowledged, and not yet begun: who is killed in between has lost it, so nothing comes in between.
+                self._release()
                 self._more = self._more or any(verdict is not Verdict.ACK for _, verdict in settlements)
             credit = min(self.deliveries.credit(), _MOST)
             if credit and (readable or self._more or now - self._looked > _SELDOM):
                 taken = broker.take(credit, 0)
                 # Only who got nothing will be told of more.
                 self._more, self._looked = bool(taken), now
-                # Acknowledged, and not yet begun: who is killed in between has lost it, so nothing comes in between.
-                self._release()
                 for delivery in taken:
                     self.arrived(delivery, now)
             elif settled:

@@ -284,6 +284,10 @@ class AmqpBroker:
                 self._to_move.append((held, *where, anew(held.arrived.properties, redelivered=False)))
             held.settled = True
             self._out -= 1
+        if not over:
+            frames = self._ledger.frames()
+            if frames:  # at once: whoever waits for an acknowledgement to begin a task must not be killed in between
+                self._link.write(frames)
         self._tell()
         if impossible is not None:
             raise impossible

@@ -150,7 +150,8 @@ class Broker(Protocol):
         """
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Settle deliveries of this connection, in order. May be written only at the next `tend`, `take` or `close`."""
+        """Settle deliveries of this connection, in order. An `ACK` is written at once, and no answer waited for: what
+        fails may come out of a later call. The rest may be written only at the next `tend`, `take` or `close`."""
 
     def tend(self, now: float) -> float:
         """Everything that must happen by the clock (epoch seconds): write what waits, send heartbeats, renew what is

@@ -297,6 +297,7 @@ class RedisBroker:
                     self._ready.append(opened(None, envelope, queue.name))
         except BaseException:
             ear.close()
+            self._lost()
             raise
 
     def _watch(self, ear: Ear) -> bool:
