@@ -33,6 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--event-sequences", type=int, default=800, help="how many random histories; full: 20000")
     parser.addoption("--programs", type=int, default=42, help="how many random task programs are run; full: 500")
     parser.addoption("--down", type=float, default=2.0, help="how long a result store is away, in seconds; full: 10")
+    parser.addoption("--poison", type=int, default=500, help="how many changed messages a worker eats; full: 100000")
+    parser.addoption("--terms", type=int, default=5, help="how many times SIGTERM is sent under load; full: 100")
     parser.addoption("--leaders", type=int, default=20, help="how many leading beats are killed; the full run is 200")
     parser.addoption("--zones", type=int, default=12, help="in how many zones beat lives through DST; 0: in all")
 

@@ -23,3 +23,18 @@ def figures() -> list[str]:
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture(scope="session")
+def poison(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--poison"))
+
+
+@pytest.fixture(scope="session")
+def terms(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--terms"))
+
+
+@pytest.fixture(scope="session")
+def down(request: pytest.FixtureRequest) -> float:
+    return float(request.config.getoption("--down"))
