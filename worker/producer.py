@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from typing import Any
 
@@ -97,14 +98,26 @@ class Producer:
 
         return cls(any_of_them, limit=limit, wait=wait)
 
-    def send(self, parcels: Sequence[Parcel], queues: Sequence[Queue] = (), patience: Patience | None = None) -> None:
-        """Publish all, in order, to queues that are there. Without patience there is one try."""
+    def send(
+        self,
+        parcels: Sequence[Parcel],
+        queues: Sequence[Queue] = (),
+        patience: Patience | None = None,
+        within: float | None = None,
+    ) -> None:
+        """Publish all, in order, to queues that are there. Without patience there is one try.
+
+        `within`: so many seconds may one try wait for the broker to confirm. For RabbitMQ alone, as in kombu: the
+        other brokers keep the deadline of their connection.
+        """
         tries = 0
         while True:
             try:
                 with self._pool.lend() as desk:
                     desk.declare(queues)
-                    desk.broker.send(parcels)
+                    own_time = getattr(desk.broker, "within", None) if within is not None else None
+                    with nullcontext() if own_time is None else own_time(within):
+                        desk.broker.send(parcels)
             except Exception as problem:  # noqa: BLE001, PERF203 - raised again, unless it is to be tried again
                 self._await_another_try(problem, patience, tries)
                 tries += 1

@@ -102,7 +102,10 @@ class Outlet:
         confirm_timeout: float | None = None,
         **properties: Any,
     ) -> None:
-        """What `kombu.Producer.publish` does. Every wait has the deadlines of the connection."""
+        """What `kombu.Producer.publish` does. Every wait has the deadlines of the connection.
+
+        `confirm_timeout`, or else `timeout`, is for RabbitMQ's answer; other brokers have no use for it, in kombu too.
+        """
         headers = {} if headers is None else headers
         if content_type is None:
             content_type, content_encoding, content = serialized(body, serializer or self.serializer)
@@ -121,7 +124,9 @@ class Outlet:
         )
         name, kind = _exchange(exchange, declare)
         queues = self.declared(declare)
-        self.producer.send([Parcel(message, routing_key or "", name, kind)], queues, patience(retry, retry_policy))
+        parcel = Parcel(message, routing_key or "", name, kind)
+        within = timeout if confirm_timeout is None else confirm_timeout
+        self.producer.send([parcel], queues, patience(retry, retry_policy), within)
 
     def declared(self, entities: Sequence[Any]) -> tuple[Queue, ...]:
         """kombu's queues, or light ones, as a broker declares them. What no broker of ours can, kombu has declared."""

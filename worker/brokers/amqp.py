@@ -11,8 +11,8 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import ceil
 from time import monotonic
@@ -123,6 +123,12 @@ class AmqpBroker:
         if parcels:
             self._outbox.send(parcels)
             self._tell()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What is sent meanwhile is confirmed in so many seconds, whatever `confirm_timeout` is."""
+        with self._outbox.within(seconds):
+            yield
 
     def form(self, template: Template, routing_key: str, exchange: str, _exchange_type: str) -> AmqpForm:
         return AmqpForm(template, (exchange, routing_key))

@@ -6,7 +6,8 @@ its caller when it is answered. With confirms switched off, written counts as ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -47,6 +48,14 @@ class Outbox:
     def posted(self) -> int:
         """How many posts have no answer yet."""
         return len(self._posted)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        usual, self._timeout = self._timeout, seconds
+        try:
+            yield
+        finally:
+            self._timeout = usual
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """All of them, in order; returns when all are confirmed."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kombu.exceptions import OperationalError
 
+from celeriac.compat import Celery
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire.amqp.frames import (
     HEARTBEAT_FRAME,
@@ -134,6 +135,18 @@ def test_a_confirm_that_does_not_come_is_an_error(double: RabbitDouble) -> None:
         broker.send([Parcel(message(), "q")])
 
 
+def test_a_publish_may_have_a_deadline_of_its_own(double: RabbitDouble) -> None:
+    app = Celery("own", broker=double.url, set_as_current=False, fixups=[])
+    app.send_task("t", confirm_timeout=5)
+    double.confirming = False
+    for given in ({"confirm_timeout": 0.2}, {"timeout": 0.2}):
+        started = time.monotonic()
+        with pytest.raises(OperationalError, match=r"not confirmed within 0\.2 s"):
+            app.send_task("t", retry=False, **given)
+        assert time.monotonic() - started < 2
+    app.close()
+
+
 def filled(broker: AmqpBroker) -> None:
     """One message in the shortest way."""
     form = broker.form(Template.of(Task("t", "")), "q", "", "direct")
@@ -158,7 +171,7 @@ def test_one_message_waits_for_its_own_confirm(double: RabbitDouble, answer: str
         threading.Timer(0.1, double.say, [ack[9:]]).start()
     if answer in ("refused", "nothing"):
         with pytest.raises(
-            OperationalError, match="refused 1" if answer == "refused" else "not confirmed within 0.4 s"
+            OperationalError, match=r"refused 1" if answer == "refused" else r"not confirmed within 0\.4 s"
         ):
             filled(broker)
     else:
