@@ -1,0 +1,36 @@
+"""The app that both kinds of worker serve in `drain.py`: the same file, whatever `celery` is."""
+
+import os
+import time
+
+from celery import Celery
+
+app = Celery("bench", broker=os.environ["BROKER"], backend=os.environ.get("RESULTS") or None)
+app.conf.update(
+    task_ignore_result=not os.environ.get("RESULTS"),
+    worker_prefetch_multiplier=int(os.environ.get("PREFETCH", "4")),
+    broker_connection_retry_on_startup=True,
+)
+
+
+@app.task(name="bench.add")
+def add(x, y):
+    return x + y
+
+
+@app.task(name="bench.nap")
+def nap(seconds):
+    time.sleep(seconds)
+
+
+@app.task(name="bench.total")
+def total(values):
+    return sum(values)
+
+
+@app.task(name="bench.mark")
+def mark(path, number):
+    """Leaves a line: for the run that proves that each task ran once."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, b"%d\n" % number)
+    os.close(descriptor)
