@@ -22,7 +22,7 @@ from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
 from .announcing import ANNOUNCED, Announcer
-from .brokers.base import Broker, Delivery, Park, Queue, Settlement, Verdict
+from .brokers.base import Arming, Broker, Delivery, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
 from .guests import Guest, Host
@@ -90,6 +90,7 @@ class Consumer:
         self._kinds: dict[str, Kind] = {}
         self._rates: dict[str, Any] = {}
         self._dead = DeadLetters(taking.dead_queue)
+        self._arm: Callable[[], bool] | None = None
         self._number = 0
         self._window = 0
         self._widened = 0.0
@@ -110,6 +111,7 @@ class Consumer:
         self._window = 0
         self._listen(broker, now)
         self.broker = broker
+        self._arm = broker.arm if "arm" in broker.can and isinstance(broker, Arming) else None
         self._more, self._tend_at = True, 0.0
 
     def disconnected(self, now: float) -> None:
@@ -237,6 +239,25 @@ class Consumer:
         if self._submits:
             submits, self._submits = self._submits, []
             pool.submit(submits)
+            self._begin_at_once()
+
+    def _begin_at_once(self) -> None:
+        """What the pool has taken at once is acknowledged and released in the same turn."""
+        broker, now = self.broker, time.time()
+        happened = self.pool.collect()
+        if happened:
+            self.heard(happened, now)
+        if broker is None:
+            return
+        try:
+            if self._settlements:
+                settlements, self._settlements = self._settlements, []
+                broker.settle(settlements)
+            self._release()
+            if self._arm is not None:
+                self._more = self._arm()
+        except operational() as problem:
+            self.trouble = problem
 
     # --- from the broker
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
@@ -59,9 +59,11 @@ class Parcel:
     content: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message that is ours until we settle it. `tag` None: it came without acknowledgement, nothing is owed."""
+class Delivery(NamedTuple):
+    """A message that is ours until we settle it. `tag` None: it came without acknowledgement, nothing is owed.
+
+    The message may be a `wire.sealed.Sealed`, which looks like one. A named tuple: a worker makes one for each task.
+    """
 
     tag: Any
     message: Message
@@ -121,8 +123,17 @@ ABILITIES: Mapping[str, str] = {
     "texts": "sends a parcel's `texts` as they are",
     "content": "sends a parcel's `content` as it is",
     "descriptor": "`fileno` tells when there is something to take",
+    "arm": "`arm` says whether it is worth while to `take` again",
     "form": "`form` and `send_filled`: what stays the same from message to message is made once",
 }
+
+
+@runtime_checkable
+class Arming(Protocol):
+    """A broker that can "arm"."""
+
+    def arm(self) -> bool:
+        """Whether `take` may have more at once. If not, `fileno` tells of the next message."""
 
 
 class Broker(Protocol):

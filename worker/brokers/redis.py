@@ -73,7 +73,7 @@ class RedisBroker:
     """A connection to a Redis, and a second one that waits, from the first `listen` on."""
 
     def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
-        self.can = frozenset({"priority", "fanout", "park", "confirm", "descriptor", "form", "texts"})
+        self.can = frozenset({"priority", "fanout", "park", "confirm", "arm", "descriptor", "form", "texts"})
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
@@ -360,6 +360,14 @@ class RedisBroker:
         if moved and self._ear is not None:
             self._ear.served(more=True)
         return commands
+
+    def arm(self) -> bool:
+        ear = self._ear
+        if ear is None or ear.look or self._moved:
+            return True
+        if not self._acks or len(self._held) < self._credit:
+            ear.arm()
+        return False
 
     def _moving(self, verdict: Any, run: Sequence[tuple[Taken, Any]]) -> Command:
         held = [taken for taken, _ in run]

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 AIM = 0.004
 """Seconds of work in one batch."""
 MOST = 64
+_QUICK = 8
+"""From so many in a batch on, a child has a second one waiting."""
 _FLOOR = 20e-6
 """No task counts for less: decoding it and storing what it returned take their time too."""
 _WEIGHT = 0.2
@@ -57,3 +59,11 @@ class Pace:
         if self.overall is None:
             return 1
         return max(1, min(MOST, int(AIM / max(self.overall, _FLOOR))))
+
+    def room(self, given: int) -> int:
+        """How many more for a child that has so many. Of quick ones two batches, and never less than a whole one:
+        a child that is fed a job for each that it has done makes everybody work for each job."""
+        depth = self.depth()
+        if depth < _QUICK:
+            return max(0, depth - given)
+        return 2 * depth - given if given <= depth else 0

@@ -61,6 +61,8 @@ class Child:
     out: bytearray = field(default_factory=bytearray)
     given: OrderedDict[int, tuple[int, Job]] = field(default_factory=OrderedDict)
     holds: OrderedDict[int, set[int]] = field(default_factory=OrderedDict)
+    load: float = 0.0
+    """Seconds that those will take."""
     handed: float = 0.0
     recalled: tuple[int, float] | None = None
     told_overdue: int = 0
@@ -114,8 +116,8 @@ class Prefork:
         self._staff(time.monotonic())
 
     def room(self) -> int:
-        depth = self._pace.depth()
-        most = sum(max(0, depth - len(child.given)) for child in self._children.values() if not child.leaving)
+        room = self._pace.room
+        most = sum(room(len(child.given)) for child in self._children.values() if not child.leaving)
         return max(0, most - len(self._waiting))
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -131,6 +133,8 @@ class Prefork:
             for held in child.holds.values():
                 held.difference_update(released)
             self._let_go(child)
+            if child.out and not child.holds:
+                self._write(child)
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
         wanted = None if numbers is None else set(numbers)
@@ -325,8 +329,7 @@ class Prefork:
                 return
             if child.leaving or self._share(child) <= 0 or len(self._batches(child)) > 1:
                 continue
-            expected = sum(self._pace.expects(job.task) for _, job in child.given.values())
-            if expected + self._pace.expects(self._waiting[0].task) < AIM:
+            if child.load < AIM:
                 self._give(child, self._next(child, len(self._waiting)))
 
     def _batches(self, child: Child) -> set[int]:
@@ -340,8 +343,10 @@ class Prefork:
         self._batch += 1
         batch, now = self._batch, time.time()
         held = set()
+        expects = self._pace.expects
         for job in jobs:
             child.given[job.number] = (batch, job)
+            child.load += expects(job.task)
             if job.number not in self._said:
                 self._said.add(job.number)
                 self._happened.append(Begun(job.number, child.pid, now))
@@ -351,7 +356,8 @@ class Prefork:
         child.handed = time.monotonic()
         self._let_go(child)
         child.out += pack(batch, [job_values(job) for job in jobs])
-        self._write(child)
+        if not child.holds:
+            self._write(child)  # else when it is released: a child that must wait for that only burns its time
 
     def _let_go(self, child: Child) -> None:
         """Tell the child how far its batches are released: up to the first that still waits for one."""
@@ -410,6 +416,7 @@ class Prefork:
         if own != batch or job is None:
             return  # taken back before, by its mark; it may even be here again, in a later batch
         del child.given[number]
+        child.load = child.load - self._pace.expects(job.task) if child.given else 0.0
         if took < 0:
             self._waiting.appendleft(job)
             return
