@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..protocol.wire.sealed import opened
 from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
 
 HEADER = "celeriac_dead"
@@ -38,7 +39,7 @@ class DeadLetters:
         headers = dict(message.headers or {})
         properties = {"delivery_mode": 2, **(message.properties or {})}
         properties.pop("expiration", None)
-        dead = replace(message, headers={**headers, HEADER: said}, properties=properties)
+        dead = replace(opened(message), headers={**headers, HEADER: said}, properties=properties)
         broker.declare([Queue(name)])
         broker.send([Parcel(dead, name)])
         return Verdict.ACK

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..protocol.wire.message import Message
+from ..protocol.wire.sealed import opened
 from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
 from .dead_letters import HEADER
 
@@ -74,7 +75,7 @@ def parcel(dead: Dead, queue: str | None = None) -> Parcel | None:
     if home is None:
         return None
     headers = {name: value for name, value in dead.message.headers.items() if name not in {HEADER, "x-death"}}
-    return Parcel(replace(dead.message, headers=headers), home)
+    return Parcel(replace(opened(dead.message), headers=headers), home)
 
 
 def each(broker: Broker, queue: str) -> Iterator[Delivery]:

@@ -22,6 +22,7 @@ from ..protocol.wire import states
 from ..protocol.wire.json import loads
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.result import Result
+from ..protocol.wire.sealed import opened
 from . import limit, redis_link
 from .coroutines import LOOPS
 from .pools.base import Job
@@ -258,7 +259,7 @@ class Execution:
 
     def read(self, job: Job) -> tuple[Any, Any, dict[str, Any]]:
         """args, kwargs, and the request as Celery's workers make it."""
-        message = job.message
+        message = opened(job.message)
         headers = message.headers
         if (
             self._plain_json
@@ -312,7 +313,7 @@ class Execution:
         return args, body.kwargs, request
 
     def request(self, job: Job, headers: Mapping[str, Any], args: Any, kwargs: Any, embed: Any) -> dict[str, Any]:
-        properties = job.message.properties or _EMPTY
+        properties = opened(job.message).properties or _EMPTY
         return {
             **headers,
             "properties": properties,

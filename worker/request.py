@@ -15,6 +15,7 @@ from ..protocol.rules.decisions import Arrival, Manner
 from ..protocol.wire import message_reading
 from ..protocol.wire.commands import DELIVERY_KEYS, REQUEST_KEYS
 from ..protocol.wire.message_reading import Head, Reader
+from ..protocol.wire.sealed import Sealed
 from .brokers.base import Delivery
 
 _NO_LIMITS = (None, None)
@@ -91,6 +92,8 @@ class Request:
 def open_request(number: int, delivery: Delivery, reader: Reader) -> Request:
     """Raises BadMessage for what is no task message."""
     message = delivery.message
+    if type(message) is Sealed and _JSON in reader.accept:
+        return Request(number, delivery, message.task, message.id, None)
     headers = message.headers
     if (
         type(headers) is dict
@@ -130,7 +133,8 @@ def arrival(request: Request, manner: Manner) -> Arrival:
     delivery, head = request.delivery, request._head  # noqa: SLF001 - the other half of it
     owed = delivery.tag is not None
     if head is None:
-        retries = delivery.message.headers.get("retries", 0)
+        message = delivery.message
+        retries = message.retries if type(message) is Sealed else message.headers.get("retries", 0)
         return Arrival(request.id, request.name, manner, None, None, _NOTHING, retries, delivery.redelivered, owed)
     return Arrival(
         head.id,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import BadCall, BadMessage, shown
 from ..values import dataclass
@@ -38,8 +38,7 @@ class Entry:
     routing_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """A message in our hands: under which tag, and from which queue and list it came."""
 
     tag: str

@@ -6,11 +6,13 @@ Law: the bytes are `protocol.wire.envelope`'s. A tag is random, also in a forked
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import cast
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire.envelope import Frame, parse
 from ...protocol.wire.json import dumps
 from ...protocol.wire.message import Message
+from ...protocol.wire.sealed import seal
 from ..ids import new_id
 from .base import Delivery, Parcel
 
@@ -54,11 +56,13 @@ def _frame(
 
 def opened(tag: str | None, envelope: bytes, queue: str) -> Delivery:
     """What no client of ours can have written is delivered too, as a message of bytes alone: its taker judges it."""
+    usual = seal(envelope)
+    if usual is not None:
+        message, exchange, key, priority = usual
+        return Delivery(tag, cast("Message", message), queue, exchange, key, False, priority)
     try:
         found = parse(envelope)
     except BadMessage:
         return Delivery(tag, Message(envelope), queue, "", queue)
-    key = found.routing_key
-    return Delivery(
-        tag, found.message, queue, found.exchange, queue if key is None else key, found.redelivered, found.priority
-    )
+    routing_key = queue if found.routing_key is None else found.routing_key
+    return Delivery(tag, found.message, queue, found.exchange, routing_key, found.redelivered, found.priority)

@@ -13,10 +13,11 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from ...protocol.rules.outcome import Fate, Report
 from ...protocol.wire.message import Message
+from ...protocol.wire.sealed import Sealed
 from .base import Job
 
 _HEAD = struct.Struct("=IqB")
@@ -68,14 +69,21 @@ class Reader:
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
-    return (*_message_values(job.message), *job[:_MESSAGE], *job[_MESSAGE + 1 :])
+    message = job.message
+    if type(message) is Sealed:
+        return (message.parts, *job[:_MESSAGE], *job[_MESSAGE + 1 :])
+    return (*_message_values(message), *job[:_MESSAGE], *job[_MESSAGE + 1 :])
 
 
 _MESSAGE = Job._fields.index("message")
+_SEALED = len(Job._fields)
 _message_values = attrgetter("body", "content_type", "content_encoding", "headers", "properties")
 
 
 def job_of(values: Sequence[Any]) -> Job:
+    if len(values) == _SEALED:
+        parts, number, task, task_id, *rest = values
+        return Job(number, task, task_id, cast("Message", Sealed(parts)), *rest)
     number, task, task_id, *rest = values[5:]
     return Job(number, task, task_id, Message(*values[:5]), *rest)
 
