@@ -55,10 +55,10 @@ class Broker:
         return None if raw is None else json.loads(raw)
 
     def trace(self, key: str) -> list[Any]:
-        """What tasks left under a key of the store."""
+        """What tasks left under a key of the store, past whatever prefix results have."""
         if self.store is None:
             return []
-        return [json.loads(each) for each in self.store.call("LRANGE", self.prefix + key, 0, -1)]
+        return [json.loads(each) for each in self.store.call("LRANGE", key, 0, -1)]
 
 
 class Servers:

@@ -318,10 +318,9 @@ def linked(pair: Pair) -> None:
 def linked_error(pair: Pair) -> None:
     pair.needs_python()
     sent = pair.call("fail", "boom", options={"link_error": sig("onfail")})
-    key = pair.broker.prefix + "interop-errbacks"
     assert pair.broker.store
     store = pair.broker.store
     pair.until(
-        lambda: sent["id"].encode() in store.call("LRANGE", key, 0, -1),
+        lambda: sent["id"].encode() in store.call("LRANGE", "interop-errbacks", 0, -1),
         f"the errback did not run with {sent['id']}",
     )

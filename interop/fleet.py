@@ -86,8 +86,9 @@ def _linked_error(first: str, second: str) -> Check:
         sent = pair.call("fail", "boom", options=options)
         store = pair.broker.store
         assert store
-        key = pair.broker.prefix + "interop-errbacks"
-        pair.until(lambda: sent["id"].encode() in store.call("LRANGE", key, 0, -1), "the errback did not run")
+        pair.until(
+            lambda: sent["id"].encode() in store.call("LRANGE", "interop-errbacks", 0, -1), "the errback did not run"
+        )
 
     return check
 
@@ -164,4 +165,6 @@ def _cell(pair: Pair, name: str) -> Cell:
         return Cell(How.cannot, HAS_NO + short(str(error)))
     except Wrong as error:
         return Cell(How.cannot, short(str(error)))
+    except (KeyError, TypeError, AttributeError) as error:
+        return Cell(How.cannot, short(f"an answer of another shape: {error!r}"))
     return Cell(How.works)

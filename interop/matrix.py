@@ -103,8 +103,8 @@ def _try(
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)
-                if hopeless and cells[name].how is How.cannot:
-                    # What fails in the first cell for want of the setting need not be waited for in each of them.
+                if (hopeless or (name == "run" and not producer.python)) and cells[name].how is How.cannot:
+                    # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
                     return dict.fromkeys(names, cells[name])
                 if at_work.process.poll() is not None:
                     at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker").wait()
@@ -124,6 +124,8 @@ def _cell(pair: Pair, name: str) -> Cell:
         return Cell(How.cannot, HAS_NO + short(str(error)))
     except Wrong as error:
         return Cell(How.cannot, short(str(error)))
+    except (KeyError, TypeError, AttributeError) as error:
+        return Cell(How.cannot, short(f"an answer of another shape: {error!r}"))
     return Cell(How.works)
 
 

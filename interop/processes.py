@@ -119,6 +119,10 @@ class Producer(Process):
 
     def ask(self, request: Mapping[str, Any]) -> Answer:
         assert self.process.stdin
+        with suppress(queue.Empty):  # a library's late complaint is no answer to what is asked now
+            while self.lines.get_nowait():
+                pass
+            raise PeerFailed(f"the producer of {self.name} ended: {self.said()}")
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
             self.process.stdin.flush()
