@@ -30,7 +30,7 @@ class _OfTheObject(str):
     __slots__ = ("attribute",)
     attribute: str
 
-    def __new__(cls, text: str, attribute: str) -> _OfTheObject:
+    def __new__(cls, text: str, attribute: str) -> _OfTheObject:  # noqa: PYI034 - nobody subclasses it
         made = super().__new__(cls, text)
         made.attribute = attribute
         return made
@@ -247,7 +247,7 @@ class PromiseProxy(Proxy):
         for used in ("_Proxy__local", "_Proxy__args", "_Proxy__kwargs"):
             try:
                 object.__delattr__(self, used)
-            except AttributeError:
+            except AttributeError:  # noqa: PERF203 - there are three
                 continue  # another thread was here
         try:
             pending = object.__getattribute__(self, "__pending__")

@@ -113,7 +113,7 @@ class Pidfile:
     path: Any = None
 
     def __init__(self, path: Any) -> None:
-        self.path = os.path.abspath(path)
+        self.path = os.path.abspath(path)  # noqa: PTH100 - the attribute is a text
 
     def acquire(self) -> Pidfile:
         """Writes it; LockFailed when it is there."""
@@ -158,14 +158,14 @@ class Pidfile:
         try:
             pid = self.read_pid()
         except ValueError:
-            print("Broken pidfile found - Removing it.", file=sys.stderr)
+            print("Broken pidfile found - Removing it.", file=sys.stderr)  # noqa: T201 - before logging is set up
             self.remove()
             return True
         if pid and pid != os.getpid():  # in a container every first process has number 1
             try:
                 os.kill(pid, 0)
             except (ProcessLookupError, PermissionError, SystemError, OverflowError):
-                print("Stale pidfile exists - Removing it.", file=sys.stderr)
+                print("Stale pidfile exists - Removing it.", file=sys.stderr)  # noqa: T201 - as above
             else:
                 return False
         self.remove()
@@ -195,7 +195,7 @@ def create_pidlock(pidfile: Any) -> Pidfile:
 def _create_pidlock(pidfile: Any) -> Pidfile:
     lock = Pidfile(pidfile)
     if lock.is_locked() and not lock.remove_if_stale():
-        print(PIDLOCKED.format(pidfile, lock.read_pid()), file=sys.stderr)
+        print(PIDLOCKED.format(pidfile, lock.read_pid()), file=sys.stderr)  # noqa: T201 - as above
         raise SystemExit(EX_CANTCREAT)
     lock.acquire()
     return lock
@@ -216,7 +216,7 @@ def get_fdmax(default: int | None = None) -> int | None:
 def _open_fds() -> list[int]:
     """The descriptors that are open."""
     try:
-        return sorted(int(name) for name in os.listdir(_FD_DIR) if name.isdigit())
+        return sorted(int(name) for name in os.listdir(_FD_DIR) if name.isdigit())  # noqa: PTH208 - names alone
     except OSError:
         return list(range(get_fdmax(2048) or 2048))
 
@@ -236,7 +236,7 @@ def fd_by_path(paths: Iterable[str]) -> list[int]:
     wanted = set()
     for path in paths:
         with ignore_errno(errno.ENOENT, errno.EACCES, types=(OSError,)):
-            found = os.stat(path)
+            found = os.stat(path)  # noqa: PTH116 - beside fstat
             wanted.add((found.st_ino, found.st_dev))
 
     def is_wanted(fd: int) -> bool:
@@ -337,7 +337,7 @@ def detached(
     """A context in which the process is in the background, as this user; log and pid file are tried out first."""
     if resource is None:
         raise RuntimeError("This platform does not support detach.")
-    workdir = os.getcwd() if workdir is None else workdir
+    workdir = os.getcwd() if workdir is None else workdir  # noqa: PTH109 - handed on as a text
     signals.reset("SIGCLD")
     maybe_drop_privileges(uid=uid, gid=gid)
 
@@ -383,7 +383,7 @@ def setgroups(groups: list[int]) -> None:
     while True:
         try:
             return os.setgroups(groups)
-        except (ValueError, OSError) as exc:
+        except (ValueError, OSError) as exc:  # noqa: PERF203 - one try for each number of groups
             if getattr(exc, "errno", errno.EINVAL) == errno.EPERM and set(os.getgroups()) <= set(groups):
                 return None  # not allowed, and not needed
             if getattr(exc, "errno", errno.EINVAL) != errno.EINVAL or len(groups) <= 1:

@@ -53,7 +53,7 @@ _TICK = timedelta(microseconds=1)
 
 
 # Whether to run now, and after how many seconds to ask again.
-schedstate = namedtuple("schedstate", ("is_due", "next"), module="celery.schedules")
+schedstate = namedtuple("schedstate", ("is_due", "next"), module="celery.schedules")  # noqa: PYI024 - packages unpack it untyped
 
 
 def cronfield(s: Cronspec | None) -> Cronspec:
@@ -67,7 +67,7 @@ class ParseException(Exception):
     __module__ = "celery.schedules"
 
 
-class BaseSchedule:
+class BaseSchedule:  # noqa: PLW1641 - schedules have no hash in Celery
     """What all schedules share: the app, its zone, and what time it is."""
 
     __module__ = "celery.schedules"
@@ -125,7 +125,7 @@ class BaseSchedule:
         return NotImplemented
 
 
-class schedule(BaseSchedule):
+class schedule(BaseSchedule):  # noqa: PLW1641 - as above
     """Every so often. A relative one keeps to the round times of its unit: the full minute, hour or midnight."""
 
     __module__ = "celery.schedules"
@@ -245,12 +245,12 @@ class crontab_parser:
         for names in (yearmonth, weekday):
             try:
                 return names(s)
-            except KeyError:
+            except KeyError:  # noqa: PERF203 - there are two
                 continue
         raise ValueError(f"Invalid weekday literal {s!r}.")
 
 
-class crontab(BaseSchedule):
+class crontab(BaseSchedule):  # noqa: PLW1641 - as above
     """At the times that all five fields name; each is a number, numbers, or a text such as `*/15` or `mon-fri`."""
 
     __module__ = "celery.schedules"
@@ -386,7 +386,7 @@ def maybe_schedule(s: Any, relative: bool = False, app: Celery | None = None) ->
     return s
 
 
-class solar(BaseSchedule):
+class solar(BaseSchedule):  # noqa: PLW1641 - as above
     """At an event of the sun (sunrise, solar_noon, dusk_civil...) at a latitude and longitude."""
 
     __module__ = "celery.schedules"

@@ -1,7 +1,5 @@
 """Celery's app: the class `Celery`, its configuration, tasks and what they need."""
 
-
-
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine

@@ -33,7 +33,7 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
 
             from ...protocol.rules.retry import backoff
 
-            chance = random.random() if retry_jitter else None  # spreads load, guards nothing
+            chance = random.random() if retry_jitter else None  # noqa: S311  # spreads load, guards nothing
             factor = int(max(1.0, retry_backoff))
             kwargs["countdown"] = backoff(factor, task.request.retries, retry_backoff_max, chance)
         if hasattr(task, "override_max_retries"):
@@ -56,7 +56,7 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
             except (Ignore, Retry, *dont_autoretry_for):
                 raise
             except autoretry_for as problem:
-                raise retry(problem)  # its context is told by Python, its cause is the task's own affair
+                raise retry(problem)  # noqa: B904  # its context is told by Python, its cause is the task's own affair
 
     else:
 
@@ -67,7 +67,7 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
             except (Ignore, Retry, *dont_autoretry_for):
                 raise
             except autoretry_for as problem:
-                raise retry(problem)  # its context is told by Python, its cause is the task's own affair
+                raise retry(problem)  # noqa: B904  # its context is told by Python, its cause is the task's own affair
 
     task._orig_run, task.run = body, run  # the name that Celery gives the body
 

@@ -36,7 +36,7 @@ from .._state import (
 from ..local import PromiseProxy, maybe_evaluate
 from ..utils.dispatch import Signal
 from ..utils.imports import gen_task_name, qualname, symbol_by_name
-from . import builtins as _builtins  # their constructors connect themselves
+from . import builtins as _builtins  # noqa: F401  # their constructors connect themselves
 from .header import Header
 from .registry import TaskRegistry
 from .utils import (
@@ -83,7 +83,7 @@ def _after_fork_cleanup_apps() -> None:
     for app in list(_state._get_active_apps()):
         try:
             app._after_fork()
-        except Exception:
+        except Exception:  # noqa: PERF203 - a child must start, whatever a receiver of on_after_fork does
             import logging
 
             logging.getLogger(__name__).info("an app could not be made ready after a fork", exc_info=True)

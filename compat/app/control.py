@@ -4,8 +4,6 @@ Law: a command's arguments are written down here as Celery writes them; who give
 served by kombu's mailbox, everybody else by `mailing`.
 """
 
-
-
 from __future__ import annotations
 
 import warnings

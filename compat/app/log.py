@@ -27,7 +27,7 @@ from ..utils.term import colored
 
 __all__ = ("Logging", "TaskFormatter")
 
-MP_LOG = os.environ.get("MP_LOG", False)  # as Celery has it
+MP_LOG = os.environ.get("MP_LOG", False)  # noqa: PLW1508  # as Celery has it
 
 
 class TaskFormatter(ColorFormatter):

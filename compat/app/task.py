@@ -678,7 +678,7 @@ def _is_exception_info(value: Any) -> bool:
 def _raise_with_context(exc: BaseException) -> None:
     current = sys.exc_info()[1]
     if current is exc:
-        raise  # called while it is being handled
+        raise  # noqa: PLE0704  # called while it is being handled
     raise exc from current
 
 

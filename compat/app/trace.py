@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from socket import gethostname
 from typing import Any, NamedTuple
-from warnings import warn
+from warnings import warn  # noqa: F401 - a name that others import from here
 
 from ...protocol.errors import BadCall
 from ...protocol.rules.continuing import LostStep, divided_errbacks
 from ...protocol.rules.outcome import Continue, Trouble
 from ...protocol.rules.signature import Signature, listed
-from ...protocol.wire.reprs import saferepr
+from ...protocol.wire.reprs import saferepr  # noqa: F401 - a name that others import from here
 from ...worker import recording, tracing
 from ...worker.einfo import ExceptionInfo, ExceptionWithTraceback, clear_frames
 from ...worker.recording import safe_repr
@@ -240,7 +240,7 @@ class Surroundings:
             errback = canvas.maybe_signature(sig, app=app)
             try:
                 errback(request, exc, traceback)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a user's errback
                 get_logger("celery.backends.base").exception("Errback %r raised an exception", errback.name)
         if away:
             group = canvas.group([canvas.maybe_signature(sig, app=app) for sig in away], app=app)
@@ -393,7 +393,7 @@ def trace_task(task: Any, uuid: str, args: Any, kwargs: Any, request: Any = None
         return task.__trace__(uuid, args, kwargs, request)
     except Reject:
         raise
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - what fails around a task is told, and ends nothing
         _signal_internal_error(task, uuid, args, kwargs, request, exc)
         return trace_ok_t(report_internal_error(task, exc), TraceInfo(FAILURE, exc), 0.0, None)
 
@@ -515,7 +515,7 @@ def _install_stack_protection() -> None:
         return before(self, *args, **kwargs)
 
     Task.__call__ = __protected_call__  # type: ignore[method-assign]  # as Celery patches it
-    setattr(Task, "_stackprotected", True)
+    setattr(Task, "_stackprotected", True)  # noqa: B010 - a mark that is no attribute of tasks
 
 
 def _late(name: str) -> Any:

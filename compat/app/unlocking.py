@@ -3,8 +3,6 @@
 Law: whatever goes wrong, the body gets an outcome. A chord that nobody looks at any more never stays pending.
 """
 
-
-
 from __future__ import annotations
 
 import logging
@@ -31,14 +29,14 @@ def unlock(
     try:
         with allow_join_result():
             values = join(timeout=app.conf.result_chord_join_timeout, propagate=True)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
         culprit = next(iter(header._failed_join_report()), None)
         reason = repr(problem) if culprit is None else f"Dependency {culprit.id} raised {problem!r}"
         _fail(app, header, callback, reason, problem)
         return
     try:
         callback.delay(values)
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
         _fail(app, header, callback, f"Callback error: {problem!r}", problem)
 
 
@@ -54,7 +52,7 @@ def _await(task: Any, header: Any, callback: Any, again: dict[str, Any]) -> None
             unreadable = problem
             raise task.retry(exc=problem, **again) from problem
         if not ready:
-            raise task.retry(**again)
+            raise task.retry(**again)  # noqa: TRY301 - retrying may fail like the rest
     except Retry:
         raise
     except Exception as problem:  # the broker refuses, or it was the last try: nobody will look again

@@ -83,7 +83,7 @@ class Rdb(Pdb):
         """Tells whoever runs the worker."""
         print(m, file=self.out)
 
-    def __enter__(self) -> Rdb:
+    def __enter__(self) -> Rdb:  # noqa: PYI034 - a debugger has no subclasses that would mind
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,6 +1,6 @@
 """Mappings, sets and buffers that Celery and packages are built with."""
 
-
+# ruff: noqa: PERF203, TRY004 - maps are asked one after another; a set looks into its like; errors are Celery's
 
 from __future__ import annotations
 
@@ -305,7 +305,7 @@ class ConfigurationView(ChainMap, AttributeDictMixin):
         self.__dict__["maps"] = [theirs["changes"], *theirs["defaults"]]
 
 
-class LimitedSet:
+class LimitedSet:  # noqa: PLW1641 - a set that changes has no hash
     """A set that forgets what was added longest ago: above `maxlen` items, and after `expires` seconds.
 
     Items that have expired are kept while there are no more than `minlen`.
@@ -352,7 +352,7 @@ class LimitedSet:
         if isinstance(other, dict):
             for item, when in other.items():
                 if isinstance(when, (tuple, list)):
-                    when = when[0]
+                    when = when[0]  # noqa: PLW2901 - the form of older versions
                 if not isinstance(when, float):
                     raise ValueError(f"Expecting float timestamp, got type {type(when)!r} with value: {when}")
                 self.add(item, when)

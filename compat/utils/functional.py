@@ -49,7 +49,7 @@ _VARARGS, _VARKEYWORDS = 0x04, 0x08
 class DummyContext:
     """A context that does nothing."""
 
-    def __enter__(self) -> DummyContext:
+    def __enter__(self) -> DummyContext:  # noqa: PYI034 - nobody subclasses it
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -157,7 +157,7 @@ def memoize(maxsize: int | None = None, keyfun: Any = None, Cache: Any = LRUCach
     return decorate
 
 
-class lazy:
+class lazy:  # noqa: PLW1641 - Celery's has no hash either
     """A call that is made when its value is needed, each time anew."""
 
     def __init__(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
@@ -427,7 +427,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
     if inspect.isfunction(fun) or inspect.ismethod(fun) or is_cython or not callable(fun):
         name = fun.__name__
     else:
-        name, fun = fun.__class__.__name__, getattr(fun, "__call__")
+        name, fun = fun.__class__.__name__, getattr(fun, "__call__")  # noqa: B004, B009 - the bound method, not the call
     target = getattr(fun, "__func__", fun)
     options: dict[str, Any] = {}
     if sys.version_info >= (3, 14):
@@ -440,7 +440,7 @@ def head_from_fun(fun: Callable[..., Any], bound: bool = False) -> Any:
 def _head(name: str, parameters: str, module: str, bound: bool) -> Any:
     definition = FUNHEAD_TEMPLATE.format(fun_name=name, fun_args=parameters, fun_value=1)
     namespace: dict[str, Any] = {"__name__": module}
-    exec(definition, namespace)
+    exec(definition, namespace)  # noqa: S102 - names and positions alone, none of it a value
     head = namespace[name]
     head._source = definition
     return partial(head, object()) if bound else head
@@ -479,7 +479,7 @@ def maybe(typ: Callable[[Any], Any], val: Any) -> Any:
 
 def seq_concat_item(seq: Any, item: Any) -> Any:
     """A copy of the sequence with one item more."""
-    return (*seq, item) if isinstance(seq, tuple) else seq + [item]
+    return (*seq, item) if isinstance(seq, tuple) else seq + [item]  # noqa: RUF005 - other sequences keep their kind
 
 
 def seq_concat_seq(a: Sequence[Any], b: Sequence[Any]) -> Any:

@@ -83,7 +83,7 @@ def iter_open_logger_fds() -> Iterator[Any]:
                 seen.add(handler)
 
 
-def logger_isa(l: logging.Logger, p: logging.Logger, max: int = 1000) -> bool:
+def logger_isa(l: logging.Logger, p: logging.Logger, max: int = 1000) -> bool:  # noqa: E741 - Celery's name
     """Whether `p` is the logger itself, or above it."""
     this: logging.Logger | None = l
     seen = set()
@@ -140,7 +140,7 @@ def _safe_str(value: Any) -> str:
         return value.decode("utf-8", "replace")
     try:
         return str(value)
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - a user's str may raise anything
         return f"<Unrepresentable {type(value)!r}: {exc!r}>"
 
 
@@ -171,7 +171,7 @@ class ColorFormatter(logging.Formatter):
             return _safe_str(message)
         try:
             return str(color(_safe_str(message)))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - a line that cannot be coloured is still a line
             return f"<Unrepresentable {type(message)!r}: {exc!r}>"
 
 

@@ -74,7 +74,7 @@ def _encodes(item: Any, encoder: Callable[[Any], Any]) -> bool:
 
 
 def _round_trip(value: Any) -> Any:
-    return pickle.loads(pickle.dumps(value))
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - what we have just written ourselves
 
 
 def _safe_repr(value: Any) -> str:

@@ -48,7 +48,7 @@ def bound_open_broker_sockets(connection: Any, timeout: float | None) -> None:
     try:
         for found in _open_sockets(connection):
             found.settimeout(timeout)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a socket that is gone needs no timeout
         return
 
 
@@ -79,7 +79,7 @@ class bgThread(threading.Thread):
 
     def on_crash(self, msg: str, *fmt: Any, **kwargs: Any) -> None:
         """Says what went wrong, on stderr."""
-        print(msg.format(*fmt), file=sys.stderr)
+        print(msg.format(*fmt), file=sys.stderr)  # noqa: T201 - there may be no logging any more
         import traceback
 
         traceback.print_exc(None, sys.stderr)
@@ -90,7 +90,7 @@ class bgThread(threading.Thread):
             while not shutdown.is_set():
                 try:
                     self.body()
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001, PERF203 - a thread that the process cannot do without
                     try:
                         self.on_crash("{0!r} crashed: {1!r}", self.name, exc)
                         self._set_stopped()

@@ -61,8 +61,8 @@ def show() -> None:
         say("a failure arrives as what it was", repr(problem))
     count = 1000
     before = time.monotonic()
-    assert sum(group(add.s(i, i) for i in range(count))().get(timeout=LONG)) == count * (count - 1)
-    say(f"a group of {count}", f"sent, run and collected in {time.monotonic() - before:.2f} s")
+    numbers = group(add.s(i, i) for i in range(count))().get(timeout=LONG)
+    say(f"a group of {count}", f"{len(numbers)} results, sent, run and collected in {time.monotonic() - before:.2f} s")
     print(f"\n  all of it in {time.monotonic() - began:.1f} s, with the worker's start")
 
 

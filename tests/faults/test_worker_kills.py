@@ -171,7 +171,7 @@ def test_nothing_is_lost_when_workers_are_killed(
     )
     if acks == "early":
         # Between writing an acknowledgement and releasing its job the parent may be killed; where the broker is woken
-        # first, on a busy machine, that moment is long. docs/performance.md says what this was measured to be.
+        # first, on a busy machine, that moment is long: docs/worker.md.
         assert len(lost) <= 1 + count // 5, f"lost {lost[:20]}\n{fleet.logs(lost)}"
         assert not twice, twice
     else:

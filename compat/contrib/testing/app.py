@@ -1,7 +1,5 @@
 """Apps for tests, and a state of the process that is put back afterwards."""
 
-# ruff: noqa: SLF001 - putting back what is current means reaching into what holds it
-
 from __future__ import annotations
 
 import weakref

@@ -50,7 +50,7 @@ class ManagerMixin:
 
     def missing_results(self, r: Iterable[Any]) -> list[Any]:
         """The ids of results that have not come."""
-        return [result.id for result in r if result.id not in result.backend._cache]  # noqa: SLF001 - as stock asks
+        return [result.id for result in r if result.id not in result.backend._cache]  # as stock asks
 
     def wait_for(
         self,

@@ -17,6 +17,8 @@ from ...utils.nodenames import anon_nodename
 
 WORKER_LOGLEVEL = os.environ.get("WORKER_LOGLEVEL", "error")
 
+_LOOK = 0.5
+
 test_worker_starting = Signal(name="test_worker_starting", providing_args={})
 test_worker_started = Signal(name="test_worker_started", providing_args={"worker", "consumer"})
 test_worker_stopped = Signal(name="test_worker_stopped", providing_args={"worker"})
@@ -125,6 +127,10 @@ def _start_worker_thread(
     )
     thread = threading.Thread(target=controller.start, daemon=True)
     thread.start()
+    started = getattr(controller, "_on_started", None)
+    while started is not None and not started.wait(_LOOK):
+        if not thread.is_alive():
+            raise RuntimeError("the worker did not start: its log says why")
     controller.ensure_started()
     _set_task_join_will_block(False)
     try:
@@ -145,5 +151,5 @@ def setup_app_for_worker(app: Any, loglevel: Any, logfile: str | None) -> None:
     app.finalize()
     app.set_current()
     app.set_default()
-    type(app.log)._setup = False  # noqa: SLF001 - logging is set up once a process; a test has many workers
+    type(app.log)._setup = False  # logging is set up once a process; a test has many workers
     app.log.setup(loglevel=loglevel, logfile=logfile)

@@ -4,6 +4,8 @@ Law: a receiver that raises is logged and answered for; it never stops the sende
 nobody listens, so a sender that asks for it first pays nothing.
 """
 
+# ruff: noqa: PERF203 - a receiver that raises stops no other; what wraps a receiver is marked
+
 from __future__ import annotations
 
 import sys
@@ -67,12 +69,12 @@ def _retrying(receiver: Receiver) -> Receiver:
         while True:
             try:
                 return receiver(*args, **kwargs)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever it is: retry was asked for
                 from ..time import humanize_seconds
 
                 pause = min(pause + _PAUSE_STEP, _LONGEST_PAUSE)
                 when = humanize_seconds(pause, "in", " ")
-                logger.error(RECEIVER_RETRY_ERROR % {"receiver": receiver, "when": when})
+                logger.error(RECEIVER_RETRY_ERROR % {"receiver": receiver, "when": when})  # noqa: G002, TRY400 - the line as Celery writes it
                 time.sleep(pause)
 
     return call_until_done
@@ -117,7 +119,7 @@ class Signal:
 
     def _connect_signal(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any) -> Any:
         if not callable(receiver):
-            raise AssertionError("Signal receivers must be callable")
+            raise AssertionError("Signal receivers must be callable")  # noqa: TRY004 - what Celery raises
         if not fun_accepts_kwargs(receiver):
             raise ValueError("Signal receiver must accept keyword arguments.")
         if isinstance(sender, PromiseProxy):
@@ -168,7 +170,7 @@ class Signal:
             try:
                 response = receiver(signal=self, sender=sender, **named)
             except Exception as exc:
-                logger.exception("Signal handler %r raised: %r", receiver, exc)
+                logger.exception("Signal handler %r raised: %r", receiver, exc)  # noqa: TRY401 - the line as Celery writes it
                 responses.append((receiver, exc))
             else:
                 responses.append((receiver, response))

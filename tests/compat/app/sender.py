@@ -128,10 +128,10 @@ class Rabbit:
             try:
                 while message := self.channel.basic_get(queue, no_ack=True):
                     body = message.body if isinstance(message.body, str) else message.body.decode("latin-1")
-                    properties = {key: value for key, value in sorted(message.properties.items())}
+                    properties = dict(sorted(message.properties.items()))
                     info = message.delivery_info
                     found.append([queue, body, properties, info["exchange"], info["routing_key"]])
-            except NotFound:
+            except NotFound:  # noqa: PERF203 - a queue that is not there closes the channel
                 self.channel = self.connection.channel()
         for queue in self.QUEUES:
             if queue != "events":
