@@ -12,7 +12,6 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..protocol.errors import BadMessage, shown
@@ -404,7 +403,7 @@ class Execution:
     def unstored(self, report: Report, exc: Exception | None) -> Report:
         if exc is None:
             return report
-        return replace(report, state=states.FAILURE, fate=Fate.FAILED, error=safe_repr(exc), internal=True)
+        return report._replace(state=states.FAILURE, fate=Fate.FAILED, error=safe_repr(exc), internal=True)
 
 
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

@@ -33,6 +33,7 @@ LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
 
 _NOTHING: Any = object()
 _SHORT = frozenset({type(None), bool, float})
+_WIDE = 10**18
 
 
 class Tracer:
@@ -312,7 +313,8 @@ class Run:
             self.error(failure, states.FAILURE)
             clear_frames(failure)
             return
-        self.text = repr(value) if type(value) in _SHORT else saferepr(value, tracer.task.resultrepr_maxsize)
+        short = type(value) in _SHORT or (type(value) is int and -_WIDE < value < _WIDE)
+        self.text = repr(value) if short else saferepr(value, tracer.task.resultrepr_maxsize)
         self.runtime = tracer.monotonic() - self.begun
         if tracer.on_success is not None:
             self.hook("on_success", tracer.on_success, value, self.uuid, self.args, self.kwargs)

@@ -163,6 +163,8 @@ class Surroundings:
         return successful_requests
 
     def custom(self, task: Any, name: str) -> bool:
+        if name == "__call__" and type(task).__call__ is _patched.get("protected"):
+            return False  # our own protection of other classes' calls; with nothing to protect it only costs
         return bool(task_has_custom(task, name))
 
     def ignores(self, task: Any, request: Any) -> bool:
@@ -514,6 +516,7 @@ def _install_stack_protection() -> None:
             return self.run(*args, **kwargs)
         return before(self, *args, **kwargs)
 
+    _patched["protected"] = __protected_call__
     Task.__call__ = __protected_call__  # type: ignore[method-assign]  # as Celery patches it
     setattr(Task, "_stackprotected", True)  # noqa: B010 - a mark that is no attribute of tasks
 

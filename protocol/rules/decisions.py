@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from ..values import dataclass, field
+from ..values import dataclass
 
 
 class How(Enum):
@@ -40,8 +41,7 @@ class Manner:
 EARLY = Manner()
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """What must be known of a task message to decide about it. `eta` and `expires` are epoch seconds.
 
     `owed` False: it came without acknowledgement, the broker has forgotten it already.
@@ -52,7 +52,7 @@ class Arrival:
     manner: Manner = EARLY
     eta: float | None = None
     expires: float | None = None
-    stamps: Mapping[str, Any] = field(default_factory=dict)
+    stamps: Mapping[str, Any] = MappingProxyType({})
     retries: int = 0
     redelivered: bool = False
     owed: bool = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..values import dataclass
 from ..wire import states
@@ -25,8 +25,7 @@ class Fate(Enum):
     REQUEUED = "the task refused the message and wants it back in the queue"
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What the worker's parent must know of a run: enough for acks, events, logs and metrics, and no more.
 
     `result` and `error` are texts to show, cut to length; `traceback` goes into the event of a failure.

@@ -11,7 +11,6 @@ import marshal
 import pickle
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any, cast
 
@@ -23,9 +22,8 @@ from .base import Job
 _HEAD = struct.Struct("=IqB")
 _MARSHAL, _PICKLE = 0, 1
 _FATES = tuple(Fate)
-_FATE = [field.name for field in fields(Report)].index("fate")
+_FIRST = _FATES[0]
 _PLACE_OF = {fate: place for place, fate in enumerate(_FATES)}
-_report_values = attrgetter(*(field.name for field in fields(Report)))
 
 Done = tuple[int, float, Report]
 """A job's number, how long it took, what it came to. A job that is given back unbegun took -1."""
@@ -89,15 +87,12 @@ def job_of(values: Sequence[Any]) -> Job:
 
 
 def report_values(done: Iterable[Done]) -> list[tuple[Any, ...]]:
-    packed = []
-    for number, took, report in done:
-        values = list(_report_values(report))
-        values[_FATE] = _PLACE_OF[report.fate]
-        packed.append((number, took, *values))
-    return packed
+    return [
+        (number, took, report[0], 0 if report[1] is _FIRST else _PLACE_OF[report[1]], *report[2:])
+        for number, took, report in done
+    ]
 
 
 def report_of(values: Sequence[Any]) -> Done:
-    number, took, *rest = values
-    rest[_FATE] = _FATES[rest[_FATE]]
-    return number, took, Report(*rest)
+    number, took, state, fate, *rest = values
+    return number, took, Report(state, _FATES[fate], *rest)

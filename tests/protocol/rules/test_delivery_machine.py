@@ -8,7 +8,6 @@ that ran to its end runs again, however often the connection is lost.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -113,11 +112,11 @@ class Life(RuleBasedStateMachine):
                     self.settled += 1
                     if how in (How.REQUEUE, How.RESTORE):
                         self.settled -= 1
-                        self.queue.append(replace(gone, redelivered=True))
+                        self.queue.append(gone._replace(redelivered=True))
                     elif number in self.pool and not gone.manner.late:
                         assert self.pool[number], "an early acknowledgement comes after the start"
                     if how is How.ACK:
-                        self.acked.append((self.now, replace(gone, redelivered=True)))
+                        self.acked.append((self.now, gone._replace(redelivered=True)))
                 case Park(until=until):
                     assert self.parks
                     self.parked.append((until, self.ours.pop(number)))
@@ -279,7 +278,7 @@ class Life(RuleBasedStateMachine):
                 self.settled -= 1
         self.acked.clear()
         # Whatever was not settled is the broker's again; those in the pool are known there under their number.
-        self.queue += [replace(arrival, redelivered=True) for arrival in self.ours.values()]
+        self.queue += [arrival._replace(redelivered=True) for arrival in self.ours.values()]
         self.void.update(self.ours)
         self.ours.clear()
         self.do(self.m.disconnected(self.now))
