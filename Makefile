@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop ecosystem chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop celery-suite ecosystem chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ interop: ready stock ## the real peers, in every direction, on every broker; wri
 
 interop-core: ready stock ## the same for Celery, gocelery, node-celery, celery-node; Redis and RabbitMQ
 	@$(PY) -m interop core
+
+celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and on celeriac; the table, and what stock alone passes
+	@$(PY) -m interop.celery_suite $(SUITE_ARGS)
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
