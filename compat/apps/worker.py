@@ -201,7 +201,8 @@ class Worker(WorkController):
         import atexit
 
         safe_say(f"Restarting celery worker ({' '.join(sys.argv)})")
-        atexit.register(os.execv, sys.executable, [sys.executable, *sys.argv])
+        # `sys.argv` has lost how it was started: `-m celeriac`, and what the interpreter itself was told.
+        atexit.register(os.execv, sys.executable, [sys.executable, *sys.orig_argv[1:]])
         self.stop(in_sighandler=True)
 
 
