@@ -233,9 +233,7 @@ class Consumer:
         """What the pool is to do, now that the broker knows."""
         pool = self.pool
         self._release()
-        if self._recalls:
-            recalls, self._recalls = self._recalls, []
-            pool.recall(recalls)
+        self._take_back()
         if self._submits:
             submits, self._submits = self._submits, []
             pool.submit(submits)
@@ -258,6 +256,11 @@ class Consumer:
                 self._more = self._arm()
         except operational() as problem:
             self.trouble = problem
+
+    def _take_back(self) -> None:
+        if self._recalls:
+            recalls, self._recalls = self._recalls, []
+            self.pool.recall(recalls)
 
     # --- from the broker
 
@@ -475,6 +478,7 @@ class Consumer:
 
     def stop(self, how: Stop, now: float) -> None:
         self._do(self.deliveries.stop(how, now), now)
+        self._take_back()  # before the pool is asked what happened: it might begin one more
         if self.broker is not None:
             try:
                 self.broker.listen([], credit=self._window)

@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from celeriac.protocol.errors import BadMessage, ProtocolError
 from celeriac.protocol.wire import envelope
@@ -149,6 +150,10 @@ class Cupboard:
             self.broker.send([Parcel(message, self.queue)])
         except ProtocolError:  # what no client can send reaches nobody
             self.refused += 1
+        except OperationalError:  # nor what RabbitMQ itself breaks down at: it ends the connection with a 541
+            self.refused += 1
+            self.broker.close()
+            self.broker = brokers.connect(self.server.url, {}, 5)
         else:
             self.put += 1
 
@@ -235,7 +240,9 @@ def tended(place: Ground, cupboard: Cupboard, dead: int) -> None:
     assert json.loads(shown.stdout)["reason"]
     again = place.command("dead", "replay", named["id"])
     assert again.returncode == 0, again.stderr
-    assert ground.until(lambda: cupboard.size(f"{cupboard.queue}.dead") == dead, 10), "poison is poison again"
+    grave = f"{cupboard.queue}.dead"
+    back = ground.until(lambda: cupboard.size(grave) == dead, 10)
+    assert back, f"{dead} were dead, {cupboard.size(grave)} are: {named} is poison no more: {again.stdout}"
     dropped = place.command("dead", "drop", "--all", "--force")
     assert dropped.returncode == 0, dropped.stderr
     assert cupboard.size(f"{cupboard.queue}.dead") == 0

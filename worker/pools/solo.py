@@ -18,6 +18,8 @@ from .bell import Bell
 
 _log = logging.getLogger("celery.concurrency.solo")
 _SELDOM = 60.0
+_SLOW = 0.02
+"""Seconds a job may take for another to be begun before the worker was heard: it may be told to stop, meanwhile."""
 
 
 class Solo:
@@ -67,9 +69,14 @@ class Solo:
     def collect(self) -> list[Happening]:
         self._bell.hear()
         job, self._next = self._next, None
+        quick = True
         if job is not None:
+            began = time.monotonic()
             self._happened.append(self._run(job))
-        if self._waiting and self._held is None:
+            quick = time.monotonic() - began < _SLOW
+        if self._waiting and not quick:
+            self._bell.ring()
+        elif self._waiting and self._held is None:
             job = self._waiting.popleft()
             self._happened.append(Begun(job.number, os.getpid(), time.time()))
             if job.held:
