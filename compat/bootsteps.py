@@ -186,10 +186,13 @@ class Blueprint:
         """What is required and not there is put there."""
         for step in steps.values():
             step.requires = [symbol_by_name(each) for each in step.requires]
-        stream = deque(step.requires for step in steps.values())
+        stream, seen = deque(step.requires for step in steps.values()), set()
         while stream:
             for each in stream.popleft():
                 node = symbol_by_name(each)
+                if node in seen:
+                    continue
+                seen.add(node)
                 if node.name not in self.steps:
                     steps[node.name] = node
                 stream.append(node.requires)

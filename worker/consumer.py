@@ -271,7 +271,7 @@ class Consumer:
         except BadMessage as bad:
             self._quarantine(delivery, bad)
             return
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - nothing that arrives stops the worker
             consumer_log.exception("A message that nobody has thought of")
             self._quarantine(delivery, BadMessage("task message", repr(problem)))
             return
@@ -350,7 +350,7 @@ class Consumer:
         self.outside.add(number)
         try:
             strategy(request)
-        except Exception:  # whatever a user's code raises
+        except Exception:  # noqa: BLE001 - whatever a user's code raises
             consumer_log.exception("The strategy of %s[%s] failed", request.name, request.id)
             self.own_over(number, Fate.REJECTED, now)
 
@@ -388,7 +388,7 @@ class Consumer:
         fate = Fate.FAILED
         try:
             fate = tell(what)
-        except Exception:  # whatever a user's code raises
+        except Exception:  # noqa: BLE001 - whatever a user's code raises
             consumer_log.exception("What became of a call in the pool could not be told")
         if number in self.requests:
             self._do(self.deliveries.ended(number, fate, now), now)
@@ -535,7 +535,7 @@ class Consumer:
     def _run_own(self, request: Request, runner: Callable[[Request], None]) -> None:
         try:
             runner(request)
-        except Exception:  # whatever a user's code raises
+        except Exception:  # noqa: BLE001 - whatever a user's code raises
             request_log.exception("The request of %s[%s] could not be run", request.name, request.id)
         if request.number not in self.guests:
             now = time.time()

@@ -1,4 +1,4 @@
-"""What others run in the worker's pool: functions that a package calls there itself, and requests of a class of its own.
+"""What others run in the worker's pool: functions that a package calls there, and requests of a class of its own.
 
 Law: a guest is a job like any other, told by its number; who brought it hears of it instead of the rules, in the
 worker's thread. Where its number is a delivery's too, what the host says is the fate of that delivery.

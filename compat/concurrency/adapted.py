@@ -1,7 +1,7 @@
 """A pool of somebody's own, a subclass of `BasePool`, as the worker's pool.
 
-Law: as `worker.pools.base` has it. A job is given to it in `collect`, where solo's jobs run too: a pool that runs what it
-is given at once may do so. It may call back from any thread.
+Law: as `worker.pools.base` has it. A job is given to it in `collect`, where solo's jobs run too: a pool that runs what
+it is given at once may do so. It may call back from any thread.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Adapted:
                 timeout=job.hard,
                 correlation_id=job.id,
             )
-        except BaseException as problem:  # noqa: BLE001 - whatever a user's pool lets through
+        except BaseException as problem:
             log.exception("The pool could not run %s[%s]", job.task, job.id)
             self._over(job, Lost(job.number, f"{type(problem).__name__}: {problem}"))
 

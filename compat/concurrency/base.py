@@ -38,10 +38,10 @@ def apply_target(
     except propagate:
         raise
     except BaseException as exc:  # noqa: BLE001 - SystemExit, KeyboardInterrupt of a task
-        from ..app.trace import ExceptionInfo
+        from ...worker.einfo import ExceptionInfo
 
         try:
-            raise WorkerLostError(repr(exc)) from exc
+            raise WorkerLostError(repr(exc)) from exc  # noqa: TRY301 - for its traceback
         except WorkerLostError:
             result: Any = ExceptionInfo()
     else:
@@ -176,7 +176,7 @@ class BasePool:
 
 def __getattr__(name: str) -> Any:
     if name == "ExceptionInfo":
-        from ..app.trace import ExceptionInfo
+        from ...worker.einfo import ExceptionInfo
 
         return ExceptionInfo
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

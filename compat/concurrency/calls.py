@@ -80,10 +80,10 @@ def outcome(report: Report) -> tuple[bool, Any]:
 
 
 def _failure(exc: BaseException, text: str) -> Any:
-    from ..app.trace import ExceptionInfo
+    from ...worker.einfo import ExceptionInfo
 
     try:
-        raise exc
+        raise exc  # noqa: TRY301 - for its traceback
     except BaseException:  # noqa: BLE001 - raised for its traceback
         info = ExceptionInfo()
     if text:

@@ -1,7 +1,7 @@
 """The worker's own pools by Celery's names: what packages reach as `worker.pool` and `consumer.pool`.
 
-Law: these run nothing themselves; the worker's pool does (`worker.pools`). Functions that a package hands to `apply_async`
-are run there as guests (`worker.guests`), and its callbacks are called in the worker's thread.
+Law: these run nothing themselves; the worker's pool does (`worker.pools`). Functions that a package hands to
+`apply_async` are run there as guests (`worker.guests`), and its callbacks are called in the worker's thread.
 """
 
 from __future__ import annotations
@@ -129,13 +129,13 @@ class Applied:
         return self.said[-1] if self.said else Fate.DONE if good else Fate.FAILED
 
     def lost(self, lost: Lost) -> Fate:
-        from ..app.trace import ExceptionInfo
+        from ...worker.einfo import ExceptionInfo
         from ..exceptions import TimeLimitExceeded, WorkerLostError
 
         if lost.limit is not None:
             _call(self._timeout, soft=False, timeout=lost.limit)
         try:
-            raise TimeLimitExceeded(lost.limit) if lost.limit is not None else WorkerLostError(lost.why)
+            raise TimeLimitExceeded(lost.limit) if lost.limit is not None else WorkerLostError(lost.why)  # noqa: TRY301 - for its traceback
         except Exception as exc:  # noqa: BLE001 - raised for its traceback
             self._outcome = (False, exc)
             if lost.limit is None or self._timeout is None:

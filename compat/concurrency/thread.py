@@ -51,7 +51,7 @@ class TaskPool(native.TaskPool):
         if self.core is not None:
             super().on_terminate()
 
-    def on_apply(
+    def on_apply(  # type: ignore[override]  # the options are passed on
         self,
         target: Any,
         args: Any = None,

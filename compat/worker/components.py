@@ -1,7 +1,8 @@
 """The worker's bootsteps under Celery's names: what packages require, and where theirs stand among them.
 
-Law: the worker itself is `worker.worker`; a step here makes the attribute that Celery's makes, and starts and stops that
-part of the worker which has its place in the order: the pool before everything that requires it, the consumer last.
+Law: the worker itself is `worker.worker`; a step here makes the attribute that Celery's makes, and starts and stops
+that part of the worker which has its place in the order: the pool before everything that requires it, the consumer
+last.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Timer(bootsteps.Step):
         w.timer = Turning(w.wake, on_error=self.on_timer_error)
 
     def on_timer_error(self, exc: BaseException) -> None:
-        logger.error("Timer error: %r", exc, exc_info=True)
+        logger.error("Timer error: %r", exc, exc_info=exc)
 
     def on_timer_tick(self, delay: float) -> None:
         logger.debug("Timer wake-up! Next ETA %s secs.", delay)

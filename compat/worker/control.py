@@ -44,7 +44,7 @@ def nok(value: Any) -> dict[str, Any]:
 class Panel(UserDict):  # type: ignore[type-arg]  # names and functions
     """All commands by name; its class is the registry."""
 
-    data: dict[str, Any] = {}  # type: ignore[assignment]  # of the class, as in Celery
+    data: dict[str, Any] = {}  # of the class, as in Celery
     meta: dict[str, controller_info_t] = {}
     own: dict[str, Any] = {}
     """Those that users have added."""

@@ -1,7 +1,7 @@
 """How messages reach strategies that are not ours: a task's own, or ours in somebody's wrapping.
 
-Law: a strategy is called when its message arrives, in the worker's thread, as Celery's is. Ours hands the delivery back to
-the worker, which treats it as any other; whoever keeps it has it until he acknowledges or rejects it.
+Law: a strategy is called when its message arrives, in the worker's thread, as Celery's is. Ours hands the delivery
+back to the worker, which treats it as any other; whoever keeps it has it until he acknowledges or rejects it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire.message_reading import Reader, read_body
-from .. import signals, states
+from .. import signals
 from ..exceptions import (
     Ignore,
     InvalidTaskError,
@@ -339,7 +339,7 @@ class Request:
         from ..app import trace
 
         try:
-            raise exc
+            raise exc  # noqa: TRY301 - for its traceback
         except BaseException as raised:  # noqa: BLE001 - raised for its traceback
             self.task.request_stack.push(self._context)
             try:
@@ -374,7 +374,7 @@ class Request:
         state.task_ready(self)
         exc = _bare(exc_info.exception)
         if isinstance(exc, MemoryError):
-            raise MemoryError(f"Process got: {exc}")
+            raise MemoryError(f"Process got: {exc}")  # noqa: TRY004 - as it was raised there
         if isinstance(exc, Reject):
             return self.reject(requeue=exc.requeue)
         if isinstance(exc, Ignore):
@@ -486,7 +486,7 @@ class Seen(Request):
         self.on_ack = self.on_reject = noop
 
     @property
-    def _payload(self) -> Any:  # type: ignore[override]  # there it is a value
+    def _payload(self) -> Any:
         return self._content
 
     @cached_property

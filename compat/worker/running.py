@@ -1,4 +1,4 @@
-"""Tasks whose requests are of a class of their own (`Task.Request`): made by it, and run by its `execute_using_pool`."""
+"""Tasks whose requests are of a class of their own (`Task.Request`): made by it, run by its `execute_using_pool`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What the worker of this process holds, by Celery's names: `celery.worker.state`.
 
-Law: these are views of the worker, made when somebody looks; the worker keeps nothing for them. What others put there is
-there as well. With several workers in one process (tests), they show the one that was made last.
+Law: these are views of the worker, made when somebody looks; the worker keeps nothing for them. What others put there
+is there as well. With several workers in one process (tests), they show the one that was made last.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ should_terminate: Any = None
 
 def bind(consumer: Any) -> None:
     """This worker's is shown from now on. `consumer` is `worker.consumer`."""
-    for view in (requests, reserved_requests, active_requests, scheduled_requests, revoked):
+    views: tuple[Any, ...] = requests, reserved_requests, active_requests, scheduled_requests, revoked
+    for view in views:
         view.bind(consumer)
     consumer.done = total_count
 

@@ -193,7 +193,8 @@ class WorkController:
         signals.worker_init.send(sender=self)
         options = self._options = worker_options(self.app.conf, **self._given)
         self.concurrency = options.pool.concurrency
-        self.max_concurrency, self.min_concurrency = options.pool.autoscale or (self.concurrency, self.concurrency)
+        bounds: tuple[int, int] = options.pool.autoscale or (self.concurrency, self.concurrency)
+        self.max_concurrency, self.min_concurrency = bounds
         self.autoscale = options.pool.autoscale
         self.prefetch_multiplier = options.taking.prefetch
         self.max_tasks_per_child = options.pool.max_tasks
@@ -240,8 +241,8 @@ class WorkController:
             self.pool_cls = native.TaskPool
         elif "kind" not in vars(found) and issubclass(found, native.TaskPool) and found.kind not in _FREE:
             raise ImproperlyConfigured(
-                f"{found.__module__}.{found.__qualname__} extends Celery's {found.kind} pool, of which celeriac has only "
-                f"the name. Extend celery.concurrency.base:BasePool, or use the pool {found.kind!r} itself."
+                f"{found.__module__}.{found.__qualname__} extends Celery's {found.kind} pool, of which celeriac has "
+                f"only the name. Extend celery.concurrency.base:BasePool, or use the pool {found.kind!r} itself."
             )
 
     def make_pool(self) -> Any:
@@ -293,7 +294,7 @@ class WorkController:
             down=self.consumer.down,
             chores=self.consumer.chores,
         )
-        if hasattr(self.pool, "bind"):
+        if getattr(self._native, "pool", None) is not self.pool:
             self.pool.bind(self.worker)
         strategies = self.consumer.strategies
         if hasattr(strategies, "consumer"):

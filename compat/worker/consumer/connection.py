@@ -10,7 +10,7 @@ __all__ = ("Connection",)
 
 
 class Connection(bootsteps.StartStopStep):
-    """`consumer.connection` is kombu's, for who needs one: made when it is used, closed when the worker's own is lost."""
+    """`consumer.connection` is kombu's: made when it is used, closed when the worker loses its own."""
 
     def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)

@@ -1,7 +1,7 @@
 """`Consumer`: what packages reach of the part of a worker that takes messages.
 
-Law: it takes none itself. `worker.consumer` does; here are its parts by Celery's names, and the bootsteps of the app. They
-are started with each connection before messages are taken from it, and stopped when it is lost.
+Law: it takes none itself. `worker.consumer` does; here are its parts by Celery's names, and the bootsteps of the app.
+They are started with each connection before messages are taken from it, and stopped when it is lost.
 """
 
 from __future__ import annotations

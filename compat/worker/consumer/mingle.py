@@ -39,7 +39,7 @@ class Mingle(bootsteps.StartStopStep):
         inspect = c.app.control.inspect(timeout=1.0)
         replies = inspect.hello(c.hostname, list(c.controller.state.revoked)) or {}
         replies.pop(c.hostname, None)
-        return replies  # type: ignore[no-any-return]
+        return replies
 
     def on_node_reply(self, c: Any, nodename: str, reply: Any) -> None:
         self.sync_with_node(c, **reply)
