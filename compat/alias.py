@@ -20,7 +20,10 @@ from typing import Any
 
 _HERE = __name__.rpartition(".")[0]
 _CELERY = "celery"
-_BILLIARD = ("billiard", "billiard.exceptions")
+_HOUSE = _HERE.rpartition(".")[0]
+_EINFO = "billiard.einfo"
+_BILLIARD = ("billiard", "billiard.exceptions", "billiard.pool")
+_BILLIARD_VERSION = (4, 2, 2)
 
 
 class AliasError(ImportError):
@@ -55,6 +58,9 @@ class _Finder:
     """Answers for `celery` and everything under it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if name == _EINFO:
+            # Tools ask whether what a signal brings is an ExceptionInfo of billiard's.
+            return importlib.util.spec_from_loader(name, _loader(f"{_HOUSE}.worker.einfo"))
         if name != _CELERY and not name.startswith(f"{_CELERY}."):
             return None
         return _spec(name)
@@ -85,12 +91,24 @@ class _BilliardLoader:
     def exec_module(self, module: ModuleType) -> None:
         if module.__name__ == "billiard.exceptions":
             vars(module).update(_billiard_classes())
+        elif module.__name__ == "billiard.pool":
+            vars(module).update(Worker=type("Worker", (), {"__module__": "billiard.pool", "workloop": _no_workloop}))
         else:
-            module.__doc__ = "celeriac's stand-in for billiard: its exceptions, for pickles that name them."
+            module.__doc__ = "celeriac's stand-in for billiard: what pickles and tools name of it."
+            module.VERSION = _BILLIARD_VERSION  # type: ignore[attr-defined]  # it is a stand-in
+            module.__version__ = ".".join(map(str, _BILLIARD_VERSION))  # type: ignore[attr-defined]  # the same
 
 
 _FINDER: Any = _Finder()
 _LAST: Any = _LastFinder()
+
+
+def _no_workloop(self: Any, *args: Any, **kwargs: Any) -> None:
+    """Tools wrap it; our children have a loop of their own."""
+
+
+def _loader(target: str) -> Any:
+    return _Loader(target)
 
 
 def _spec(name: str) -> Any:
