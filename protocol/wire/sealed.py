@@ -57,7 +57,7 @@ class Sealed:
     def retries(self) -> int:
         return int(self.parts[6])
 
-    def open(self) -> Message:
+    def unsealed(self) -> Message:
         """The message itself."""
         if self._opened is None:
             body, lang, task, task_id, group, index, retries, root, parent, args, kwargs, origin, *rest = self.parts
@@ -98,36 +98,36 @@ class Sealed:
 
     @property
     def body(self) -> bytes:
-        return self.open().body
+        return self.unsealed().body
 
     @property
     def content_type(self) -> str | None:
-        return self.open().content_type
+        return self.unsealed().content_type
 
     @property
     def content_encoding(self) -> str | None:
-        return self.open().content_encoding
+        return self.unsealed().content_encoding
 
     @property
     def headers(self) -> Any:
-        return self.open().headers
+        return self.unsealed().headers
 
     @property
     def properties(self) -> dict[str, Any]:
-        return self.open().properties
+        return self.unsealed().properties
 
     def __eq__(self, other: object) -> bool:
-        return self.open() == opened(other)
+        return self.unsealed() == opened(other)
 
     __hash__ = None  # type: ignore[assignment]  # as a message, whose headers are a dict
 
     def __repr__(self) -> str:
-        return repr(self.open())
+        return repr(self.unsealed())
 
 
 def opened(message: Any) -> Any:
     """The message, whether it was sealed or not."""
-    return message.open() if type(message) is Sealed else message
+    return message.unsealed() if type(message) is Sealed else message
 
 
 def seal(envelope: bytes) -> tuple[Sealed, str, str, int] | None:
