@@ -117,7 +117,8 @@ class Sealed:
         return self.unsealed().properties
 
     def __eq__(self, other: object) -> bool:
-        return self.unsealed() == opened(other)
+        same: bool = self.unsealed() == opened(other)
+        return same
 
     __hash__ = None  # type: ignore[assignment]  # as a message, whose headers are a dict
 
