@@ -476,3 +476,71 @@ def test_nothing_to_wake_for() -> None:
     assert machine().next(NOW) == math.inf
     line = Line.at(1.0, NOW)
     assert line.next(NOW) == math.inf
+
+
+# --- taken by somebody who has rules of his own
+
+
+def outside(**more: Any) -> Deliveries:
+    m = machine(1, **more)
+    assert m.outside(1, arrival(), NOW) == []
+    assert list(m.at(Place.BEGUN)) == [1]
+    return m
+
+
+@pytest.mark.parametrize(
+    ("fate", "how"), [(Fate.DONE, How.ACK), (Fate.REJECTED, How.DROP), (Fate.REQUEUED, How.REQUEUE)]
+)
+def test_who_took_it_says_how_it_ends(fate: Fate, how: How) -> None:
+    m = outside()
+    assert m.credit() == 0
+    assert m.ended(1, fate, NOW) == [Settle(1, how)]
+    assert m.idle
+
+
+def test_it_waits_for_no_slot() -> None:
+    m = outside()
+    assert m.outside(2, arrival(id="b"), NOW) == []
+    assert m.busy == 2
+    assert m.credit() == 0
+
+
+def test_it_can_be_given_to_us_after_all() -> None:
+    m = outside()
+    m.inside(1)
+    assert m.idle
+    assert m.received(1, arrival(Manner()), NOW) == [Received(1), Submit(1)]
+
+
+def test_what_is_revoked_or_too_late_does_not_get_outside() -> None:
+    m = machine()
+    m.revoke(["a"], {}, NOW)
+    assert m.outside(1, arrival(), NOW) == [Revoked(1), Settle(1, How.ACK)]
+    late = m.outside(2, arrival(id="b", expires=NOW - 1), NOW)
+    assert late == [Revoked(2, expired=True), Settle(2, How.ACK)]
+    assert m.idle
+
+
+def test_what_somebody_has_outlives_its_connection() -> None:
+    m = outside()
+    assert m.disconnected(NOW) == []
+    m.reconnected(parks=False)
+    assert m.outside(2, arrival(redelivered=True), NOW) == [Adopted(2, 1)]
+    assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK)]
+
+
+def test_what_he_ended_while_there_was_no_connection_is_settled_when_it_comes_again() -> None:
+    m = outside()
+    m.disconnected(NOW)
+    assert m.ended(1, Fate.DONE, NOW) == [Forgotten(1)]
+    m.reconnected(parks=False)
+    assert m.outside(2, arrival(id="new", redelivered=True), NOW) == []
+    assert m.outside(3, arrival(redelivered=True), NOW) == [Settle(3, How.ACK)]
+
+
+def test_a_worker_that_leaves_gives_it_back() -> None:
+    m = outside()
+    assert m.stop(Stop.WARM, NOW) == []
+    assert m.outside(2, arrival(id="b"), NOW) == [Settle(2, How.RESTORE)]
+    assert m.returned(1, NOW) == [Settle(1, How.RESTORE)]
+    assert m.idle
