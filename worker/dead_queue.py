@@ -108,23 +108,22 @@ Chosen = Callable[[Dead], bool]
 def settle(
     broker: Broker, sender: Broker, queue: str, chosen: Chosen, *, replay: bool, to: str | None = None
 ) -> Iterator[tuple[Dead, bool]]:
-    """Those that are chosen run again, or are thrown away; yields each with whether it could be done."""
-    back: list[Delivery] = []
+    """Those that are chosen run again, or are thrown away; yields each with whether it could be done.
+
+    The others go back when the broker is closed, all at once: RabbitMQ takes minutes for many that come one by one.
+    """
     for delivery in each(broker, queue):
         dead = read(delivery.message)
         if not chosen(dead):
-            back.append(delivery)
             continue
         sent = parcel(dead, to) if replay else None
         if replay and sent is None:
-            back.append(delivery)
             yield dead, False
             continue
         if sent is not None:
             sender.send([sent])
         broker.settle([(delivery, Verdict.ACK)])
         yield dead, True
-    broker.settle([(delivery, Verdict.RESTORE) for delivery in reversed(back)])
 
 
 def dead_queues(queues: Sequence[str], told: str) -> dict[str, str]:
