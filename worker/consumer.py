@@ -599,18 +599,18 @@ def _rate(kind: Kind) -> float:
 
 _HEAR: Mapping[type, Callable[[Consumer, Any, float], None]] = {
     Begun: Consumer._begun,  # noqa: SLF001 - the table of this class
-    Ended: Consumer._ended,  # noqa: SLF001
-    Overdue: Consumer._overdue,  # noqa: SLF001
-    Lost: Consumer._lost,  # noqa: SLF001
-    Returned: Consumer._returned,  # noqa: SLF001
+    Ended: Consumer._ended,  # noqa: SLF001 - a table of its own methods
+    Overdue: Consumer._overdue,  # noqa: SLF001 - a table of its own methods
+    Lost: Consumer._lost,  # noqa: SLF001 - a table of its own methods
+    Returned: Consumer._returned,  # noqa: SLF001 - a table of its own methods
 }
 
 _DO: Mapping[type, Callable[[Consumer, Any, float], None]] = {
-    decided.Recall: Consumer._recall,  # noqa: SLF001
-    decided.Kill: Consumer._kill,  # noqa: SLF001
-    decided.Park: Consumer._park,  # noqa: SLF001
-    decided.Bury: Consumer._bury_request,  # noqa: SLF001
-    decided.Resend: Consumer._resend,  # noqa: SLF001
-    decided.Adopted: Consumer._adopted,  # noqa: SLF001
-    decided.Forgotten: Consumer._forgotten,  # noqa: SLF001
+    decided.Recall: Consumer._recall,  # noqa: SLF001 - a table of its own methods
+    decided.Kill: Consumer._kill,  # noqa: SLF001 - a table of its own methods
+    decided.Park: Consumer._park,  # noqa: SLF001 - a table of its own methods
+    decided.Bury: Consumer._bury_request,  # noqa: SLF001 - a table of its own methods
+    decided.Resend: Consumer._resend,  # noqa: SLF001 - a table of its own methods
+    decided.Adopted: Consumer._adopted,  # noqa: SLF001 - a table of its own methods
+    decided.Forgotten: Consumer._forgotten,  # noqa: SLF001 - a table of its own methods
 }

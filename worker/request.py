@@ -91,7 +91,7 @@ class Request:
 
 def open_request(number: int, delivery: Delivery, reader: Reader) -> Request:
     """Raises BadMessage for what is no task message."""
-    message = delivery.message
+    message: Any = delivery.message  # a `Sealed` has all that a `Message` has, and is none
     if type(message) is Sealed and _JSON in reader.accept:
         return Request(number, delivery, message.task, message.id, None)
     headers = message.headers
@@ -133,7 +133,7 @@ def arrival(request: Request, manner: Manner) -> Arrival:
     delivery, head = request.delivery, request._head  # noqa: SLF001 - the other half of it
     owed = delivery.tag is not None
     if head is None:
-        message = delivery.message
+        message: Any = delivery.message
         retries = message.retries if type(message) is Sealed else message.headers.get("retries", 0)
         return Arrival(request.id, request.name, manner, None, None, _NOTHING, retries, delivery.redelivered, owed)
     return Arrival(

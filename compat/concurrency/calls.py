@@ -43,7 +43,7 @@ def tracer(app: Any, uuid: str, args: Any, kwargs: Any, request: Any = None) -> 
     what: str = args[0]
     apart = not what.startswith("#")
     # Our own parent has written it.
-    target, given, named = pickle.loads(base64.b64decode(what)) if apart else _HERE.pop(what)  # noqa: S301
+    target, given, named = pickle.loads(base64.b64decode(what)) if apart else _HERE.pop(what)  # noqa: S301 - our own half of the call wrote it
     if target in (trace_task_ret, fast_trace_task):
         target, named = trace_task_ret, {**named, "app": app}  # a thread's current app may be another
     try:
@@ -75,7 +75,7 @@ def outcome(report: Report) -> tuple[bool, Any]:
         return False, _failure(RuntimeError(report.error or "the call did not run"), report.traceback or "")
     good, rest = text[0] == _GOOD, text[1:]
     # Our own child has written it.
-    value = _HERE.pop(rest) if rest.startswith("#") else pickle.loads(base64.b64decode(rest))  # noqa: S301
+    value = _HERE.pop(rest) if rest.startswith("#") else pickle.loads(base64.b64decode(rest))  # noqa: S301 - our own half of the call wrote it
     return (True, value) if good else (False, _failure(*value))
 
 

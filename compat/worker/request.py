@@ -513,11 +513,11 @@ class Seen(Request):
 
     @property
     def argsrepr(self) -> str | None:
-        return self._head.argsrepr  # type: ignore[no-any-return]
+        return self._head.argsrepr  # type: ignore[no-any-return]  # a text or None
 
     @property
     def kwargsrepr(self) -> str | None:
-        return self._head.kwargsrepr  # type: ignore[no-any-return]
+        return self._head.kwargsrepr  # type: ignore[no-any-return]  # a text or None
 
     @property
     def errbacks(self) -> Any:

@@ -49,7 +49,7 @@ class Serving:
 
     @property
     def tasks(self) -> Mapping[str, Any]:
-        return self.app.tasks  # type: ignore[no-any-return]
+        return self.app.tasks  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     @property
     def received_format(self) -> str:
@@ -85,7 +85,7 @@ class Serving:
 
     def queue_info(self, name: str) -> Mapping[str, Any]:
         queue = self.app.amqp.queues[name]
-        return queue.as_dict(recurse=True)  # type: ignore[no-any-return]
+        return queue.as_dict(recurse=True)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     # --- signals
 
@@ -100,24 +100,24 @@ class Serving:
     def request(self, request: Any) -> Request:
         if request.owner is None:
             request.owner = self._make(request)
-        return request.owner  # type: ignore[no-any-return]
+        return request.owner  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def _make(self, request: Any) -> Request:
         cls = Request if request.kind is None else running.own_class(request.kind.task)
         if cls is not Request:
-            return running.made(self.worker.consumer, request, cls)  # type: ignore[no-any-return]
+            return running.made(self.worker.consumer, request, cls)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
         return Seen(request, self.app, self.program.reader, self.hostname)
 
     # --- the clock
 
     def clock_forward(self) -> int:
-        return self.app.clock.forward()  # type: ignore[no-any-return]
+        return self.app.clock.forward()  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def clock_adjust(self, other: int) -> int:
-        return self.app.clock.adjust(other)  # type: ignore[no-any-return]
+        return self.app.clock.adjust(other)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def clock_value(self) -> int:
-        return self.app.clock.value  # type: ignore[no-any-return]
+        return self.app.clock.value  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     # --- recording
 
@@ -207,12 +207,12 @@ class Serving:
         return {name: _jsonable(value) for name, value in self.app.conf.table(with_defaults=with_defaults).items()}
 
     def report(self) -> str:
-        return self.app.bugreport()  # type: ignore[no-any-return]
+        return self.app.bugreport()  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def shown_url(self, url: str) -> str:
         from kombu.utils.url import maybe_sanitize_url
 
-        return maybe_sanitize_url(url)  # type: ignore[no-any-return]
+        return maybe_sanitize_url(url)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def broker_info(self) -> Mapping[str, Any]:
         info = self.app.connection_for_read().info()

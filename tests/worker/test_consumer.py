@@ -46,9 +46,6 @@ class Owner:
         self.told: list[tuple[Any, ...]] = []
         self.heard = True
 
-    def own_ways(self, task: Any) -> Any:
-        return None, None
-
     def queues(self) -> Any:
         return {"celery": (QUEUE,)}
 

@@ -209,7 +209,7 @@ def _resident_kib() -> int:
 @command
 def objgraph(worker: Worker, num: Any = 200, max_depth: Any = 10, type: Any = "Request") -> Any:  # noqa: A002 - Celery's
     try:
-        import objgraph as graph  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        import objgraph as graph  # type: ignore[import-untyped, import-not-found, unused-ignore]  # an optional tool for debugging
     except ImportError:
         return wire.NO_OBJGRAPH
     import tempfile

@@ -67,7 +67,7 @@ class Reader:
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
-    message = job.message
+    message: Any = job.message
     if type(message) is Sealed:
         return (message.parts, *job[:_MESSAGE], *job[_MESSAGE + 1 :])
     return (*_message_values(message), *job[:_MESSAGE], *job[_MESSAGE + 1 :])
