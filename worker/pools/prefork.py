@@ -459,7 +459,7 @@ class Prefork:
         child.given.clear()
         child.journal.close()
         self._free_places.append(child.place)
-        if status and entry is None and child.ended_by is None:
+        if status and entry is None and child.ended_by is None and not self._closing:
             _log.error(
                 "Child process %s died between tasks: %s. Its place is taken by a new one.", child.pid, _why(status)
             )
