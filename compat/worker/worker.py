@@ -36,6 +36,8 @@ logger = logging.getLogger("celery.worker")
 
 EX_OK, EX_FAILURE = 0, 1
 
+SHUTDOWN_SOCKET_TIMEOUT = 5.0  # seconds; for those who bound a connection themselves when they shut down
+
 SELECT_UNKNOWN_QUEUE = """
 Trying to select queue subset of {0!r}, but queue {1} isn't
 defined in the `task_queues` setting.

@@ -16,6 +16,7 @@ from typing import Any
 from ... import bootsteps, signals
 from ...exceptions import InvalidTaskError
 from ...utils.nodenames import gethostname
+from ...utils.threads import bound_open_broker_sockets
 from .. import state
 from ..receiving import Handler, Strategies
 from .parts import Eventer, Prefetch, Tasked
@@ -24,6 +25,7 @@ __all__ = ("Consumer", "Evloop", "dump_body")
 
 logger = logging.getLogger("celery.worker.consumer.consumer")
 
+COLLECT_SOCKET_TIMEOUT = 5.0  # seconds that a connection given up may still take for its last words
 _NEVER = float("inf")
 _POLL = 0.02
 _AWHILE = 0.5
@@ -213,6 +215,10 @@ class Consumer:
     def conninfo(self) -> Any:
         return self.app.connection_for_read()
 
+    @conninfo.setter
+    def conninfo(self, connection: Any) -> None:
+        self.connection = connection
+
     @property
     def connection_errors(self) -> Any:
         return self.conninfo.connection_errors
@@ -237,11 +243,14 @@ class Consumer:
         """The worker's own connection logs its errors itself."""
 
     def on_connection_error_after_connected(self, exc: Any) -> None:
-        """The worker's own connection logs its errors itself."""
+        """The worker's own connection logs its errors itself; the one of the bootsteps is given up."""
+        self.drop_connection()
 
     def drop_connection(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            # A peer that has gone silent would keep the reads of closing waiting for ever.
+            bound_open_broker_sockets(connection, COLLECT_SOCKET_TIMEOUT)
             try:
                 connection.close()
             except Exception as exc:  # noqa: BLE001 - it was lost, which may be why it is dropped
