@@ -17,5 +17,13 @@ def test_first_message_shows_a_message_and_two_reasons(celeriac_env: Environment
 def test_demo_does_what_it_says(celeriac_env: Environment) -> None:
     done = celeriac_env.run(str(ROOT / "examples" / "demo" / "run.py"))
     assert done.returncode == 0, done.stderr
-    for line in ("-> 4", "-> 16", "-> 90", "done at attempt 3", "rested", "ValueError('this one fails", "a group of 1000"):
+    for line in (
+        "-> 4",
+        "-> 16",
+        "-> 90",
+        "done at attempt 3",
+        "rested",
+        "ValueError('this one fails",
+        "a group of 1000",
+    ):
         assert line in done.stdout
