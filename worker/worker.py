@@ -130,8 +130,23 @@ class Worker:
         if not self._begun:
             self._begun = True
             self.statedb.load(time.time())
+            self._tell_limits()
             self.pool.start()
             self.loop.watch("pool", self.pool.fileno())
+
+    def _tell_limits(self) -> None:
+        """Which time limits are asked for and will not be kept."""
+        told = self.options.pool
+        for ability, setting, attribute, limit in (
+            ("soft", "task_soft_time_limit", "soft_time_limit", told.soft_limit),
+            ("hard", "task_time_limit", "time_limit", told.hard_limit),
+        ):
+            if ability in self.pool.can:
+                continue
+            asking = [setting] if limit else []
+            asking += sorted(name for name, task in self.owner.tasks.items() if getattr(task, attribute, None))
+            if asking:
+                log.warning("This pool keeps no %s time limits; asked for by: %s", ability, ", ".join(asking))
 
     def run(self) -> None:
         """Until it is stopped."""
