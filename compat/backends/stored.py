@@ -429,7 +429,7 @@ class Stored:
         self.plain.expire(time.time())
 
     def process_cleanup(self) -> None:
-        self.plain.close()
+        """Tracers of others call it after each task: what is connected is kept for the next, and for who waits."""
 
 
 class StoredKeys(Stored):
