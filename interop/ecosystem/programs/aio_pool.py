@@ -1,0 +1,33 @@
+"""celery-aio-pool: a pool of its own, and tasks that are coroutines."""
+
+import asyncio
+
+import celery_aio_pool
+from base import app, fails
+from celery.contrib.testing.worker import start_worker
+
+assert celery_aio_pool.patch_celery_tracer()
+
+
+@app.task
+async def wait(seconds):
+    await asyncio.sleep(seconds)
+    return seconds
+
+
+@app.task
+def add(x, y):
+    return x + y
+
+
+@app.task
+async def bad():
+    raise ValueError("x")
+
+
+if __name__ == "__main__":
+    with start_worker(app, pool="celery_aio_pool.pool:AsyncIOPool", loglevel="CRITICAL", shutdown_timeout=20):
+        assert wait.delay(0.1).get(timeout=10) == 0.1
+        assert add.delay(1, 2).get(timeout=10) == 3
+        assert fails(bad.delay(), ValueError)
+    print("fine")
