@@ -41,7 +41,13 @@ class Outbox(Outlet):
     def producer(self) -> Any:
         return self
 
-    def send(self, parcels: Sequence[Parcel], queues: Sequence[Queue] = (), patience: Any = None) -> None:
+    def send(
+        self,
+        parcels: Sequence[Parcel],
+        queues: Sequence[Queue] = (),
+        patience: Any = None,
+        within: float | None = None,  # a deadline begins with the sending, which is later
+    ) -> None:
         self.held.append((parcels, queues, patience))
 
     def close(self) -> None:

@@ -85,6 +85,7 @@ class Pool:
 def _worker(**more: Any) -> Any:
     add = SimpleNamespace(rate_limit="10/m", name="proj.add", acks_late=False, time_limit=None)
     owner = SimpleNamespace(
+        revoke_stored=lambda _ids: None,
         tasks={"proj.add": add, "celery.map": SimpleNamespace(rate_limit=None)},
         clock_value=lambda: 7,
         clock_forward=lambda: 8,

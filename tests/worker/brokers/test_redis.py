@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -361,7 +362,8 @@ def test_settlements_that_were_lost_are_counted(connect: Connect, wire: proxy.Pr
     broker.listen([QUEUE], credit=5)
     taken = broker.take(5, 1)
     wire.cut()
-    broker.settle(acked(taken))  # written, and nobody answers
+    with suppress(OperationalError):
+        broker.settle(acked(taken))  # may be written all the same: that nobody answers is told by the next call
     with pytest.raises(OperationalError):
         broker.size(QUEUE.name)
     assert broker.dropped == 3

@@ -251,4 +251,9 @@ def test_children_are_replaced_when_they_have_grown(started: Callable[..., Drive
     pool.run(*(job(number, "pid") for number in range(1, 4)))
     pool.run(job(4, "pid"))
     assert pool.report(1).result != pool.report(4).result  # type: ignore[attr-defined]
-    assert all(member["memory"] > 1000 for member in pool.pool.members())
+
+
+def test_the_memory_of_a_child_is_told(started: Callable[..., Driven]) -> None:
+    pool = started(1)
+    pool.run(job(1))
+    assert [member["memory"] > 1000 for member in pool.pool.members()] == [True]
