@@ -227,7 +227,7 @@ def test_what_is_sent_carries_the_mark_of_beat_and_fresh_arguments(app: Celery) 
 
 
 def test_a_task_of_the_app_is_sent_by_itself_and_failure_is_told(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
-    @app.task(name="t")
+    @app.task(name="t", shared=False)
     def task() -> None: ...
 
     scheduler = Recording(app)

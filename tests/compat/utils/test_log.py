@@ -17,7 +17,7 @@ def test_our_modules_log_under_celerys_names() -> None:
 
 
 def test_task_loggers_stand_below_celery_task() -> None:
-    mine = log.get_task_logger("proj.tasks.of_this_test")
+    mine = log.get_task_logger("tasks_of_this_test_alone")
     assert mine.parent is log.task_logger
     with pytest.raises(RuntimeError, match="reserved"):
         log.get_task_logger("celery.task")
