@@ -72,8 +72,8 @@ celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and o
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
 
-chaos: ready stock ## the full sizes of tests/faults: 1,000 kills, 5,000 mixed messages, 200,000 sends; some 20 minutes
-	@$(PY) -m pytest tests/faults --kills=1000 --messages=5000 --sends=200000 --down=10
+chaos: ready stock ## the full sizes of tests/faults: 1,000 kills, 5,000 mixed messages, 200,000 sends, 100,000 poisons
+	@$(PY) -m pytest tests/faults --kills=1000 --messages=5000 --sends=200000 --down=10 --poison=100000 --terms=100 --leaders=200
 
 bench: ready stock ## CPU per message at brokers and stores, beside kombu, Celery, redis-py, py-amqp; 2 minutes
 	@$(PY) benchmarks/broker.py
