@@ -125,7 +125,7 @@ def _rabbitmq(here: Servers) -> Broker:
 
 def _rpc(here: Servers) -> Broker:
     url = here.rabbit.url
-    only = frozenset({"read", "kwargs", "fails", "two reads"})
+    only = frozenset({"read", "two reads", "kwargs", "unicode", "nested", "float", "null", "fails", "exception"})
     return Broker("rpc", "RabbitMQ, results too", url, url, "rpc://", here.drop_queues, None, only=only)
 
 

@@ -34,6 +34,7 @@ class Pair:
     python_worker: bool
     settings: Mapping[str, Any] = field(default_factory=dict)
     by_keyword: bool = False
+    named: str = "interop.{}"
 
     def ask(self, op: str, **more: Any) -> Answer:
         more.setdefault("timeout", WAIT)
@@ -46,7 +47,7 @@ class Pair:
 
     def call(self, task: str, *args: Any, **more: Any) -> Answer:
         self.needs(task)
-        return self.ask("call", task=f"interop.{task}", args=list(args), **more)
+        return self.ask("call", task=self.named.format(task), args=list(args), **more)
 
     def echo(self, value: Any, **more: Any) -> Answer:
         if self.by_keyword:
@@ -97,9 +98,18 @@ def capability(name: str, title: str) -> Callable[[Check], Check]:
 @capability("run", "a task that is sent is run, and its result stored")
 def runs(pair: Pair) -> None:
     sent = pair.call("add", 2, 3, get=False)
+    if not sent["id"]:
+        raise Cannot("its producers tell no id to look under")
     meta = pair.until(lambda: pair.broker.meta(sent["id"]), "the worker stored nothing")
     if (meta.get("status"), meta.get("result")) != ("SUCCESS", 5):
         raise Wrong(f"the worker stored {str(meta)[:200]}")
+
+
+@capability("trace", "it is run, as is seen by what it leaves elsewhere")
+def leaves_trace(pair: Pair) -> None:
+    key = f"interop-{uuid.uuid4()}"
+    pair.call("keep", 5, key, get=False)
+    pair.until(lambda: pair.broker.trace(key) == [5], "it did not run")
 
 
 @capability("read", "its result is read")
@@ -159,7 +169,9 @@ def fails(pair: Pair) -> None:
 @capability("exception", "its exception's class and text arrive")
 def tells_exception(pair: Pair) -> None:
     answer = pair.call("fail", "boom")
-    if answer.get("type") not in {"ValueError", "Error"} or "boom" not in str(answer.get("failure")):
+    if answer.get("type") not in {"ValueError", "Error", "IllegalArgumentException"} or "boom" not in str(
+        answer.get("failure")
+    ):
         raise Wrong(f"seen as {str(answer)[:200]}")
 
 

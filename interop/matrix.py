@@ -99,11 +99,12 @@ def _try(
         try:
             at_work.wait()
             asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer").wait()
-            pair = Pair(asker, broker, worker.lacks, worker.python, settings, worker.by_keyword)
+            pair = Pair(asker, broker, worker.lacks, worker.python, settings, worker.by_keyword, worker.task_name)
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)
-                if (hopeless or (name == "run" and not producer.python)) and cells[name].how is How.cannot:
+                first = name == names[0] and not (producer.python and worker.python) and not _for_good(cells[name])
+                if (hopeless or (first and _never_came(cells[name]))) and cells[name].how is How.cannot:
                     # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
                     return dict.fromkeys(names, cells[name])
                 if at_work.process.poll() is not None:
@@ -115,6 +116,10 @@ def _try(
             for process in (asker, at_work):
                 if process is not None:
                     process.stop()
+
+
+def _never_came(cell: Cell) -> bool:
+    return cell.why in {"the worker stored nothing", "no result came"}
 
 
 def _cell(pair: Pair, name: str) -> Cell:

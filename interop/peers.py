@@ -43,6 +43,7 @@ class Peer:
     settings_of_stock: Mapping[str, object] = field(default_factory=dict)
     settings_of_ours: Mapping[str, object] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    task_name: str = "interop.{}"
     by_keyword: bool = False  # its workers take values of any type only as keyword arguments
     user_must: str = "nothing"
     folder: Path = PYTHON_PROGRAMS
@@ -129,6 +130,17 @@ def build_gocelery(home: Path) -> None:
     run(["go", "build", "-o", "interop", "."], home)
 
 
+def build_rusty(home: Path) -> None:
+    shutil.copytree(PROGRAMS / "rusty-celery", home, dirs_exist_ok=True)
+    run(["cargo", "build", "--locked", "--quiet"], home)
+
+
+def build_java(home: Path) -> None:
+    shutil.copytree(PROGRAMS / "celery-java", home, dirs_exist_ok=True)
+    run(["mvn", "-q", "-B", "dependency:copy-dependencies", f"-DoutputDirectory={home}/lib"], home)
+    run(["javac", "-proc:none", "-cp", f"{home}/lib/*", "-d", str(home), "Interop.java"], home)
+
+
 def nothing_to_do() -> None:
     """Celeriac is this checkout."""
 
@@ -157,7 +169,7 @@ GOCELERY = Peer(
     (GO, "worker"),
     settings_of_stock={"task_protocol": 1},
     settings_of_ours={"task_queue_protocols": {"celery": 1, "a": 1, "b": 1}},
-    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED", "keep": NO_REQUEST},
+    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED"},
     by_keyword=True,
     user_must="`task_queue_protocols = {'<its queue>': 1}` for queues that its workers read: they know protocol 1 only",
 )
@@ -170,7 +182,7 @@ CELERY_NODE = node_peer(
     "celery-node",
     "0.5.9",
     worker=True,
-    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED", "keep": NO_REQUEST},
+    lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED"},
 )
 
 CELERY_52 = python_peer("5.2.7", ("celery[redis,msgpack,yaml]==5.2.7", "redis<5", "tzdata"), ("3.8", "3.9", "3.10"))
@@ -181,6 +193,36 @@ CELERY_44 = python_peer(
 )
 CELERY_TS = node_peer("celery-ts", "1.2.3")
 
+RUST = str(PEERS / "rusty-celery/target/debug/interop")
+NO_RESULTS = "its workers store no results"
+RUSTY_CELERY = Peer(
+    "rusty-celery",
+    "0.5.5",
+    "crates.io: celery",
+    once("rusty-celery", sources("rusty-celery"), build_rusty),
+    (RUST, "client"),
+    (RUST, "worker"),
+    lacks=dict.fromkeys(("add", "echo", "sub", "fail", "nothing", "now", "tracked", "again", "describe"), NO_RESULTS),
+    user_must="nothing; it reads and stores no results, and its tasks take named arguments",
+)
+JAVA = ("java", "-cp", f"{PEERS}/celery-java/lib/*:{PEERS}/celery-java", "Interop")
+CELERY_JAVA = Peer(
+    "celery-java",
+    "1.10.4",
+    "Maven: com.geneea.celery:celery-java",
+    once("celery-java", sources("celery-java"), build_java),
+    (*JAVA, "client"),
+    (*JAVA, "worker"),
+    task_name="interop.Tasks#{}",
+    lacks={
+        **dict.fromkeys(("describe", "keep"), NO_REQUEST),
+        "again": NO_RETRY,
+        "tracked": "its workers store no STARTED",
+        **dict.fromkeys(("sub", "now"), "its workers take no keyword arguments and no ETA"),
+    },
+    user_must="`result_backend = 'rpc://'`: it knows RabbitMQ alone, for results too; its tasks are `class#method`",
+)
+
 CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
-FULL = (*CORE, CELERY_52, CELERY_44, CELERY_TS)
+FULL = (*CORE, CELERY_52, CELERY_44, CELERY_TS, RUSTY_CELERY, CELERY_JAVA)
 EVERY = {peer.name: peer for peer in FULL}

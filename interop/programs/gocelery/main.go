@@ -109,6 +109,12 @@ func work() {
 	})
 	client.Register("interop.fail", func(text string) string { panic(text) })
 	client.Register("interop.nothing", func() {})
+	client.Register("interop.keep", func(value float64, key string) float64 {
+		store := pool(os.Getenv("BACKEND")).Get()
+		defer store.Close()
+		store.Do("RPUSH", key, value)
+		return value
+	})
 	client.Register("interop.now", func() float64 { return float64(time.Now().UnixNano()) / 1e9 })
 	client.StartWorker()
 	fmt.Println("interop: ready")
