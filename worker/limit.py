@@ -15,7 +15,7 @@ from threading import get_ident
 from typing import Any
 
 _inside: set[int] = set()
-_struck: set[int] = set()
+_struck: dict[int, type[BaseException]] = {}
 _overdue: weakref.WeakKeyDictionary[asyncio.Task[Any], BaseException] = weakref.WeakKeyDictionary()
 
 
@@ -29,14 +29,28 @@ def enter() -> bool:
 
 
 def leave(outer: bool) -> None:
-    """It is back, with what `enter` gave. What was to strike it and has not, does not any more."""
+    """It is back, with what `enter` gave. What was to strike it and has not yet is raised here, and ends here.
+
+    It is not taken back by `PyThreadState_SetAsyncExc(ident, NULL)`: CPython 3.11 then looks for it for ever, in all
+    threads, and under a tracer gets no further.
+    """
     if outer:
         return
-    ident = get_ident()
-    _inside.discard(ident)
-    if ident in _struck:
-        _struck.discard(ident)
-        _raise_in(ident, None)
+    try:
+        ident = get_ident()
+        _inside.discard(ident)
+        if ident not in _struck:
+            return
+        _pass()
+    except BaseException as late:
+        if type(late) is not _struck.get(get_ident()):
+            raise
+    _inside.discard(get_ident())
+    _struck.pop(get_ident(), None)
+
+
+def _pass() -> None:
+    """A call: there the interpreter looks for what is to be raised."""
 
 
 def within() -> bool:
@@ -51,13 +65,8 @@ def strike(ident: int, error: type[BaseException]) -> bool:
     """
     if ident not in _inside:
         return False
-    _struck.add(ident)
-    return _raise_in(ident, error)
-
-
-def _raise_in(ident: int, error: type[BaseException] | None) -> bool:
-    target = ctypes.py_object(error) if error is not None else ctypes.py_object()
-    return bool(ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), target))
+    _struck[ident] = error
+    return bool(ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error)))
 
 
 def strike_coroutine(task: asyncio.Task[Any], error: BaseException) -> None:
