@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,9 @@ from typing import Any
 
 from interop import brokers, fleet, peers, rolling, table
 from interop.matrix import Cells, How, pairs, try_pair, worse_than_stock
+from interop.processes import SILENT
 
+STOP = threading.Event()
 Trial = tuple[str, Callable[[brokers.Broker], Cells]]
 
 
@@ -27,11 +31,15 @@ def main() -> int:
         lanes = tuple(filter(None, (tuple(name for name in lane if name in told.broker) for lane in brokers.FULL)))
     began = time.monotonic()
     cells: Cells = {}
+    for sign in (signal.SIGINT, signal.SIGTERM):  # the pair at hand is ended, and so are the servers
+        signal.signal(sign, lambda *_: STOP.set())
     titles: dict[str, str] = {}
     with ThreadPoolExecutor(len(lanes)) as at_once:
         for found, named in at_once.map(partial(run_lane, told=told, trials=list(trials(family, told))), lanes):
             cells |= found
             titles |= named
+    if STOP.is_set():
+        return 130
     balanced = chosen(told) or roll(1000 if told.size == "core" else 5000)
     worse = worse_than_stock(cells)
     print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s; worse than stock: {len(worse)}")
@@ -89,6 +97,8 @@ def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Tr
             broker = here.broker(name)
             titles[name] = broker.title
             for what, trial in trials:
+                if STOP.is_set():
+                    return cells, titles
                 start = time.monotonic()
                 found = trial(broker=broker)
                 if not found:
@@ -102,6 +112,7 @@ def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Tr
                         print(f"    {line}")
         # A busy machine makes a cell fail that is sound: what seems worse than stock is tried once more.
         doubtful = worse_than_stock(cells)
+        SILENT.clear()
         for what, trial in trials:
             for name in names:
                 again = [p.capability for p in doubtful if f"{p.producer} -> {p.worker}" == what and p.broker == name]

@@ -28,6 +28,10 @@ class PeerFailed(Exception):
     """A peer's program did not start, died or did not answer."""
 
 
+# Peers that have stood there without a word, by the settings they were given: nobody waits for them again and again.
+SILENT: dict[tuple[str, str], str] = {}
+
+
 class Process:
     """One process of a peer, in a group of its own."""
 
@@ -81,16 +85,22 @@ class Worker(Process):
         assert peer.worker
         queues = ("-n", name, "-Q", variables["QUEUE"]) if peer.python else ()
         super().__init__(peer.worker + queues, peer, variables, log)
+        self.known = (peer.name, variables["BROKER"] + variables.get("QUEUE_ARGUMENTS", "") + variables["SETTINGS"])
         self.ready = f"{name} ready." if peer.python else "interop: ready"
 
     def wait(self) -> Worker:
         end = time.monotonic() + START
+        if said := SILENT.get(self.known):
+            self.stop()
+            raise PeerFailed(said)
         while self.ready not in self.log.read_text(errors="replace"):
             if self.process.poll() is not None:
                 raise PeerFailed(f"the worker of {self.name} ended with {self.process.returncode}: {self.said()}")
             if time.monotonic() > end:
                 self.stop()
-                raise PeerFailed(f"the worker of {self.name} was not ready after {START:.0f} s: {self.said()}")
+                said = f"the worker of {self.name} was not ready after {START:.0f} s: {self.said()}"
+                SILENT[self.known] = said
+                raise PeerFailed(said)
             time.sleep(0.03)
         return self
 
