@@ -17,7 +17,7 @@ from interop.matrix import Cells, How, pairs, try_pair, worse_than_stock
 from interop.processes import SILENT
 
 STOP = threading.Event()
-Trial = tuple[str, Callable[[brokers.Broker], Cells]]
+Trial = tuple[str, frozenset[str], Callable[[brokers.Broker], Cells]]
 
 
 def main() -> int:
@@ -76,11 +76,13 @@ def trials(family: Sequence[peers.Peer], told: argparse.Namespace) -> Iterator[T
 
     for producer, worker in pairs(family):
         if wanted(producer.name, worker.name):
-            yield f"{producer.name} -> {worker.name}", partial(try_pair, producer, worker, only=told.capability)
+            who = frozenset({producer.name, worker.name})
+            yield f"{producer.name} -> {worker.name}", who, partial(try_pair, producer, worker, only=told.capability)
     for producer, first, second in fleet.fleets(family):
         name = f"{first.name} + {second.name}"
         if wanted(producer.name, name):
-            yield f"{producer.name} -> {name}", partial(try_fleet, producer, first, second, only=told.capability)
+            who = frozenset({producer.name, first.name, second.name})
+            yield f"{producer.name} -> {name}", who, partial(try_fleet, producer, first, second, only=told.capability)
 
 
 def try_fleet(
@@ -96,7 +98,9 @@ def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Tr
         for name in names:
             broker = here.broker(name)
             titles[name] = broker.title
-            for what, trial in trials:
+            for what, who, trial in trials:
+                if broker.peers and not who <= broker.peers:
+                    continue
                 if STOP.is_set():
                     return cells, titles
                 start = time.monotonic()
@@ -113,7 +117,7 @@ def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Tr
         # A busy machine makes a cell fail that is sound: what seems worse than stock is tried once more.
         doubtful = worse_than_stock(cells)
         SILENT.clear()
-        for what, trial in trials:
+        for what, _, trial in trials:
             for name in names:
                 again = [p.capability for p in doubtful if f"{p.producer} -> {p.worker}" == what and p.broker == name]
                 if again:

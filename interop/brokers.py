@@ -13,10 +13,11 @@ from typing import Any
 
 import amqp
 
-from interop.peers import Peer
+from interop.peers import OURS, STOCK, Peer
 from tests import servers
 
 QUEUES = ("celery", "a", "b")
+KNOW_PREFIX = frozenset({STOCK, OURS})
 QUORUM = {"x-queue-type": "quorum"}
 
 
@@ -35,6 +36,7 @@ class Broker:
     quorum: bool = False
     prefix: str = ""
     only: frozenset[str] = frozenset()  # these capabilities alone, if any are named
+    peers: frozenset[str] = frozenset()  # these peers alone, if any are named: the others know no such thing
 
     def variables(self, peer: Peer, queue: str, settings: Mapping[str, Any]) -> dict[str, str]:
         said = {**self.settings, **settings}
@@ -143,7 +145,18 @@ def _prefix(here: Servers) -> Broker:
         "broker_transport_options": {"global_keyprefix": "mine:"},
         "result_backend_transport_options": {"global_keyprefix": "mine:"},
     }
-    return Broker("prefix", "Redis, key prefix", url, url, url, here.flush, here.redis, settings, prefix="mine:")
+    return Broker(
+        "prefix",
+        "Redis, key prefix",
+        url,
+        url,
+        url,
+        here.flush,
+        here.redis,
+        settings,
+        prefix="mine:",
+        peers=KNOW_PREFIX,
+    )
 
 
 MAKERS: dict[str, Callable[[Servers], Broker]] = {
@@ -155,4 +168,4 @@ MAKERS: dict[str, Callable[[Servers], Broker]] = {
 }
 # Lanes run side by side, each with servers of its own; the brokers of a lane one after the other.
 CORE = (("redis",), ("rabbitmq", "rpc"))
-FULL = (("redis", "prefix"), ("rabbitmq", "rpc", "quorum"))
+FULL = (("redis", "prefix"), ("rabbitmq", "rpc"), ("quorum",))

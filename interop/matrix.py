@@ -103,7 +103,7 @@ def _try(
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)
-                first = name == names[0] and not (producer.python and worker.python) and not _for_good(cells[name])
+                first = name == names[0] and not {producer.name, worker.name} <= {STOCK, OURS}
                 if (hopeless or (first and _never_came(cells[name]))) and cells[name].how is How.cannot:
                     # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
                     return dict.fromkeys(names, cells[name])
