@@ -264,3 +264,15 @@ def test_every_method_without_content_is_called() -> None:
         else:
             assert isinstance(event, Called)
             assert (event.channel, event.name) == (7, name)
+
+
+def test_it_is_known_whether_the_next_byte_begins_a_frame() -> None:
+    inbox = Inbox()
+    assert inbox.between_frames
+    inbox.feed(HEARTBEAT_FRAME[:3])
+    assert not inbox.between_frames
+    inbox.feed(HEARTBEAT_FRAME[3:])
+    assert inbox.between_frames
+    with pytest.raises(BadMessage):
+        inbox.feed(b"GET / HTTP/1.1\r\n\r\n")
+    assert not inbox.between_frames
