@@ -168,9 +168,13 @@ def gather(monitored: Sequence[bytes], recorded: Sequence[list[Any]]) -> Seen:
                     kept["traceback"] = last_line(kept.get("traceback"))
                     # Stock shows an exception that cannot be pickled as it made it again: its arguments are texts.
                     kept["exception"] = _FUNCTION.sub("<function>", kept.get("exception") or "")
-                    if event["type"] == "task-retried":  # stock's solo pool shows the Retry, its prefork pool the cause
+                    kind = "events"
+                    if event["type"] == "task-retried":
+                        # Who retries has sent the message before it tells of that: what becomes of the message may be
+                        # told first. And stock's solo pool shows the Retry, its prefork pool the cause.
+                        kind = "retries"
                         del kept["exception"]
-                    of(event["uuid"], "events").append(kept)
+                    of(event["uuid"], kind).append(kept)
     for kind, task_id, *told in recorded:
         of(task_id, kind).append(told)
     tidy: Seen = json.loads(tidied(json.dumps(seen)))

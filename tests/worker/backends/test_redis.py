@@ -421,9 +421,9 @@ class TestWaiting:
         for each in stores[1:]:
             each.close()
         assert until(lambda: not channels(server))
-        assert len(redis_watch._WATCHES) == 1
+        assert store.place in redis_watch._WATCHES
         stores[0].close()
-        assert not redis_watch._WATCHES
+        assert store.place not in redis_watch._WATCHES
 
     def test_one_channel_for_all_who_wait_for_the_same(self, server: RedisServer, store: RedisStore) -> None:
         result = done(new_id())
