@@ -43,6 +43,15 @@ class Announcer:
         self.owner = owner
         self.events = events
         self._sender = sender
+        self.announced: Mapping[type, Callable[[Request, Any], None]] = {
+            decided.Received: self.received,
+            decided.Revoked: self.revoked,
+            decided.TimedOut: self.timed_out,
+            decided.WorkerLost: self.lost,
+            decided.Unregistered: self.unregistered,
+            decided.Cancelled: self.cancelled,
+        }
+        """What is done about decisions that are announced, and no more is done about them."""
 
     def arrived(self, request: Request) -> None:
         """Logged of every task that there is, even if it is revoked or has expired."""
@@ -54,6 +63,7 @@ class Announcer:
                 "args": headers.get("argsrepr"),
                 "kwargs": headers.get("kwargsrepr"),
                 "eta": headers.get("eta"),
+                "root_id": headers.get("root_id"),
             }
             log.info(self.owner.received_format, context, extra={"data": context})
 
@@ -74,7 +84,8 @@ class Announcer:
             self._event(request, "task-failed", exception=report.error, traceback=report.traceback)
 
     def overdue(self, request: Request, seconds: float) -> None:
-        request_log.warning("Soft time limit (%ss) exceeded for %s[%s]", short(seconds), request.shown_name, request.id)
+        limit, name = short(seconds), request.shown_name
+        request_log.warning("Soft time limit (%ss) exceeded for %s[%s]", limit, name, request.id, extra=about(request))
 
     # --- decided
 
@@ -99,27 +110,29 @@ class Announcer:
     def revoked(self, request: Request, each: decided.Revoked) -> None:
         if not each.terminated:
             why = f" (revoked by header: {dict([each.stamp])})" if each.stamp else ""
-            request_log.info("Discarding revoked task: %s[%s]%s", request.shown_name, request.id, why)
+            request_log.info(
+                "Discarding revoked task: %s[%s]%s", request.shown_name, request.id, why, extra=about(request)
+            )
         reason = "expired" if each.expired else "terminated" if each.terminated else "revoked"
         how = {"terminated": each.terminated, "signum": each.signum, "expired": each.expired}
         self._event(request, "task-revoked", **how)
         self.owner.revoked(request, reason, terminated=each.terminated, signum=each.signum, expired=each.expired)
 
     def timed_out(self, request: Request, each: decided.TimedOut) -> None:
-        limit = short(each.limit)
-        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, request.shown_name, request.id)
+        limit, name = short(each.limit), request.shown_name
+        request_log.error("Hard time limit (%ss) exceeded for %s[%s]", limit, name, request.id, extra=about(request))
         self.owner.timed_out(request, limit)
         for _ in range(2):  # stock workers tell it twice
             self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=f"TimeLimitExceeded({limit},)")
 
     def lost(self, request: Request, each: decided.WorkerLost) -> None:
-        request_log.error("Task handler raised error: WorkerLostError(%r)", each.why)
+        request_log.error("Task handler raised error: WorkerLostError(%r)", each.why, extra=about(request))
         self.owner.lost(request, each.why)
         self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=each.why)
 
     def unregistered(self, request: Request, _: decided.Unregistered) -> None:
         message = request.delivery.message
-        consumer_log.error(UNKNOWN_TASK, request.name, shown(message.body), message.headers)
+        consumer_log.error(UNKNOWN_TASK, request.name, shown(message.body), message.headers, extra=about(request))
         if self.owner.listens("task_unknown"):
             error = KeyError(request.name)
             self.owner.signal(
@@ -140,9 +153,17 @@ class Announcer:
     def rejected(self, request: Request, *, requeue: bool) -> None:
         self._event(request, "task-rejected", requeue=requeue)
 
+    def buried(self, queue: str) -> None:
+        """One more dead letter of this queue; the log has been told why."""
+
     def _event(self, request: Request, kind: str, **fields: Any) -> None:
         if self.events.on and (request.kind is None or request.kind.tells):
             self.events.task(kind, {"uuid": request.id, **fields})
+
+
+def about(request: Request) -> dict[str, Any]:
+    """For lines of the log whose reader is a machine: which task they tell of."""
+    return {"data": {"id": request.id, "name": request.shown_name, "root_id": request.headers.get("root_id")}}
 
 
 def short(seconds: float) -> float:
@@ -150,12 +171,10 @@ def short(seconds: float) -> float:
     return int(seconds) if seconds == int(seconds) else seconds
 
 
-ANNOUNCED: Mapping[type, Callable[[Announcer, Request, Any], None]] = {
-    decided.Received: Announcer.received,
-    decided.Revoked: Announcer.revoked,
-    decided.TimedOut: Announcer.timed_out,
-    decided.WorkerLost: Announcer.lost,
-    decided.Unregistered: Announcer.unregistered,
-    decided.Cancelled: Announcer.cancelled,
-}
+ANNOUNCED: frozenset[type] = frozenset(
+    (
+        *(decided.Received, decided.Revoked, decided.TimedOut),
+        *(decided.WorkerLost, decided.Unregistered, decided.Cancelled),
+    )
+)
 """The decisions that are announced, and nothing else is done about them."""

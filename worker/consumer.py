@@ -21,7 +21,7 @@ from ..protocol.rules.limits import read_rate
 from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
-from .announcing import ANNOUNCED, Announcer
+from .announcing import ANNOUNCED, Announcer, about
 from .brokers.base import Arming, Broker, Delivery, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
@@ -335,6 +335,7 @@ class Consumer:
             except operational() as problem:
                 self.trouble = problem
                 return False
+        self.announcer.buried(delivery.queue)
         if settle:
             self._settlements.append((delivery, verdict or Verdict.DROP))
         return verdict is not None
@@ -505,7 +506,7 @@ class Consumer:
     def _announce(self, each: Decision) -> None:
         """A user's receiver or backend may fail; the delivery must not."""
         try:
-            ANNOUNCED[type(each)](self.announcer, self.requests[each.number], each)
+            self.announcer.announced[type(each)](self.requests[each.number], each)
         except Exception:  # noqa: BLE001 - whatever theirs raises
             consumer_log.exception("While telling of %r", each)
 
@@ -559,9 +560,13 @@ class Consumer:
     def _kill(self, each: decided.Kill, _now: float) -> None:
         request = self.requests[each.number]
         if each.cancelled:
-            consumer_log.warning("Task %s cannot be acknowledged after a connection loss and is ended", request.id)
+            consumer_log.warning(
+                "Task %s cannot be acknowledged after a connection loss and is ended", request.id, extra=about(request)
+            )
         if "kill" not in self.pool.can:
-            request_log.warning("This pool cannot end a running task: %s[%s] goes on", request.name, request.id)
+            request_log.warning(
+                "This pool cannot end a running task: %s[%s] goes on", request.name, request.id, extra=about(request)
+            )
             return
         self.pool.kill(each.number, each.signum)
 
@@ -571,7 +576,7 @@ class Consumer:
 
     def _bury_request(self, each: decided.Bury, _now: float) -> None:
         request = self.requests.pop(each.number)
-        request_log.error("Task %s[%s] is given up: %s", request.name, request.id, each.why)
+        request_log.error("Task %s[%s] is given up: %s", request.name, request.id, each.why, extra=about(request))
         self._bury(request.delivery, each.why, settle=True)
 
     def _resend(self, each: decided.Resend, now: float) -> None:

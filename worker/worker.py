@@ -5,6 +5,7 @@
     telling      a second connection: events, remote control, gossip
     heart        worker-heartbeat events
     statedb      what must outlive this process: revoked tasks, the clock
+    health       /livez, /readyz, /metrics, if they are asked for
 
 One thread does it all, in turns: hear the pool, take from the broker, answer who asks, wait. Nothing in a turn waits
 without a deadline. `stop` may be called from a signal handler or another thread; it only leaves a note.
@@ -21,7 +22,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import BadCall
 from ..protocol.rules.delivery import Stop
@@ -43,6 +44,9 @@ from .options import Options
 from .pools.base import Pool
 from .ports import Owner
 from .statedb import StateDb
+
+if TYPE_CHECKING:
+    from .health import Health
 
 log = logging.getLogger("celery.worker")
 connection_log = logging.getLogger("celery.worker.consumer.connection")
@@ -109,6 +113,11 @@ class Worker:
         self.tasks = self._kept(self._tasks_up, self._tasks_down)
         self.telling = self._kept(self._telling_up, self._telling_down)
         self._pool_at = self._services_at = 0.0
+        self.health: Health | None = None
+        if telling.health:
+            from .health import Health
+
+            self.health = Health(self, telling.health)
 
     def _kept(self, up: Callable[[Broker, float], None], down: Callable[[float], None]) -> Kept:
         told = self.options.broker
@@ -133,6 +142,8 @@ class Worker:
             self._tell_limits()
             self.pool.start()
             self.loop.watch("pool", self.pool.fileno())
+            if self.health is not None:
+                self.health.open(time.time())
 
     def _tell_limits(self) -> None:
         """Which time limits are asked for and will not be kept."""
@@ -206,6 +217,8 @@ class Worker:
             again.append(self._safely(self.heart.tend, now))
         if self.gossip is not None:
             again.append(self.gossip.tend(now))
+        if self.health is not None:
+            again.append(self.health.tend(now))
         again.append(self._chores(now))
         if self.telling.broker is not None:
             again.append(self._safely(self.telling.broker.tend, now))
@@ -328,6 +341,7 @@ class Worker:
             self.tasks.close,
             lambda: self.statedb.save(now),
             self.loop.close,
+            self.health.close if self.health is not None else lambda: None,
         ):
             try:
                 step()

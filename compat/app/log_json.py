@@ -56,11 +56,13 @@ def _message(record: logging.LogRecord) -> str:
 
 def _task(record: logging.LogRecord) -> dict[str, Any]:
     told = record.__dict__.get("data")
-    if isinstance(told, Mapping) and "id" in told:
-        root = told.get("root_id")
-        return {"task_id": told["id"], "task_name": told.get("name"), **({"root_id": root} if root else {})}
     task = get_current_task()
     request = getattr(task, "request", None)
+    if isinstance(told, Mapping) and "id" in told:
+        root = told.get("root_id")
+        if root is None and request is not None and request.id == told["id"]:
+            root = getattr(request, "root_id", None)
+        return {"task_id": told["id"], "task_name": told.get("name"), **({"root_id": root} if root else {})}
     if task is None or request is None or not request.id:
         return {}
     return {"task_id": request.id, "task_name": task.name, "root_id": getattr(request, "root_id", None)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...protocol.errors import BadCall
 from ...worker.options import Acks, Options, PoolOptions, Taking, Telling
 from ..exceptions import ImproperlyConfigured
 from .reading import flag, number, whole
@@ -18,7 +19,7 @@ def worker_options(conf: Any, **given: Any) -> Options:
 
     `concurrency`, `pool` (or `pool_cls`), `prefetch_multiplier`, `autoscale`, `task_events`, `statedb`, `time_limit`,
     `soft_time_limit`, `max_tasks_per_child`, `max_memory_per_child`, `disable_rate_limits`, `pool_start_method`,
-    `pool_restarts`, `worker_lost_wait`, `autoscaler_cls`; None is not said.
+    `pool_restarts`, `worker_lost_wait`, `autoscaler_cls`, `health`; None is not said.
     """
     said = {name: value for name, value in given.items() if value is not None}
     return Options(
@@ -107,9 +108,21 @@ def _telling(conf: Any, said: dict[str, Any]) -> Telling:
         control_queue_expires=number(conf, "control_queue_expires"),
         control_queue_exclusive=flag(conf, "control_queue_exclusive"),
         control_queue_durable=flag(conf, "control_queue_durable"),
-        health=conf.worker_health or None,
+        health=_health(said.get("health") or conf.worker_health),
         json_logs=flag(conf, "worker_json_logs"),
     )
+
+
+def _health(where: Any) -> str | None:
+    if not where:
+        return None
+    from ...worker.pages import address
+
+    try:
+        address(where)
+    except BadCall as bad:
+        raise ImproperlyConfigured(f"worker_health: {bad}") from None
+    return str(where)
 
 
 def _accepted(conf: Any) -> frozenset[str]:

@@ -262,6 +262,13 @@ _FEATURE, _BEAT = "Features", "Embedded Beat Options"
 @option(_FEATURE, "--without-heartbeat", is_flag=True, help="Send no heartbeat events.")
 @option(_FEATURE, "--heartbeat-interval", type=int, help="Seconds between heartbeat events.")
 @option(_FEATURE, "--autoscale", type=AUTOSCALE, help="Most and fewest processes, as 10,3.")
+@option(
+    _FEATURE,
+    "--health",
+    metavar="<host:port | path>",
+    callback=_or_setting("worker_health"),
+    help="Serve /livez, /readyz and /metrics there: host:port, a port of the loopback, or the path of a unix socket.",
+)
 @option(_BEAT, "-B", "--beat", type=CELERY_BEAT, is_flag=True, help="Run beat in this worker, and in no other.")
 @option(
     _BEAT,
@@ -284,6 +291,7 @@ def worker(
     logfile: Any = None,
     pidfile: Any = None,
     statedb: Any = None,
+    health: Any = None,
     **kwargs: Any,
 ) -> None:
     """Start a worker.
@@ -311,6 +319,7 @@ def worker(
             logfile=logfile,
             pidfile=node_format(pidfile, hostname) if pidfile else None,
             statedb=node_format(statedb, hostname) if statedb else None,
+            health=node_format(health, hostname) if health else None,
             no_color=ctx.obj.no_color,
             quiet=ctx.obj.quiet,
             **kwargs,

@@ -168,6 +168,7 @@ class WorkController:
             "pool_restarts": pool_restarts,
             "worker_lost_wait": worker_lost_wait,
             "autoscaler_cls": autoscaler_cls,
+            "health": _kw.get("health"),
         }
         self._without = [name for name in ("gossip", "mingle", "heartbeat") if _kw.get(f"without_{name}")]
         self._heartbeat = _kw.get("heartbeat_interval")

@@ -144,7 +144,11 @@ class Ground:
 def on(folder: Path, broker: str, results: str | None = None, queue: str = "hurt", **conf: Any) -> Iterator[Ground]:
     """An app with this broker, its results, its queue and these settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "PYTHON"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name == "PYTHONPATH" or not name.startswith(("CELERY", "PYTHON"))
+    }
     env = {**kept, "BROKER": broker, "QUEUE": queue, "LEDGER": str(folder / "ledger"), "CONF": json.dumps(conf)}
     ground = Ground(folder, env | ({"RESULTS": results} if results else {}))
     try:

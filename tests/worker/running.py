@@ -106,7 +106,10 @@ class Project:
         self.stock = stock
         self.notes_file = folder / "notes"
         (folder / "proj.py").write_text(APP)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CELERY", "COV"))}
+        unwanted = ("PYTHON", "CELERY", "COV")
+        kept = {
+            name: text for name, text in os.environ.items() if name == "PYTHONPATH" or not name.startswith(unwanted)
+        }
         self.environment = {
             **kept,
             "PROJ_BROKER": broker,

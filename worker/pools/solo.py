@@ -87,6 +87,11 @@ class Solo:
         happened, self._happened = self._happened, []
         return happened
 
+    @property
+    def occupied(self) -> bool:
+        """A job runs, and nothing else is done."""
+        return self._running is not None
+
     def fileno(self) -> int:
         return self._bell.fileno()
 
