@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop celery-suite ecosystem chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,12 @@ interop-core: ready stock ## the same for Celery, gocelery, node-celery, celery-
 
 celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and on celeriac; the table, and what stock alone passes
 	@$(PY) -m interop.celery_suite $(SUITE_ARGS)
+
+shim-wheel: ready ## the wheel named `celery`, by which what requires celery gets celeriac: into dist/
+	@$(PY) -m celeriac shim dist
+
+shim-test: ready stock ## that wheel in clean environments of each Python there is, with packages from PyPI, in every order
+	@$(PY) -m pytest tests/packaging interop/shim
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem

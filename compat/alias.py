@@ -190,28 +190,33 @@ def _from_multiprocessing(name: str) -> Any:
 
 
 def _distributions(finder: Any, context: Any) -> Iterable[Any]:
-    """What `importlib.metadata.version("celery")` reads, where no distribution of that name is installed."""
-    if getattr(context, "name", None) != _CELERY:
+    """What `importlib.metadata.version("celery")` reads: the version that `import celery` gives.
+
+    Whatever is installed under that name (the real Celery, or our wheel with a version that says so) gives the rest.
+    """
+    if str(getattr(context, "name", None)).lower() != _CELERY:
         return
     from importlib import metadata
 
-    for other in sys.meta_path:
-        if other is finder or not hasattr(other, "find_distributions"):
-            continue
-        if any(True for _ in other.find_distributions(context)):
-            return
+    others = [other for other in sys.meta_path if other is not finder and hasattr(other, "find_distributions")]
+    under: Any = next((found for other in others for found in other.find_distributions(context)), None)
 
     class Distribution(metadata.Distribution):
         def read_text(self, filename: str) -> str | None:
+            text: str | None = under.read_text(filename) if under is not None else None
+            if filename != "METADATA":
+                return text
             from . import __version__
 
-            if filename == "METADATA":
-                return f"Metadata-Version: 2.1\nName: celery\nVersion: {__version__}\nSummary: celeriac's stand-in\n"
-            return None
+            lines = (text or "Metadata-Version: 2.1\nName: celery\nVersion:\nSummary: celeriac's stand-in\n").split(
+                "\n"
+            )
+            place = next(number for number, line in enumerate(lines) if line.startswith("Version:"))
+            return "\n".join([*lines[:place], f"Version: {__version__}", *lines[place + 1 :]])
 
         def locate_file(self, path: Any) -> Any:
             from pathlib import Path
 
-            return Path(__file__).parent / path
+            return under.locate_file(path) if under is not None else Path(__file__).parent / path
 
     yield Distribution()

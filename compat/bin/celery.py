@@ -41,6 +41,7 @@ _COMMANDS = {
     "schedule": ("schedule", "schedule"),
     "settings": ("settings", "settings"),
     "shell": ("shell", "shell"),
+    "shim": ("shim", "shim"),
     "status": ("control", "status"),
     "top": ("top", "top"),
     "unpark": ("unpark", "unpark"),
@@ -48,7 +49,7 @@ _COMMANDS = {
     "worker": ("worker", "worker"),
 }
 """Name -> module and attribute."""
-_WITHOUT_APP = frozenset({"logtool", "multi", "run", "settings", "upgrade"})
+_WITHOUT_APP = frozenset({"logtool", "multi", "run", "settings", "shim", "upgrade"})
 """Commands that have no use for an app: none is loaded for them."""
 _WITH_OPTIONS = ("worker", "beat", "events")
 """Commands that an app may give options of its own."""

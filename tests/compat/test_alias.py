@@ -113,6 +113,24 @@ def test_without_a_celery_ours_is_found_once_it_is_in_use(celeriac_env: Environm
     ], done.stderr
 
 
+def test_the_version_is_the_one_that_is_imported(tmp_path: Path, celeriac_env: Environment) -> None:
+    """Whatever distribution of that name stands there, a reader of versions need not know our way of writing them."""
+    info = tmp_path / "celery-5.4.0+x.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: celery\nVersion: 5.4.0+x.1\nRequires-Dist: vine\n")
+    (info / "entry_points.txt").write_text("[console_scripts]\ncelery = celery.__main__:main\n")
+    program = (
+        "import sys, importlib.metadata as m; sys.path.insert(0, sys.argv[1])\n"
+        "print(m.version('celery'))\n"
+        "import celeriac; celeriac.install()\n"
+        "found = m.distribution('Celery')\n"
+        "print(found.version, found.requires, [each.name for each in found.entry_points])\n"
+        "print([each.version for each in m.distributions() if each.name == 'celery'])\n"
+    )
+    done = celeriac_env.run("-c", program, str(tmp_path))
+    assert done.stdout.splitlines() == ["5.4.0+x.1", "5.7.0 ['vine'] ['celery']", "['5.4.0+x.1']"], done.stderr
+
+
 def test_import_is_light(celeriac_env: Environment) -> None:
     program = (
         "import sys, celeriac; celeriac.install(); import celery\n"
