@@ -5,6 +5,7 @@
     telling      a second connection: events, remote control, gossip
     heart        worker-heartbeat events
     statedb      what must outlive this process: revoked tasks, the clock
+    lasting      revoked tasks in the broker's Redis, if they are to outlive all workers
     health       /livez, /readyz, /metrics, if they are asked for
 
 One thread does it all, in turns: hear the pool, take from the broker, answer who asks, wait. Nothing in a turn waits
@@ -47,6 +48,7 @@ from .statedb import StateDb
 
 if TYPE_CHECKING:
     from .health import Health
+    from .lasting import Lasting
 
 log = logging.getLogger("celery.worker")
 connection_log = logging.getLogger("celery.worker.consumer.connection")
@@ -106,6 +108,11 @@ class Worker:
         )
         self.consumer = Consumer(owner, options, pool, self.revokes, self.events, reader, hostname)
         self.statedb = StateDb(options.state_db, self.revokes, owner)
+        self.lasting: Lasting | None = None
+        if options.lasting_revokes:
+            from .lasting import Lasting
+
+            self.lasting = Lasting(self.revokes, self.shown_url)
         self.desk = Desk(self, commands or {})
         self.mailbox = Mailbox(self.desk, telling)
         self.gossip = None if "gossip" in self.without else Gossip(hostname, owner, self.events, telling)
@@ -217,6 +224,8 @@ class Worker:
             again.append(self._safely(self.heart.tend, now))
         if self.gossip is not None:
             again.append(self.gossip.tend(now))
+        if self.lasting is not None:
+            again.append(self.lasting.tend(now))
         if self.health is not None:
             again.append(self.health.tend(now))
         again.append(self._chores(now))
@@ -271,6 +280,8 @@ class Worker:
         connection_log.info("Connected to %s", self.shown_url)
         if not self._is_ready and "mingle" not in self.without:
             mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling)
+        if self.lasting is not None:
+            self.lasting.connected(broker, now)
         self._up()
         self.consumer.connected(broker, now)
         if not self._is_ready:
@@ -297,6 +308,8 @@ class Worker:
                 log.error("No remote control and no gossip: %s", problem)  # noqa: TRY400 - the text says it all
             else:
                 self.loop.watch("telling", broker.fileno() if "descriptor" in broker.can else -1)
+        if self.lasting is not None:
+            self.lasting.look(now)  # what was said to others while this connection was away
         if self.heart is not None:
             self.heart.begin(now)
 
@@ -340,6 +353,7 @@ class Worker:
             self.telling.close,
             self.tasks.close,
             lambda: self.statedb.save(now),
+            self.lasting.close if self.lasting is not None else lambda: None,
             self.loop.close,
             self.health.close if self.health is not None else lambda: None,
         ):
@@ -370,6 +384,12 @@ class Worker:
     def broker_info(self) -> Mapping[str, Any]:
         """As `inspect stats` shows it."""
         return self.owner.broker_info()
+
+    def revoked(self, ids: Sequence[str], stamps: Mapping[str, Any], now: float) -> None:
+        """Have it outlive this process, where that is wanted."""
+        self.statedb.save(now)
+        if self.lasting is not None:
+            self.lasting.keep(ids, stamps, now)
 
     def counts(self) -> tuple[int, int]:
         """How many tasks run, how many were accepted."""

@@ -216,13 +216,31 @@ class Control:
     ) -> Any:
         """Have this task, or these, not run; `terminate`: nor go on running."""
         arguments = {"task_id": task_id, "terminate": terminate, "signal": signal}
+        if not destination:
+            self._keep_revoked([task_id] if isinstance(task_id, str) else list(task_id), {})
         return self.broadcast("revoke", destination=destination, arguments=arguments, **kwargs)
+
+    def _keep_revoked(self, ids: list[Any], stamps: Any) -> None:
+        """For workers that run later (`worker_lasting_revokes`)."""
+        if not self.app.conf.worker_lasting_revokes:
+            return
+        import time
+
+        from ...protocol.wire.commands import stamp_headers
+        from ...worker import lasting
+        from .settings_for_broker import broker_options
+
+        now = time.time()
+        what = lasting.dumped([str(each) for each in ids], stamp_headers(stamps), now)
+        lasting.keep_at(broker_options(self.app.conf), what, now)
 
     def revoke_by_stamped_headers(
         self, headers: Any, destination: Any = None, terminate: bool = False, signal: str = _TERM, **kwargs: Any
     ) -> Any:
         """Have tasks with these stamps not run; `terminate`: nor go on running."""
         arguments = {"headers": headers, "terminate": terminate, "signal": signal}
+        if not destination:
+            self._keep_revoked([], headers)
         result = self.broadcast("revoke_by_stamped_headers", destination=destination, arguments=arguments, **kwargs)
         found: set[str] = set()
         for node in result or ():

@@ -77,7 +77,8 @@ class RedisBroker:
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
-        self._layout = layout
+        self.place = link.place
+        self.layout = self._layout = layout
         self._options = options
         self._closed = False
         self._envelopes = Envelopes(options.get("body_encoding", "base64"))

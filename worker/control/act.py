@@ -56,13 +56,13 @@ def revoke(worker: Worker, task_id: Any, terminate: Any = False, signal: Any = N
     worker.owner.revoke_stored([each for each in dict.fromkeys(ids) if each not in begun])
     if not terminate:
         worker.consumer.revoke(ids, {}, now)
-        worker.statedb.save(now)
+        worker.revoked(ids, {}, now)
         log.info("Tasks flagged as revoked: %s", ", ".join(ids))
         return wire.revoked(ids)
     wanted = frozenset(ids)
     ended = list(dict.fromkeys(each.id for each in worker.consumer.requests.values() if each.id in wanted))
     worker.consumer.revoke(ids, {}, now, _signum(signal))
-    worker.statedb.save(now)
+    worker.revoked(ids, {}, now)
     if not ended:
         return wire.NONE_TERMINATED
     for each in ended:
@@ -83,7 +83,7 @@ def revoke_by_stamped_headers(
     now = time.time()
     if not terminate:
         worker.consumer.revoke([], stamps, now)
-        worker.statedb.save(now)
+        worker.revoked([], stamps, now)
         return wire.stamps_revoked(stamps)
     ended: dict[str, set[Any]] = {}
     for request in running(worker):
@@ -93,7 +93,7 @@ def revoke_by_stamped_headers(
             if both:
                 ended.setdefault(name, set()).update(both)
     worker.consumer.revoke([], stamps, now, _signum(signal))
-    worker.statedb.save(now)
+    worker.revoked([], stamps, now)
     return wire.stamps_terminated(ended) if ended else wire.stamps_not_terminated(stamps)
 
 
