@@ -98,5 +98,5 @@ class Environment:
 @pytest.fixture(scope="session")
 def celeriac_env() -> Environment:
     unwanted = ("PYTHON", "CELERY", "CELERIAC", "COV_", "COVERAGE")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    kept = {key: text for key, text in os.environ.items() if key == "PYTHONPATH" or not key.startswith(unwanted)}
     return Environment(Path(sys.executable), kept)
