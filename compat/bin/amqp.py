@@ -61,6 +61,9 @@ class AMQPContext:
             self.cli_context.secho("-> connected.", fg="green", bold=True)
             self.channel = self.connection.default_channel
 
+    def close(self) -> None:
+        self.connection.close()
+
     def perform(self, method: Callable[[Any], Any], say: Callable[[Any], Any] | None = None) -> None:
         """The method on the channel, and what it gave."""
         if self.channel is None:
@@ -95,6 +98,7 @@ def amqp(ctx: click.Context) -> None:
     """
     if not isinstance(ctx.obj, AMQPContext):
         ctx.obj = AMQPContext(ctx.obj)
+        ctx.call_on_close(ctx.obj.close)  # what basic.get took and nobody acknowledged is given back now
     if ctx.invoked_subcommand is None:
         ctx.invoke(repl)
 

@@ -42,7 +42,8 @@ def migrate(ctx: click.Context, source: str, destination: str, **kwargs: Any) ->
 
     given = {name: value for name, value in kwargs.items() if value is not None}  # silence ends it, as in the library
     try:
-        migrate_tasks(Connection(source), Connection(destination), callback=say, app=ctx.obj.app, **given)
+        with Connection(source) as origin, Connection(destination) as goal:  # what stays there is given back at once
+            migrate_tasks(origin, goal, callback=say, app=ctx.obj.app, **given)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("migrate", problem)
     if moving:
