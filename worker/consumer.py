@@ -185,8 +185,10 @@ class Consumer:
             self._do(deliveries.resize(slots, now), now)
         if self.broker is not None and now - self._widened > _SELDOM:
             wanted = max(self._wanted_window(), min(slots, _WIDEST))
-            if wanted > self._window or wanted * 4 < self._window:
-                self._window = min(1 << wanted.bit_length(), _WIDEST)
+            # Nobody waits aside and no task is quick: what the settings say is again what the broker may give us.
+            usual = wanted == self._slots() < self._window
+            if wanted > self._window or wanted * 4 < self._window or usual:
+                self._window = wanted if usual else min(1 << wanted.bit_length(), _WIDEST)
                 self._widened = now
                 try:
                     self._relisten(self.broker)

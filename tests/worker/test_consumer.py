@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -335,6 +336,29 @@ def test_no_more_is_taken_than_there_are_slots() -> None:
         strict.send(id=str(number))
     strict.settle_down()
     assert len(strict.pool.jobs) == 2
+
+
+def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(prefetch=1)
+    told: list[int] = []
+    listen = scene.broker.listen
+    monkeypatch.setattr(
+        scene.broker, "listen", lambda queues, *, credit: (told.append(credit), listen(queues, credit=credit))
+    )
+    now = time.time()
+    for number in range(3):
+        scene.send(id=str(number), eta=datetime.fromtimestamp(now + 5, timezone.utc).isoformat())
+    for later in (0.0, 0.1, 2.0, 4.0):
+        scene.consumer.turn(now + later, readable=True)
+    assert told == [8]
+    scene.consumer.turn(now + 6, readable=True)
+    scene.pool.happened = [each for number in scene.pool.jobs for each in (Begun(number, 1, now), Ended(number, DONE))]
+    scene.pool.jobs.clear()
+    for later in (8.0, 10.0):
+        scene.consumer.turn(now + later, readable=True)
+    assert told == [8, 2]
 
 
 def test_a_warm_stop_gives_back_what_has_not_begun(scene: Scene) -> None:
