@@ -465,6 +465,11 @@ _OWN: dict[str, dict[str, Option]] = {
         missed_deadline=_float(None, "Missed ticks that are older, in seconds, are left out; None: none are."),
     ),
     "broker": Namespace(confirm=_bool(True, "A send to RabbitMQ returns when the broker has the message.")),
+    "result": Namespace(
+        queue_per_task=_bool(
+            False, "rpc:// answers who names no queue in one of the task's own, where gocelery and Node's clients look."
+        ),
+    ),
     "task": Namespace(
         queue_protocols=_dict({}, "Queues with the version of messages that their readers know: {'go': 1}."),
     ),

@@ -4,6 +4,7 @@ Law: whoever sent the task is the only one who can ask for its result. A store a
 it declares when it first says its name and listens to from the first question on, without acknowledgements. What
 arrives is kept in a bounded buffer, the last state of each task, a SUCCESS for good; the oldest give way, and are
 counted. What names no task is dropped and counted. A forked child has a queue of its own, and nothing of its parent's.
+Who names no queue gets no answer, or, with `result_queue_per_task`, the last one in a queue of the task's own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
 from ...protocol.wire import rpc, states
+from ...protocol.wire.amqp import topology
 from ...protocol.wire.message import Message
 from ...protocol.wire.result import Result
 from ..brokers import connect as connect_broker
@@ -42,6 +44,16 @@ _BATCH = 1000
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 Dial = Callable[[], Broker]
+
+
+HUB = Queue("", exchange=topology.foreign_result_exchange().name)
+"""node-celery binds its queues to this exchange and connects again without end while nobody has declared it."""
+
+
+def apart(task_id: str) -> Queue:
+    """The queue of one task's result. Its readers declare it too, with just this expiry; another would be refused."""
+    (queue,) = topology.foreign_results(task_id)
+    return Queue(queue.name, auto_delete=True, expires=topology.RESULT_EXPIRES)
 
 
 @dataclass(eq=False)
@@ -103,7 +115,19 @@ class RpcStore(Store):
         if address is not None and address.reply_to:
             parcel = Parcel(message, address.reply_to)
             self._sending(lambda broker: broker.send([parcel]))
+        elif self.settings.options.get("result_queue_per_task") and result.ready:
+            self._answer_apart(message, result.task_id)
         return True
+
+    def _answer_apart(self, message: Message, task_id: str) -> None:
+        """For gocelery, celery-node and node-celery: they take the first message in this queue for the result."""
+        queue = apart(task_id)
+
+        def send(broker: Broker) -> None:
+            broker.declare([HUB, queue])
+            broker.send([Parcel(message, queue.name)])
+
+        self._sending(send)
 
     def _sending(self, use: Callable[[Broker], T]) -> T:
         for attempt in range(self.retries + 1):

@@ -40,6 +40,7 @@ OWN = (
     "result_exchange",
     "result_exchange_type",
     "result_persistent",
+    "result_queue_per_task",
     "broker_connection_timeout",
     "broker_read_url",
     "broker_transport_options",

@@ -252,19 +252,22 @@ def _mailbox(name: str, durable: bool, exclusive: bool, message_ttl: float | Non
     return Queue(name, durable=durable, exclusive=exclusive, auto_delete=not durable, arguments=arguments)
 
 
-def rpc_replies(oid: str, expires: float | None = RESULT_EXPIRES) -> Topology:
+def rpc_replies(oid: str, expires: float | None = RESULT_EXPIRES) -> tuple[Queue]:
     """The queue of a producer whose results come as messages."""
     return (Queue(oid, auto_delete=True, arguments=queue_arguments(expires=expires)),)
 
 
-def foreign_results(task_id: str) -> Topology:
+def foreign_results(task_id: str) -> tuple[Queue]:
     """The queue in which gocelery, celery-node and node-celery look for one task's result."""
     return rpc_replies(task_id.replace("-", ""))
 
 
 def foreign_result_exchange() -> Exchange:
-    """node-celery binds its result queues to it and lives in a loop of reconnects when nobody has made it."""
-    return Exchange(FOREIGN_RESULT_EXCHANGE, "topic")
+    """node-celery binds its result queues to it and lives in a loop of reconnects when nobody has made it.
+
+    Direct, as Celery before 5 declares it.
+    """
+    return Exchange(FOREIGN_RESULT_EXCHANGE, "direct")
 
 
 # -- consuming --

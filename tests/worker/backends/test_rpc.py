@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire.message import Message
+from celeriac.protocol.wire.result import Result
 from celeriac.worker import backends, brokers
 from celeriac.worker.backends import rpc
 from celeriac.worker.backends.base import Address, Settings
@@ -244,6 +245,21 @@ def test_from_the_configuration(url: str) -> None:
     store.close()
     with pytest.raises(BadCall, match="broker_url"):
         backends.connect("rpc://", Settings())
+
+
+def test_who_names_no_queue_finds_the_last_state_in_one_of_the_tasks_own(url: str) -> None:
+    task_id = str(uuid.uuid4())
+    lines = store_named(url.partition("://")[2]).lines
+    for on, to in ((False, Address("", "c")), (True, Address("mine", "c")), (True, Address("", "c"))):
+        store = backends.connect("rpc://", Settings(options={"broker_url": url, "result_queue_per_task": on}))
+        assert task_id.replace("-", "") not in lines
+        store.store(Result(task_id, "STARTED", {}), to)
+        assert task_id.replace("-", "") not in lines
+        store.store(done(task_id), to)
+        store.close()
+    line = lines[task_id.replace("-", "")]
+    assert (line.queue.durable, line.queue.auto_delete, line.queue.expires) == (True, True, 86400)
+    assert [json.loads(each.message.body)["status"] for waiting in line.waiting for each in waiting] == ["SUCCESS"]
 
 
 # --- on the real servers, beside what stock Celery does

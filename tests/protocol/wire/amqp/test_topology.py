@@ -138,7 +138,7 @@ def test_names_can_be_configured() -> None:
     assert queue == Queue("oid.reply.mine.pidbox", durable=False, exclusive=True, auto_delete=True)
     assert binding == Binding("oid.reply.mine.pidbox", "reply.mine.pidbox", "oid")
     assert topology.broadcast("bc", "1f")[1] == Queue("bcast.1f", auto_delete=True)
-    assert topology.foreign_result_exchange() == Exchange("celeryresults", "topic")
+    assert topology.foreign_result_exchange() == Exchange("celeryresults", "direct")
 
 
 @pytest.mark.parametrize(
