@@ -18,6 +18,7 @@ from tests import servers
 
 QUEUES = ("celery", "a", "b")
 KNOW_PREFIX = frozenset({STOCK, OURS})
+KNOW_SENTINEL = KNOW_PRIORITIES = frozenset({STOCK, OURS, "celery-5.2.7", "celery-4.4.7"})
 QUORUM = {"x-queue-type": "quorum"}
 
 
@@ -33,10 +34,11 @@ class Broker:
     sweep: Callable[[], None]
     store: servers.RedisServer | None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    quorum: bool = False
+    queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     only: frozenset[str] = frozenset()  # these capabilities alone, if any are named
     peers: frozenset[str] = frozenset()  # these peers alone, if any are named: the others know no such thing
+    urgent_first: str = ""  # which priority goes first, "low" or "high", where any does
 
     def variables(self, peer: Peer, queue: str, settings: Mapping[str, Any]) -> dict[str, str]:
         said = {**self.settings, **settings}
@@ -46,8 +48,8 @@ class Broker:
             "QUEUE": queue,
             "SETTINGS": json.dumps(said),
         }
-        if self.quorum and peer.python:
-            given["QUEUE_ARGUMENTS"] = json.dumps(QUORUM)
+        if self.queue_arguments and peer.python:
+            given["QUEUE_ARGUMENTS"] = json.dumps(self.queue_arguments)
         return given
 
     def meta(self, task_id: str) -> Any:
@@ -70,6 +72,7 @@ class Servers:
         self._stack = ExitStack()
         self._redis: servers.RedisServer | None = None
         self._rabbit: servers.RabbitServer | None = None
+        self._sentinel: int | None = None
 
     def __enter__(self) -> Servers:  # noqa: PYI034 - nobody derives from it
         return self
@@ -82,6 +85,12 @@ class Servers:
         if self._redis is None:
             self._redis = self._stack.enter_context(servers.redis_server())
         return self._redis
+
+    @property
+    def sentinel(self) -> int:
+        if self._sentinel is None:
+            self._sentinel = self._stack.enter_context(servers.sentinel_server(self.redis))
+        return self._sentinel
 
     @property
     def rabbit(self) -> servers.RabbitServer:
@@ -135,7 +144,7 @@ def _quorum(here: Servers) -> Broker:
     store = here.redis.url
     settings = {"task_default_queue_type": "quorum", "worker_detect_quorum_queues": True}
     return Broker(
-        "quorum", "RabbitMQ quorum", here.rabbit.url, store, store, here.drop_queues, here.redis, settings, quorum=True,
+        "quorum", "RabbitMQ quorum", here.rabbit.url, store, store, here.drop_queues, here.redis, settings, QUORUM,
     )  # fmt: skip
 
 
@@ -159,13 +168,48 @@ def _prefix(here: Servers) -> Broker:
     )
 
 
+ABOUT_PRIORITIES = frozenset(
+    {"run", "read", "kwargs", "fails", "retry", "revoke", "eta", "priority", "order", "chain", "chord"}
+)
+
+
+def _priorities(here: Servers) -> Broker:
+    url = here.redis.url
+    settings = {"broker_transport_options": {"queue_order_strategy": "priority"}, "worker_prefetch_multiplier": 1}
+    return Broker(
+        "priorities", "Redis, priorities", url, url, url, here.flush, here.redis, settings, only=ABOUT_PRIORITIES,
+        peers=KNOW_PRIORITIES, urgent_first="low",
+    )  # fmt: skip
+
+
+def _rabbit_priorities(here: Servers) -> Broker:
+    store = here.redis.url
+    return Broker(
+        "rabbitmq priorities", "RabbitMQ, priorities", here.rabbit.url, store, store, here.drop_queues, here.redis,
+        {"worker_prefetch_multiplier": 1}, {"x-max-priority": 10}, only=ABOUT_PRIORITIES, peers=KNOW_PRIORITIES,
+        urgent_first="high",
+    )  # fmt: skip
+
+
+def _sentinel(here: Servers) -> Broker:
+    url = f"sentinel://127.0.0.1:{here.sentinel}/0"
+    options = {"master_name": "mymaster"}
+    settings = {"broker_transport_options": options, "result_backend_transport_options": options}
+    return Broker(
+        "sentinel", "Redis, Sentinel", url, url, url, here.flush, here.redis, settings, peers=KNOW_SENTINEL,
+    )  # fmt: skip
+
+
 MAKERS: dict[str, Callable[[Servers], Broker]] = {
     "redis": _redis,
     "rabbitmq": _rabbitmq,
     "rpc": _rpc,
     "quorum": _quorum,
     "prefix": _prefix,
+    "priorities": _priorities,
+    "rabbitmq priorities": _rabbit_priorities,
+    "sentinel": _sentinel,
 }
 # Lanes run side by side, each with servers of its own; the brokers of a lane one after the other.
 CORE = (("redis",), ("rabbitmq", "rpc"))
-FULL = (("redis", "prefix"), ("rabbitmq", "rpc"), ("quorum",))
+FULL = (("redis", "priorities", "prefix", "sentinel"), ("rabbitmq", "rpc", "rabbitmq priorities"), ("quorum",))

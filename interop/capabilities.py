@@ -157,18 +157,23 @@ def returns_nothing(pair: Pair) -> None:
     same(pair.call("nothing"), None)
 
 
-@capability("fails", "a failure is seen as one")
-def fails(pair: Pair) -> None:
+def failure(pair: Pair) -> Answer:
     answer = pair.call("fail", "boom")
     if answer.get("late"):
         raise Wrong("the failure never surfaced")
+    return answer
+
+
+@capability("fails", "a failure is seen as one")
+def fails(pair: Pair) -> None:
+    answer = failure(pair)
     if answer.get("state") != "FAILURE" or "No active exception" in str(answer.get("failure")):
         raise Wrong(f"seen as {str(answer)[:200]}")
 
 
 @capability("exception", "its exception's class and text arrive")
 def tells_exception(pair: Pair) -> None:
-    answer = pair.call("fail", "boom")
+    answer = failure(pair)
     if answer.get("type") not in {"ValueError", "Error", "IllegalArgumentException"} or "boom" not in str(
         answer.get("failure")
     ):
@@ -179,8 +184,10 @@ def tells_exception(pair: Pair) -> None:
 def waits(pair: Pair) -> None:
     began = time.time()
     answer = pair.call("now", options={"eta_in": 1.5})
+    if answer.get("late"):
+        raise Wrong("no result came")
     if not isinstance(at := answer.get("value"), float) or not 1.4 <= at - began <= 4:
-        raise Wrong(f"run after {at - began if isinstance(at, float) else answer} s")
+        raise Wrong(f"run after {at - began:.1f} s" if isinstance(at, float) else f"seen {answer}")
 
 
 @capability("expires", "expired is revoked, not run")
@@ -188,7 +195,7 @@ def expires(pair: Pair) -> None:
     sent = pair.call("keep", 1, "interop-expired", options={"expires_in": -10}, get=False)
     meta = pair.until(lambda: pair.broker.meta(sent["id"]), "the worker stored nothing")
     if meta["status"] != "REVOKED" or pair.broker.trace("interop-expired"):
-        raise Wrong(f"stored {meta}")
+        raise Wrong(f"it was run, and {meta['status']} stored" if meta["status"] == "SUCCESS" else f"stored {meta}")
 
 
 @capability("priority", "its priority is seen by the task")
@@ -198,9 +205,31 @@ def has_priority(pair: Pair) -> None:
         raise Wrong(f"seen {answer}")
 
 
+@capability("order", "what is more urgent goes first")
+def by_priority(pair: Pair) -> None:
+    key = f"interop-{uuid.uuid4()}"
+    pair.call("hold", key, 1.0, get=False)
+    pair.until(lambda: pair.broker.trace(key), "it did not run")
+    priorities = sorted((0, 3, 6, 9, 0, 3, 6, 9), reverse=pair.broker.urgent_first == "low")  # the least urgent first
+    for priority in priorities:
+        pair.call("keep", priority, key, options={"priority": priority}, get=False)
+    pair.until(lambda: len(pair.broker.trace(key)) == 1 + len(priorities), "not all have run", WAIT * 2)
+    # The first may have been taken before the others were there.
+    seen = pair.broker.trace(key)[2:]
+    if seen != sorted(seen, reverse=pair.broker.urgent_first == "high"):
+        raise Wrong(f"run in the order {seen}")
+
+
 @capability("retry", "a retry, then its result")
 def retries(pair: Pair) -> None:
     same(pair.call("again"), 1)
+
+
+@capability("retry seen", "RETRY is seen while it waits")
+def shows_retry(pair: Pair) -> None:
+    sent = pair.call("again", 0.7, get=False)
+    pair.until(lambda: (pair.broker.meta(sent["id"]) or {}).get("status") == "RETRY", "nobody said RETRY")
+    pair.until(lambda: (pair.broker.meta(sent["id"]) or {}).get("result") == 1, "the retry never came")
 
 
 @capability("started", "a task that says it has started")
@@ -250,7 +279,8 @@ def sends_as(name: str, title: str, options: Mapping[str, Any], value: Any) -> N
     capability(name, title)(check)
 
 
-sends_as("zlib", "compressed", {"compression": "zlib"}, "x" * 2000)
+sends_as("zlib", "compressed by zlib", {"compression": "zlib"}, "x" * 2000)
+sends_as("bzip2", "compressed by bzip2", {"compression": "bzip2"}, "x" * 2000)
 sends_as("msgpack", "msgpack", {"serializer": "msgpack"}, {"a": [1, 2.5, None, "ž"]})
 sends_as("yaml", "YAML", {"serializer": "yaml"}, {"a": [1, 2.5, None, "ž"]})
 sends_as("pickle", "pickle, where the worker allows it", {"serializer": "pickle"}, {"a": [1, 2.5, None, "ž"]})

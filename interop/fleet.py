@@ -106,6 +106,23 @@ def pings_both(pair: Pair) -> None:
         raise Wrong(f"answered: {sorted(names)}")
 
 
+@handed("inspect both", "both tell their statistics, queues and tasks")
+def inspects_both(pair: Pair) -> None:
+    for method in ("stats", "active_queues", "registered"):
+        told = pair.ask("inspect", method=method, timeout=1.0)["value"] or {}
+        if told.keys() != {"a@interop", "b@interop"}:
+            raise Wrong(f"{method}: answered {sorted(told)}")
+
+
+@handed("events of both", "one monitor sees the events of both")
+def watched(pair: Pair) -> None:
+    pair.ask("broadcast", method="enable_events", arguments={}, timeout=0.7)
+    for queue in ("a", "b"):
+        answer = pair.ask("events", task="interop.add", args=[2, 3], options={"queue": queue})
+        if not {"task-received", "task-started", "task-succeeded"} <= set(answer["value"]) or answer["failed"]:
+            raise Wrong(f"of {queue}: seen {answer['value']} {answer['failed']}")
+
+
 @handed("revoke at b", "a revoke told to both is kept by the one that has the task")
 def revokes(pair: Pair) -> None:
     sent = pair.call("add", 1, 1, options={"queue": "b", "eta_in": 1.5}, get=False)

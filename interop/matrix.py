@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -65,19 +65,36 @@ def pairs(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer]]:
 
 def try_pair(producer: Peer, worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
     """All cells of one pair: first as both come, then what did not work once more with the setting that helps."""
-    names = [name for name in CHECKS if not broker.only or name in broker.only]
+    names = [name for name in CHECKS if (name in broker.only if broker.only else name not in ALONE)]
     names = [name for name in names if not only or name in only]
-    settings = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
-    cells = _try(producer, worker, broker, names, {}, hopeless=bool(producer.python and settings))
+    sending = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
+    helps = Settings(
+        sending if producer.python else {}, producer.answers_of_ours if worker.name == OURS and not broker.store else {}
+    )
+    cells = _try(producer, worker, broker, names, Settings(), hopeless=bool(helps))
     failed = [name for name in names if cells[name].how is How.cannot and not _for_good(cells[name])]
-    if producer.python and settings and failed:
-        said = ", ".join(f"`{name} = {value!r}`" for name, value in settings.items())
-        for name, cell in _try(producer, worker, broker, failed, settings).items():
-            cells[name] = Cell(How.setting, said) if cell.how is How.works else cell
+    if helps and failed:
+        for name, cell in _try(producer, worker, broker, failed, helps).items():
+            cells[name] = Cell(How.setting, str(helps)) if cell.how is How.works else cell
     return {Place(producer.name, worker.name, broker.name, name): cell for name, cell in cells.items()}
 
 
+ALONE = {"order"}  # asked only where a broker is about it
 HAS_NO = "has no such thing: "
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes two strangers understand each other: at whom sends, and at whom works."""
+
+    sending: Mapping[str, Any] = field(default_factory=dict)
+    working: Mapping[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.sending or self.working)
+
+    def __str__(self) -> str:
+        return ", ".join(f"`{name} = {value!r}`" for name, value in {**self.sending, **self.working}.items())
 
 
 def _for_good(cell: Cell) -> bool:
@@ -89,17 +106,21 @@ def _try(
     worker: Peer,
     broker: Broker,
     names: Sequence[str],
-    settings: Mapping[str, Any],
+    settings: Settings,
     hopeless: bool = False,
 ) -> dict[str, Cell]:
     broker.sweep()
     with tempfile.TemporaryDirectory(prefix="celeriac-interop-") as folder:
-        at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker")
+        at_work = Worker(worker, broker.variables(worker, "celery", settings.working), Path(folder) / "worker")
         asker: Producer | None = None
         try:
             at_work.wait()
-            asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer").wait()
-            pair = Pair(asker, broker, worker.lacks, worker.python, settings, worker.by_keyword, worker.task_name)
+            asker = Producer(
+                producer, broker.variables(producer, "celery", settings.sending), Path(folder) / "producer"
+            ).wait()
+            pair = Pair(
+                asker, broker, worker.lacks, worker.python, settings.sending, worker.by_keyword, worker.task_name
+            )
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)
@@ -108,7 +129,9 @@ def _try(
                     # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
                     return dict.fromkeys(names, cells[name])
                 if at_work.process.poll() is not None:
-                    at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker").wait()
+                    at_work = Worker(
+                        worker, broker.variables(worker, "celery", settings.working), Path(folder) / "worker"
+                    ).wait()
             return cells  # noqa: TRY300 - an else would stand far from what it belongs to
         except PeerFailed as error:
             return {name: Cell(How.cannot, short(str(error))) for name in names}

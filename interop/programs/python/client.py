@@ -1,6 +1,6 @@
 """The producer of every Python peer: one request a line on stdin, one answer a line on stdout, both JSON.
 
-With INTEROP_CELERIAC set, `celery` is celeriac. Law: runs on Python 3.6 and Celery 4.
+With INTEROP_CELERIAC set, `celery` is celeriac. Law: runs on Python 3.6 and Celery 3.1.
 """
 
 import datetime
@@ -159,7 +159,7 @@ def events(app, ask):
 
     def watch():
         try:
-            with app.connection_for_read() as connection:
+            with getattr(app, "connection_for_read", app.connection)() as connection:
                 receiver = app.events.Receiver(connection, handlers={"*": seen.append})
                 ready.set()
                 receiver.capture(limit=None, timeout=ask["timeout"], wakeup=False)
