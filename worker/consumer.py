@@ -28,7 +28,7 @@ from .events import Dispatcher
 from .guests import Guest, Host
 from .kept import operational
 from .options import Options
-from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Returned
+from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Promising, Returned
 from .ports import Owner
 from .request import Kind, Request, arrival, open_request
 
@@ -91,6 +91,7 @@ class Consumer:
         self._rates: dict[str, Any] = {}
         self._dead = DeadLetters(taking.dead_queue)
         self._arm: Callable[[], bool] | None = None
+        self._promising = pool if "promise" in pool.can and isinstance(pool, Promising) else None
         self._number = 0
         self._window = 0
         self._widened = 0.0
@@ -206,10 +207,7 @@ class Consumer:
         try:
             settled = bool(self._settlements)
             if settled:
-                settlements, self._settlements = self._settlements, []
-                broker.settle(settlements)
-                # Acknowledged, and not yet begun: who is killed in between has lost it, so nothing comes in between.
-                self._release()
+                settlements = self._settle_all(broker)
                 self._more = self._more or any(verdict is not Verdict.ACK for _, verdict in settlements)
             credit = min(self.deliveries.credit(), _MOST)
             if credit and (readable or self._more or now - self._looked > _SELDOM):
@@ -225,6 +223,23 @@ class Consumer:
                 self._more = True  # it may have heard what nobody will hear again
         except operational() as problem:
             self.trouble = problem
+
+    def _settle_all(self, broker: Broker) -> Sequence[Settlement]:
+        """What is acknowledged here begins here. Who is killed in between has lost it, unless the pool promises."""
+        settlements, self._settlements = self._settlements, []
+        promising = self._promising
+        if promising is None or not self._releases:
+            broker.settle(settlements)
+            self._release()
+            return settlements
+        promising.promise(self._releases)
+        promising.acknowledging(True)
+        try:
+            broker.settle(settlements)
+            self._release()
+        finally:
+            promising.acknowledging(False)
+        return settlements
 
     def _release(self) -> None:
         if self._releases:
@@ -251,8 +266,7 @@ class Consumer:
             return
         try:
             if self._settlements:
-                settlements, self._settlements = self._settlements, []
-                broker.settle(settlements)
+                self._settle_all(broker)
             self._release()
             if self._arm is not None:
                 self._more = self._arm()

@@ -10,7 +10,7 @@ implementation to each sentence here. The values are named tuples because a work
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from ...protocol.rules.outcome import Report
 from ...protocol.wire.message import Message
@@ -22,6 +22,7 @@ ABILITIES: Mapping[str, str] = {
     "resize": "grows and shrinks while it runs",
     "processes": "runs jobs in processes of their own: what one destroys is its own",
     "await": "runs many `async def` jobs in one thread",
+    "promise": "jobs that it was given outlive the worker: `promise` and `acknowledging` say which of them are owed",
 }
 
 
@@ -47,7 +48,7 @@ class Job(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """It is in its child's hands, which starts it now, or at once when it is released. Comes once, before its end.
+    """It is its child's, which starts it now, or at once when it is released. Comes once, before its end.
 
     From here it does not come back, even if the worker dies: the child ends what it was given. If the child dies
     before it started this job, the job goes to another child.
@@ -133,6 +134,20 @@ class Program(Protocol):
 
     def end(self, code: int) -> None:
         """In a child that leaves, after its last job."""
+
+
+@runtime_checkable
+class Promising(Protocol):
+    """A pool that can "promise": a worker that is killed at any instant leaves no held job undone, and none to be done
+    twice. In this order: `promise`, `acknowledging(True)`, the write of the acknowledgements, `release`,
+    `acknowledging(False)`. A job that is promised while its worker dies acknowledging is run, one before that is not.
+    """
+
+    def promise(self, numbers: Sequence[int]) -> None:
+        """These held jobs, of which `Begun` was said, are acknowledged next: see to it that their children have them."""
+
+    def acknowledging(self, on: bool) -> None:  # noqa: FBT001 - a switch
+        """From now on the broker may have been told (True); it has been, and what was promised is released (False)."""
 
 
 class Pool(Protocol):

@@ -132,14 +132,20 @@ class Child:
         self._told = time.monotonic()
 
     def _await_release(self) -> None:
-        """The acknowledgement is on its way to the broker: a matter of microseconds, if the parent lives."""
+        """The acknowledgement is on its way to the broker: a matter of microseconds, if the parent lives.
+
+        If it does not: what it had begun to acknowledge has left the broker and runs here, or nowhere. What it had not
+        is delivered again, and so must not run here.
+        """
         self._tell()
         wait = 50e-6
         while self._mark.released < self._batch:
             if self._mark.recalled >= self._batch:
                 raise _Stopped
-            if os.getppid() != self._ppid and self._mark.released < self._batch:
-                raise _Stopped  # never acknowledged: the broker will deliver it again, so it must not run here
+            if os.getppid() != self._ppid:
+                if self._mark.acknowledged < self._batch:
+                    raise _Stopped
+                return
             time.sleep(wait)
             wait = min(wait * 2, 0.002)
 

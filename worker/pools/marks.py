@@ -17,19 +17,25 @@ _TIME = struct.Struct("=d")
 # The child writes: which job it runs (0: none), since when, how many it has done.
 _RUNNING, _SINCE, _DONE = 0, 8, 16
 # The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
-# the job that is to end.
-_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED = 24, 32, 40, 48
+# the job that is to end, the last batch that it is about to acknowledge.
+_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 24, 32, 40, 48, 56
+# The parent writes, for all: whether it is writing acknowledgements to the broker. It stands in a record of its own,
+# the first one.
+_ACKING = 0
 
 
 class Marks:
     """The shared memory of all places of one pool. Made before the first fork; spawned children get it by name."""
 
     def __init__(self, places: int) -> None:
-        self._memory = mmap.mmap(-1, max(places, 1) * _RECORD)
+        self._memory = mmap.mmap(-1, (1 + max(places, 1)) * _RECORD)
         self.places = places
 
     def at(self, place: int) -> Mark:
-        return Mark(self._memory, place * _RECORD)
+        return Mark(self._memory, (1 + place) * _RECORD)
+
+    def acknowledging(self, on: bool) -> None:
+        _NUMBER.pack_into(self._memory, _ACKING, on)
 
     def close(self) -> None:
         self._memory.close()
@@ -63,6 +69,13 @@ class Mark:
         return self._read(_RELEASED)
 
     @property
+    def acknowledged(self) -> int:
+        """For who has outlived the parent: the last batch whose messages have left the broker, or are about to."""
+        if _NUMBER.unpack_from(self._memory, _ACKING)[0]:
+            return max(self._read(_RELEASED), self._read(_PROMISED))
+        return self._read(_RELEASED)
+
+    @property
     def recalled(self) -> int:
         return self._read(_RECALLED)
 
@@ -91,6 +104,9 @@ class Mark:
 
     def release(self, batch: int) -> None:
         _NUMBER.pack_into(self._memory, self._at + _RELEASED, batch)
+
+    def promise(self, batch: int) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _PROMISED, batch)
 
     def recall(self, batch: int) -> None:
         _NUMBER.pack_into(self._memory, self._at + _RECALLED, batch)

@@ -40,6 +40,8 @@ _FROZEN = 60.0
 _DEAF = 5.0
 """Seconds that a child has to die of the signal it was sent, before it is sent the last."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_FITS = 1 << 16
+"""Bytes that a child's socket takes without a doubt, though it reads none."""
 _IDLE_TEND = 1.0
 _PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 _NONE: tuple[int, Job | None] = (0, None)
@@ -61,6 +63,10 @@ class Child:
     out: bytearray = field(default_factory=bytearray)
     given: OrderedDict[int, tuple[int, Job]] = field(default_factory=OrderedDict)
     holds: OrderedDict[int, set[int]] = field(default_factory=OrderedDict)
+    unread: int = 0
+    """So many bytes may be in its socket, or on their way there."""
+    unsaid: list[int] = field(default_factory=list)
+    """Jobs that it has when the last of them has been written."""
     load: float = 0.0
     """Seconds that those will take."""
     handed: float = 0.0
@@ -76,7 +82,7 @@ class Child:
 class Prefork:
     """See `base.Pool`. `recycle` are `worker_max_tasks_per_child` and `worker_max_memory_per_child` (KiB)."""
 
-    can = frozenset({"soft", "hard", "kill", "resize", "processes"})
+    can = frozenset({"soft", "hard", "kill", "resize", "processes", "promise"})
 
     def __init__(
         self,
@@ -123,6 +129,22 @@ class Prefork:
     def submit(self, jobs: Sequence[Job]) -> None:
         self._waiting.extend(jobs)
         self._hand_out()
+
+    def promise(self, numbers: Sequence[int]) -> None:
+        promised = set(numbers)
+        for child in self._children.values():
+            last = 0
+            for batch, held in child.holds.items():
+                if not held <= promised:
+                    break
+                last = batch
+            if last:
+                if child.out:
+                    self._write(child)
+                child.mark.promise(last)
+
+    def acknowledging(self, on: bool) -> None:
+        self._marks.acknowledging(on)
 
     def release(self, numbers: Sequence[int]) -> None:
         released = set(numbers)
@@ -341,23 +363,35 @@ class Prefork:
 
     def _give(self, child: Child, jobs: Sequence[Job]) -> None:
         self._batch += 1
-        batch, now = self._batch, time.time()
+        batch = self._batch
         held = set()
+        frame = pack(batch, [job_values(job) for job in jobs])
+        child.unread = child.unread + len(frame) if child.given else len(frame)
         expects = self._pace.expects
         for job in jobs:
             child.given[job.number] = (batch, job)
             child.load += expects(job.task)
-            if job.number not in self._said:
-                self._said.add(job.number)
-                self._happened.append(Begun(job.number, child.pid, now))
             if job.held and job.number not in self._free:
                 held.add(job.number)
         child.holds[batch] = held
         child.handed = time.monotonic()
         self._let_go(child)
-        child.out += pack(batch, [job_values(job) for job in jobs])
+        child.out += frame
+        child.unsaid += [job.number for job in jobs if job.number not in self._said]
+        if child.unread > _FITS:
+            self._write(child)  # it is not its child's before all of it is in there
+            return
+        self._say_begun(child)
         if not child.holds:
-            self._write(child)  # else when it is released: a child that must wait for that only burns its time
+            self._write(child)  # else when it is promised: a child that must wait for that only burns its time
+
+    def _say_begun(self, child: Child) -> None:
+        now = time.time()
+        for number in child.unsaid:
+            if number in child.given:
+                self._said.add(number)
+                self._happened.append(Begun(number, child.pid, now))
+        child.unsaid.clear()
 
     def _let_go(self, child: Child) -> None:
         """Tell the child how far its batches are released: up to the first that still waits for one."""
@@ -380,6 +414,9 @@ class Prefork:
             return
         except OSError:
             child.out.clear()  # it is gone, which its watch will tell
+            child.unsaid.clear()
+        if child.unsaid:
+            self._say_begun(child)
         if self._selector.get_key(child.socket).events & selectors.EVENT_WRITE:
             self._selector.modify(child.socket, selectors.EVENT_READ, (child, "socket"))
 
