@@ -22,7 +22,7 @@ from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
 from .announcing import ANNOUNCED, Announcer, about
-from .brokers.base import Arming, Broker, Delivery, Park, Queue, Settlement, Verdict
+from .brokers.base import Arming, Broker, Delivery, Entrusting, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
 from .guests import Guest, Host
@@ -91,6 +91,7 @@ class Consumer:
         self._rates: dict[str, Any] = {}
         self._dead = DeadLetters(taking.dead_queue)
         self._arm: Callable[[], bool] | None = None
+        self._entrusted = False
         self._promising = pool if "promise" in pool.can and isinstance(pool, Promising) else None
         self._number = 0
         self._window = 0
@@ -112,11 +113,16 @@ class Consumer:
         self._window = 0
         self._listen(broker, now)
         self.broker = broker
+        self._entrusted = "entrust" in broker.can and isinstance(broker, Entrusting) and self._promising is not None
+        if self._promising is not None and isinstance(broker, Entrusting):
+            broker.entrust(self._promising.keep, self._promising.telling)
         self._arm = broker.arm if "arm" in broker.can and isinstance(broker, Arming) else None
         self._more, self._tend_at = True, 0.0
 
     def disconnected(self, now: float) -> None:
         self.broker = None
+        if self._entrusted and self._promising is not None:
+            self._promising.keep(None)
         self._settlements.clear()
         self._do(self.deliveries.disconnected(now), now)
 
@@ -228,17 +234,18 @@ class Consumer:
         """What is acknowledged here begins here. Who is killed in between has lost it, unless the pool promises."""
         settlements, self._settlements = self._settlements, []
         promising = self._promising
-        if promising is None or not self._releases:
+        if promising is None:
             broker.settle(settlements)
             self._release()
             return settlements
         promising.promise(self._releases)
-        promising.acknowledging(True)
+        if not self._entrusted:
+            promising.telling(b"")
         try:
             broker.settle(settlements)
             self._release()
         finally:
-            promising.acknowledging(False)
+            promising.told()
         return settlements
 
     def _release(self) -> None:

@@ -6,8 +6,11 @@ Law: nothing here is asked for on a hot path but `HERE.pid`, which is an attribu
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 
 class _Here:
@@ -29,3 +32,29 @@ def in_child(function: Callable[[], Any]) -> None:
 
 
 in_child(HERE.__init__)  # type: ignore[misc]  # a child begins anew
+
+_APART: WeakSet[socket.socket] = WeakSet()
+
+
+def apart(connection: socket.socket) -> None:
+    """A forked child shall not keep this open: its other side hears at once of the end of the process that made it.
+
+    There, its descriptor leads nowhere from then on; it is not closed, so that its number is not another one's.
+    """
+    _APART.add(connection)
+
+
+def _lead_nowhere() -> None:
+    nowhere = -1
+    for connection in _APART:
+        if connection.fileno() >= 0:
+            if nowhere < 0:
+                nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            with suppress(OSError):
+                os.dup2(nowhere, connection.fileno(), inheritable=False)
+    if nowhere >= 0:
+        os.close(nowhere)
+    _APART.clear()
+
+
+in_child(_lead_nowhere)

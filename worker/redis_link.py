@@ -19,7 +19,7 @@ from typing import Any, NoReturn, Protocol
 from ..protocol.errors import BadMessage
 from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
-from .forks import HERE
+from .forks import HERE, apart
 from .late import plain_host
 from .redis_place import Place, Sentinels, Tls
 
@@ -47,7 +47,7 @@ class Script(Protocol):
 class Link:
     """A connected Redis; `connect` makes it."""
 
-    __slots__ = ("_armed", "_owed", "_parser", "_pid", "_plain", "_replies", "_socket", "place", "used")
+    __slots__ = ("_armed", "_owed", "_parser", "_pid", "_plain", "_replies", "_shared", "_socket", "place", "used")
 
     def __init__(self, connected: socket.socket, place: Place) -> None:
         self.place = place
@@ -55,9 +55,11 @@ class Link:
         self._socket: socket.socket | None = connected
         self._armed = place.timeout
         self._pid = HERE.pid
+        self._shared = False
         # Python asks for permission before each write to a socket with a deadline. Its descriptor takes what it has
         # room for, and says when it has none: the descriptor never blocks. TLS has no descriptor to write to.
         self._plain = connected.fileno() if type(connected).__name__ != "SSLSocket" else None
+        apart(connected)
         self._parser = Parser()
         self._replies: deque[Any] = deque()
         self._owed: deque[Then | None] = deque()
@@ -164,8 +166,12 @@ class Link:
 
         A reply that will not come any more is an `ErrorReply` with the code LOST. `then` must not use the link.
         """
-        self._send(pack(*commands), None)
-        self._owed.extend([then] * len(commands))
+        self.post_packed(pack(*commands), len(commands), then)
+
+    def post_packed(self, data: bytes, count: int, then: Then | None = None) -> None:
+        """The same for so many commands, packed."""
+        self._send(data, None)
+        self._owed.extend([then] * count)
         if len(self._owed) >= WINDOW:
             self.settle(WINDOW // 2)
 
@@ -224,6 +230,11 @@ class Link:
         except operational_error():
             return False
 
+    def share(self) -> socket.socket:
+        """For another process to hold too. Our end of it is then its end for all."""
+        self._shared = True
+        return self._mine()
+
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
@@ -232,7 +243,9 @@ class Link:
         connected, self._socket = self._socket, None
         if connected is not None:
             with suppress(OSError):
-                connected.close()  # not shutdown(): that would end a parent process' connection as well
+                if self._shared and self._pid == HERE.pid:
+                    connected.shutdown(socket.SHUT_RDWR)
+                connected.close()  # without shutdown() where it may be a parent process' connection as well
         while self._owed:
             then = self._owed.popleft()
             if then is not None:

@@ -113,7 +113,11 @@ def fleet_on(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     fleets: list[Fleet] = []
 
     def make(**env: str) -> Fleet:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY", "PYTHON"))}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CELERY", "PYTHON")) or name == "PYTHONPATH"
+        }
         fleets.append(Fleet({**kept, **env}, tmp_path))
         return fleets[-1]
 

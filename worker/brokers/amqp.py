@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from math import ceil
@@ -80,7 +80,7 @@ class AmqpBroker:
         self._outbox = Outbox(self._channels, options)
         queue_type = options.get("delayed_delivery", "quorum") or None
         self._declarer = Declarer(self._channels, queue_type)
-        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content", "form"})
+        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content", "form", "entrust"})
         if queue_type is not None:
             self.can |= {"park"}
         if self._outbox.confirming:
@@ -97,6 +97,7 @@ class AmqpBroker:
         self._credit = 0
         self._out = 0  # handed out and not settled
         self._ledger = Ledger()
+        self._telling: Callable[[bytes], None] | None = None
         self._read_headers = HeaderReader().read
 
     # -- queues --
@@ -262,6 +263,10 @@ class AmqpBroker:
 
     # -- settling --
 
+    def entrust(self, keep: Callable[[socket.socket | None], None], telling: Callable[[bytes], None]) -> None:
+        keep(self._link.share())
+        self._telling = telling
+
     def settle(self, settlements: Sequence[Settlement]) -> None:
         ledger, over = self._ledger, self._link.over
         impossible: BadCall | None = None
@@ -292,7 +297,9 @@ class AmqpBroker:
             self._out -= 1
         if not over:
             frames = self._ledger.frames()
-            if frames:  # at once: whoever waits for an acknowledgement to begin a task must not be killed in between
+            if frames:  # at once: somebody waits for it to begin a task
+                if self._telling is not None:
+                    self._telling(frames)
                 self._link.write(frames)
         self._tell()
         if impossible is not None:
@@ -352,7 +359,7 @@ class AmqpBroker:
 
     def abandon(self) -> None:
         """In a forked child: let go of what is the parent's, without a word to the broker."""
-        self._link.drop()
+        self._link.abandon()
         self._hang_up()
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from ...protocol.errors import BadMessage
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, write_call
 from ...protocol.wire.amqp.inbox import Called, Event, Inbox
+from ..forks import apart
 from ..late import plain_host
 from .amqp_address import Address, wrap
 
@@ -56,6 +57,7 @@ class Link:
         self._kept: list[Event] = []  # came while we wrote
         self._answers: list[Called] = []  # what the broker says about the connection as a whole
         self._over: OperationalError | None = None
+        self._shared = False
         self._again: tuple[type[OSError], ...] = (BlockingIOError,)
 
     # -- coming and going --
@@ -91,6 +93,7 @@ class Link:
 
     def _use(self, made: socket.socket, settings: Mapping[Any, int]) -> None:
         self._socket = made
+        apart(made)
         wanted = dict(_SOCKET) if made.family != getattr(socket, "AF_UNIX", None) else {}
         for name, value in _KEEPALIVE.items():
             if hasattr(socket, name):
@@ -108,6 +111,7 @@ class Link:
 
         secure = wrap(self._socket, self.address)
         self._socket = secure
+        apart(secure)
         self._again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self._readable = select.poll()
         self._readable.register(secure, select.POLLIN)
@@ -180,9 +184,24 @@ class Link:
         """Let go of the socket, without a word."""
         if self._over is None:
             self._over = self._trouble("this connection was closed")
-        made = getattr(self, "_socket", None)
-        if made is not None:
-            made.close()
+        if getattr(self, "_socket", None) is not None:
+            self._end()
+
+    def share(self) -> socket.socket:
+        """For another process to hold too. Our end of it is then its end for all."""
+        self._shared = True
+        return self._socket
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's socket."""
+        self._shared = False
+        self.drop()
+
+    def _end(self) -> None:
+        if self._shared:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
     @property
     def over(self) -> bool:
@@ -299,7 +318,7 @@ class Link:
                 with suppress(OSError):
                     self._socket.send(write_call(0, "connection.close-ok", {}))
                 self._over = self._trouble(f"it closed the connection: {closed}{advice(closed)}")
-                self._socket.close()
+                self._end()
             case "connection.blocked":
                 self.blocked = event.args["reason"]
             case "connection.unblocked":
@@ -336,7 +355,7 @@ class Link:
         """The end of this link. Whoever calls this raises it."""
         if self._over is None:
             self._over = self._trouble(what)
-        self._socket.close()
+        self._end()
         return self._over
 
 

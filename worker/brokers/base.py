@@ -8,13 +8,16 @@ waits without one. A broker is not for several threads at once and never for a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
 from ...protocol.wire.template import Particulars, Template
+
+if TYPE_CHECKING:
+    import socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ ABILITIES: Mapping[str, str] = {
     "content": "sends a parcel's `content` as it is",
     "descriptor": "`fileno` tells when there is something to take",
     "arm": "`arm` says whether it is worth while to `take` again",
+    "entrust": "`entrust`: its acknowledgements survive the process",
     "form": "`form` and `send_filled`: what stays the same from message to message is made once",
 }
 
@@ -134,6 +138,16 @@ class Arming(Protocol):
 
     def arm(self) -> bool:
         """Whether `take` may have more at once. If not, `fileno` tells of the next message."""
+
+
+@runtime_checkable
+class Entrusting(Protocol):
+    """A broker that can "entrust"."""
+
+    def entrust(self, keep: Callable[[socket.socket | None], None], telling: Callable[[bytes], None]) -> None:
+        """`keep` is given the connection that acknowledgements are written to, and `telling` their bytes before each
+        write: so another process can complete a write that this one is killed in. Whatever ends this connection
+        ends it for that process too."""
 
 
 class Broker(Protocol):

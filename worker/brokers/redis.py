@@ -8,9 +8,10 @@ until the next `take`, `tend`, `send` or `close` and travel in the same write.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -32,7 +33,7 @@ from ...protocol.wire.redis_scripts import (
     TAKE,
     UNLOCK,
 )
-from ...protocol.wire.resp import Command, ErrorReply
+from ...protocol.wire.resp import Command, ErrorReply, pack
 from ...protocol.wire.template import Particulars, Template
 from ..ids import chance, new_tag
 from ..late import logger
@@ -73,7 +74,7 @@ class RedisBroker:
     """A connection to a Redis, and a second one that waits, from the first `listen` on."""
 
     def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
-        self.can = frozenset({"priority", "fanout", "park", "confirm", "arm", "descriptor", "form", "texts"})
+        self.can = frozenset({"priority", "fanout", "park", "confirm", "arm", "descriptor", "form", "texts", "entrust"})
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
@@ -90,6 +91,7 @@ class RedisBroker:
         self._on_the_way = 0
         self._told = 0
         self._refused: ErrorReply | None = None
+        self._telling: Callable[[bytes], None] | None = None
         self._moved: list[tuple[Taken, Verdict | Park]] = []
         self._owner = os.urandom(8).hex()
         self._serial = 0
@@ -314,6 +316,10 @@ class RedisBroker:
 
     # --- settling
 
+    def entrust(self, keep: Callable[[socket.socket | None], None], telling: Callable[[bytes], None]) -> None:
+        keep(self._link.share())
+        self._telling = telling
+
     def settle(self, settlements: Sequence[Settlement]) -> None:
         for delivery, verdict in settlements:
             taken = self._held.pop(delivery.tag, None)
@@ -334,8 +340,11 @@ class RedisBroker:
         for start in range(0, len(acked), _AT_ONCE):
             commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
         self._told += len(acked)
+        data = pack(*commands)
         try:
-            self._link.post(*commands, then=self._hear_of_acked)
+            if self._telling is not None:
+                self._telling(data)
+            self._link.post_packed(data, len(commands), self._hear_of_acked)
         except BaseException:
             self._lost()
             raise

@@ -9,6 +9,7 @@ implementation to each sentence here. The values are named tuples because a work
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -22,7 +23,7 @@ ABILITIES: Mapping[str, str] = {
     "resize": "grows and shrinks while it runs",
     "processes": "runs jobs in processes of their own: what one destroys is its own",
     "await": "runs many `async def` jobs in one thread",
-    "promise": "jobs that it was given outlive the worker: `promise` and `acknowledging` say which of them are owed",
+    "promise": "jobs that it was given outlive the worker: see `Promising`",
 }
 
 
@@ -138,16 +139,23 @@ class Program(Protocol):
 
 @runtime_checkable
 class Promising(Protocol):
-    """A pool that can "promise": a worker that is killed at any instant leaves no held job undone, and none to be done
-    twice. In this order: `promise`, `acknowledging(True)`, the write of the acknowledgements, `release`,
-    `acknowledging(False)`. A job that is promised while its worker dies acknowledging is run, one before that is not.
+    """A pool that can "promise": whatever instant a worker is killed at, a held job is done once, by a child that
+    outlives it or by whom the broker delivers it to again. In this order: `promise`, `telling`, the write of the
+    acknowledgements, `release`, `told`. What is promised is run by its child once `telling` was called, and not before.
     """
 
-    def promise(self, numbers: Sequence[int]) -> None:
-        """These held jobs, of which `Begun` was said, are acknowledged next: see to it that their children have them."""
+    def keep(self, connection: socket.socket | None) -> None:
+        """On this one acknowledgements are written from now on: what `telling` named is written even if we are
+        killed. Whoever closes it shuts it down first."""
 
-    def acknowledging(self, on: bool) -> None:  # noqa: FBT001 - a switch
-        """From now on the broker may have been told (True); it has been, and what was promised is released (False)."""
+    def promise(self, numbers: Sequence[int]) -> None:
+        """These held jobs, of which `Begun` was said, are acknowledged next: see that their children have them."""
+
+    def telling(self, data: bytes) -> None:
+        """These bytes are written next. Empty: somehow the broker is told."""
+
+    def told(self) -> None:
+        """They are written, and what was promised is released."""
 
 
 class Pool(Protocol):

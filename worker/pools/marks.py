@@ -19,23 +19,43 @@ _RUNNING, _SINCE, _DONE = 0, 8, 16
 # The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
 # the job that is to end, the last batch that it is about to acknowledge.
 _RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 24, 32, 40, 48, 56
-# The parent writes, for all: whether it is writing acknowledgements to the broker. It stands in a record of its own,
-# the first one.
-_ACKING = 0
+# The parent writes, for all, before the first record: whether it is telling the broker something, how many bytes, how
+# many bytes the connection had taken before, and the bytes. So what is told is one word, and is written last.
+_TELLING, _LENGTH, _POSITION, _BYTES = 0, 8, 16, 24
+_FRONT = 1 << 18
 
 
 class Marks:
     """The shared memory of all places of one pool. Made before the first fork; spawned children get it by name."""
 
     def __init__(self, places: int) -> None:
-        self._memory = mmap.mmap(-1, (1 + max(places, 1)) * _RECORD)
+        self._memory = mmap.mmap(-1, _FRONT + max(places, 1) * _RECORD)
         self.places = places
 
     def at(self, place: int) -> Mark:
-        return Mark(self._memory, (1 + place) * _RECORD)
+        return Mark(self._memory, _FRONT + place * _RECORD)
 
-    def acknowledging(self, on: bool) -> None:
-        _NUMBER.pack_into(self._memory, _ACKING, on)
+    def tell(self, data: bytes, position: int) -> None:
+        """From now on these bytes may have gone to the broker, at this place of all that went there (-1: unknown)."""
+        length = len(data)
+        if length > _FRONT - _BYTES:
+            length = 0  # nobody can complete it: what was begun counts as done
+        else:
+            self._memory[_BYTES : _BYTES + length] = data
+        _NUMBER.pack_into(self._memory, _LENGTH, length)
+        _NUMBER.pack_into(self._memory, _POSITION, position)
+        _NUMBER.pack_into(self._memory, _TELLING, 1)
+
+    def told(self) -> None:
+        """They have, and what followed from that is marked."""
+        _NUMBER.pack_into(self._memory, _TELLING, 0)
+
+    def untold(self) -> tuple[bytes, int]:
+        """What was being told when the parent died, and its place."""
+        if not _NUMBER.unpack_from(self._memory, _TELLING)[0]:
+            return b"", -1
+        length, position = (_NUMBER.unpack_from(self._memory, field)[0] for field in (_LENGTH, _POSITION))
+        return self._memory[_BYTES : _BYTES + length], position
 
     def close(self) -> None:
         self._memory.close()
@@ -71,7 +91,7 @@ class Mark:
     @property
     def acknowledged(self) -> int:
         """For who has outlived the parent: the last batch whose messages have left the broker, or are about to."""
-        if _NUMBER.unpack_from(self._memory, _ACKING)[0]:
+        if _NUMBER.unpack_from(self._memory, _TELLING)[0]:
             return max(self._read(_RELEASED), self._read(_PROMISED))
         return self._read(_RELEASED)
 

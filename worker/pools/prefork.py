@@ -31,6 +31,7 @@ from .batching import AIM, MOST, Pace
 from .child import live
 from .frames import Reader, job_values, pack, report_of
 from .marks import Journal, Mark, Marks
+from .witness import Witness
 
 _CHUNK = 1 << 18
 _SETTLING = 0.002
@@ -100,6 +101,7 @@ class Prefork:
         self._max_memory = max_memory
         self._on_fork = on_fork
         self._marks = Marks(max(places, size))
+        self._witness = Witness(self._marks)
         self._free_places = deque(range(self._marks.places))
         self._children: dict[int, Child] = {}
         self._selector = selectors.DefaultSelector()
@@ -119,6 +121,7 @@ class Prefork:
         # What is alive now stays shared with the children: the collector must not touch, and thereby copy, it.
         gc.collect()
         gc.freeze()
+        self._call_witness()
         self._staff(time.monotonic())
 
     def room(self) -> int:
@@ -143,8 +146,14 @@ class Prefork:
                     self._write(child)
                 child.mark.promise(last)
 
-    def acknowledging(self, on: bool) -> None:
-        self._marks.acknowledging(on)
+    def keep(self, connection: socket.socket | None) -> None:
+        self._witness.keep(connection)
+
+    def telling(self, data: bytes) -> None:
+        self._witness.telling(data)
+
+    def told(self) -> None:
+        self._marks.told()
 
     def release(self, numbers: Sequence[int]) -> None:
         released = set(numbers)
@@ -174,6 +183,8 @@ class Prefork:
             child, what = key.data
             if what == "watch":
                 self._gone(child)
+            elif what == "witness":
+                self._call_witness()
             elif self._children.get(child.pid) is child:
                 if events & selectors.EVENT_WRITE:
                     self._write(child)
@@ -254,6 +265,32 @@ class Prefork:
                 self._return(job)
             self._waiting.clear()
         self._happened = happened + self._happened
+        self._dismiss_witness()
+
+    # --- the witness
+
+    def _call_witness(self) -> None:
+        """A first one, or another in the place of one that died."""
+        self._dismiss_witness()
+        if not self._closing:
+            self._on_fork()
+            self._witness.start(self._apart)
+            if self._witness.watch:
+                self._selector.register(self._witness.watch, selectors.EVENT_READ, (None, "witness"))
+
+    def _dismiss_witness(self) -> None:
+        if self._witness.watch:
+            self._selector.unregister(self._witness.watch)
+        self._witness.close()
+
+    def _apart(self) -> None:
+        """In a new process: it holds nothing of the parent's and of its siblings."""
+        self._witness.leave()
+        for other in self._children.values():
+            other.socket.close()
+            if other.watch:
+                os.close(other.watch)
+        self._selector.close()
 
     # --- children
 
@@ -293,11 +330,7 @@ class Prefork:
         """Never returns."""
         code = 1
         try:
-            for other in self._children.values():
-                other.socket.close()
-                if other.watch:
-                    os.close(other.watch)
-            self._selector.close()
+            self._apart()
             code = live(parent, mark, journal, self._program, place)
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else 1
