@@ -22,7 +22,7 @@ from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
 from .announcing import ANNOUNCED, Announcer, about
-from .brokers.base import Arming, Broker, Delivery, Entrusting, Park, Queue, Settlement, Verdict
+from .brokers.base import Arming, Broker, Delivery, Entrusting, Inheriting, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
 from .guests import Guest, Host
@@ -81,6 +81,7 @@ class Consumer:
         """How many of each task were begun; `inspect stats` shows it."""
         self.accepted = 0
         self.broker: Broker | None = None
+        self._before: Broker | None = None
         self.trouble: BaseException | None = None
         """What ended the connection, until somebody has seen to it."""
         self.controller: Any = None
@@ -112,6 +113,9 @@ class Consumer:
         self.deliveries.reconnected(parks="park" in broker.can)
         self._window = 0
         self._listen(broker, now)
+        if self._before is not None and isinstance(broker, Inheriting):
+            broker.inherit(self._before)
+        self._before = None
         self.broker = broker
         self._entrusted = "entrust" in broker.can and isinstance(broker, Entrusting) and self._promising is not None
         if self._promising is not None and isinstance(broker, Entrusting):
@@ -120,7 +124,7 @@ class Consumer:
         self._more, self._tend_at = True, 0.0
 
     def disconnected(self, now: float) -> None:
-        self.broker = None
+        self._before, self.broker = self.broker or self._before, None
         if self._entrusted and self._promising is not None:
             self._promising.keep(None)
         self._settlements.clear()

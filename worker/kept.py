@@ -12,10 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 from .brokers.base import Broker
+from .ids import chance
 
 log = logging.getLogger("celery.worker.consumer.consumer")
 
 _FIRST_PAUSE, _LONGER_BY, _LONGEST_PAUSE = 2.0, 2.0, 32.0
+"""Stock workers' seconds between two tries, by which `most` is counted: our patience is theirs."""
+_AWAY = 4.0
+"""But nobody stays away for longer from a broker that may be back."""
+_UNEVEN = 0.25
 _NEVER = float("inf")
 
 
@@ -49,6 +54,7 @@ class Kept:
         self._most = most
         self._before = False
         self._tries = 0
+        self._waited = self._counted = 0.0
         self._at: float = 0
         self._dialing = False
         self._made: Any = None
@@ -90,6 +96,7 @@ class Kept:
             self._at = now + self._pause()  # it would fail again at once
             return
         self._before, self._tries = True, 0
+        self._waited = self._counted = 0.0
 
     def _failed(self, problem: BaseException, now: float) -> None:
         if not isinstance(problem, operational()):
@@ -105,8 +112,13 @@ class Kept:
         self._at = now + pause
 
     def _pause(self) -> float:
-        self._tries += 1
-        return min(_FIRST_PAUSE + _LONGER_BY * (self._tries - 1), _LONGEST_PAUSE)
+        """A little less for some than for others: a fleet does not come back in one instant."""
+        if self._waited >= self._counted:
+            self._counted += min(_FIRST_PAUSE + _LONGER_BY * self._tries, _LONGEST_PAUSE)
+            self._tries += 1
+        pause = min(_FIRST_PAUSE + _LONGER_BY * (self._tries - 1), _AWAY)
+        self._waited += pause
+        return pause * (1 - _UNEVEN * chance())
 
     def lost(self, problem: BaseException, now: float) -> None:
         """It raised `OperationalError`: that was its end."""

@@ -128,6 +128,7 @@ ABILITIES: Mapping[str, str] = {
     "descriptor": "`fileno` tells when there is something to take",
     "arm": "`arm` says whether it is worth while to `take` again",
     "entrust": "`entrust`: its acknowledgements survive the process",
+    "inherit": "`inherit`: what a lost connection held comes back at once",
     "form": "`form` and `send_filled`: what stays the same from message to message is made once",
 }
 
@@ -148,6 +149,14 @@ class Entrusting(Protocol):
         """`keep` is given the connection that acknowledgements are written to, and `telling` their bytes before each
         write: so another process can complete a write that this one is killed in. Whatever ends this connection
         ends it for that process too."""
+
+
+@runtime_checkable
+class Inheriting(Protocol):
+    """A broker that can "inherit"; one that gives back by itself what a lost connection held need not."""
+
+    def inherit(self, before: Broker) -> None:
+        """`before`, another connection of ours, was lost and is closed: put back what it held, as `RESTORE` does."""
 
 
 class Broker(Protocol):

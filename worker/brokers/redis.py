@@ -74,7 +74,9 @@ class RedisBroker:
     """A connection to a Redis, and a second one that waits, from the first `listen` on."""
 
     def __init__(self, link: Link, layout: Layout, options: Mapping[str, Any]) -> None:
-        self.can = frozenset({"priority", "fanout", "park", "confirm", "arm", "descriptor", "form", "texts", "entrust"})
+        self.can = frozenset(
+            {"priority", "fanout", "park", "confirm", "arm", "descriptor", "form", "texts", "entrust", "inherit"}
+        )
         self.dropped = 0
         """Settlements that were lost with the connection: their messages come back."""
         self._link = link
@@ -93,7 +95,8 @@ class RedisBroker:
         self._refused: ErrorReply | None = None
         self._telling: Callable[[bytes], None] | None = None
         self._moved: list[tuple[Taken, Verdict | Park]] = []
-        self._owner = os.urandom(8).hex()
+        self.owner = os.urandom(8).hex()
+        """By which Redis knows what this connection holds."""
         self._serial = 0
         self._keeper: Keeper | None = None
         self._ear: Ear | None = None
@@ -220,11 +223,17 @@ class RedisBroker:
         self._order = ConsumeOrder(tuple(dict.fromkeys(named)), self._layout.queue_order_strategy)
         if self._keeper is None:
             self._link.load(*_SCRIPTS)
-            self._keeper = Keeper(self._layout, self._owner, self._ask, self._held, self._options)
+            self._keeper = Keeper(self._layout, self.owner, self._ask, self._held, self._options)
             self._keeper.live(time.time())
         if self._ear is None:
             self._ear = Ear(self._link.place, self._layout)
         self._ear.follow(self._layout.list_keys(*self._order.queues), list(self._patterns))
+
+    def inherit(self, before: Broker) -> None:
+        if isinstance(before, RedisBroker) and self._keeper is not None:
+            self._keeper.bury_own(before.owner)
+            if self._ear is not None:
+                self._ear.served(more=True)
 
     def take(self, limit: int, timeout: float) -> list[Delivery]:
         ear = self._ear
@@ -260,7 +269,7 @@ class RedisBroker:
     def _take(self, count: int) -> list[Delivery]:
         asked = self._order.asked
         now = time.time()
-        command = redis_held.take(self._layout, asked, count, self._owner, self._serial, now)
+        command = redis_held.take(self._layout, asked, count, self.owner, self._serial, now)
         reply = self._ask(*self._unwritten(), command)[-1]
         taken = redis_held.parse_taken(self._layout, reply, asked)
         self._serial += len(taken)

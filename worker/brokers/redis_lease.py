@@ -92,6 +92,12 @@ class Keeper:
     def leave(self) -> None:
         self._ask(*redis_owners.dismiss(self._layout, self._owner))
 
+    def bury_own(self, owner: str) -> None:
+        """Another connection of ours, that is over. It stays on the roll, for who looks next: something that it had
+        sent may arrive yet."""
+        self._ask(redis_held.release(self._layout, owner))
+        self._give_back_of(owner)
+
     def renew(self, now: float) -> None:
         tags = list(self._held)
         for start in range(0, len(tags), 1000):

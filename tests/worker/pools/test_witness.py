@@ -1,0 +1,184 @@
+"""A parent that is killed while it acknowledges: what it had begun to tell arrives whole, and once, and runs once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from celeriac.worker.pools.prefork import Prefork
+from tests.conformance.pools import runs
+from tests.worker.pools.programs import Script, job
+
+DATA = b"acknowledged" * 1000
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.fixture
+def broker() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        yield server
+
+
+def killed(
+    ledger: Path, broker: socket.socket, until: Callable[[Prefork, socket.socket], object]
+) -> tuple[bytes, socket.socket]:
+    """A parent with a held job, killed after `until`: what its broker heard to the end, in good order."""
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            pool = Prefork(Script(ledger), 1)
+            pool.start()
+            connection = socket.create_connection(broker.getsockname())
+            pool.keep(connection)
+            pool.submit([job(1, held=True)])
+            os.read(ready, 1)
+            until(pool, connection)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(ready)
+    heard, _ = broker.accept()
+    heard.settimeout(10)
+    heard.sendall(b"never read")
+    os.write(go, b"!")
+    os.close(go)
+    os.waitpid(pid, 0)
+    data = bytearray()
+    while part := heard.recv(1 << 16):
+        data += part
+    return bytes(data), heard
+
+
+def left(ledger: Path) -> bool:
+    """Its child has gone."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if ledger.with_suffix(".ended").exists():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def promised(pool: Prefork) -> None:
+    pool.promise([1])
+
+
+def telling(pool: Prefork) -> None:
+    pool.promise([1])
+    pool.telling(DATA)
+
+
+@pytest.mark.parametrize("sent", [0, 1, 4711, len(DATA)])
+def test_what_was_begun_arrives_whole_and_once(sent: int, ledger: Path, broker: socket.socket) -> None:
+    def until(pool: Prefork, connection: socket.socket) -> None:
+        connection.sendall(b"before")
+        telling(pool)
+        connection.sendall(DATA[:sent])
+
+    data, heard = killed(ledger, broker, until)
+    heard.close()
+    assert data == b"before" + DATA
+    assert left(ledger)
+    assert runs(ledger) == {1: 1}
+
+
+def test_what_was_only_promised_does_not_run(ledger: Path, broker: socket.socket) -> None:
+    data, heard = killed(ledger, broker, lambda pool, _: promised(pool))
+    heard.close()
+    assert data == b""
+    assert left(ledger)
+    assert not runs(ledger)
+
+
+def test_what_was_told_before_is_not_told_again(ledger: Path, broker: socket.socket) -> None:
+    def until(pool: Prefork, connection: socket.socket) -> None:
+        telling(pool)
+        connection.sendall(DATA)
+        pool.release([1])
+        pool.told()
+
+    data, heard = killed(ledger, broker, until)
+    heard.close()
+    assert data == DATA
+    assert left(ledger)
+    assert runs(ledger) == {1: 1}
+
+
+def test_the_broker_hears_at_once_that_it_is_gone(ledger: Path, broker: socket.socket) -> None:
+    """Though a child that was born when there was a connection has it, and still runs."""
+
+    def until(pool: Prefork, _: socket.socket) -> None:
+        pool.recall()
+        pool.resize(2)
+        pool.submit([job(2, "sleep 3"), job(3, "sleep 3")])
+        time.sleep(0.2)
+
+    began = time.monotonic()
+    _, heard = killed(ledger, broker, until)
+    heard.close()
+    assert time.monotonic() - began < 2.5
+
+
+def test_a_witness_that_dies_is_replaced(ledger: Path, broker: socket.socket) -> None:
+    def until(pool: Prefork, _: socket.socket) -> None:
+        before = pool._witness.pid
+        os.kill(before, signal.SIGKILL)
+        while pool._witness.pid == before:
+            pool.collect()
+        telling(pool)
+
+    data, heard = killed(ledger, broker, until)
+    heard.close()
+    assert data == DATA
+    assert left(ledger)
+    assert runs(ledger) == {1: 1}
+
+
+def test_a_worker_that_leaves_takes_its_witness_along(ledger: Path, broker: socket.socket) -> None:
+    pool = Prefork(Script(ledger), 1)
+    pool.start()
+    witness = pool._witness.pid
+    with socket.create_connection(broker.getsockname()) as connection:
+        heard, _ = broker.accept()
+        pool.keep(connection)
+        pool.close(1)
+        with pytest.raises(ProcessLookupError):
+            os.kill(witness, 0)
+        connection.sendall(b"it is still ours")
+        heard.settimeout(10)
+        assert heard.recv(100) == b"it is still ours"
+        heard.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_a_connection_that_is_ended_is_ended_for_all(kind: str, ledger: Path, request: pytest.FixtureRequest) -> None:
+    """A dropped one too: the broker is not left with a connection that nobody serves."""
+    from celeriac.worker import brokers
+    from celeriac.worker.brokers.base import Entrusting
+    from tests import proxy
+
+    server = request.getfixturevalue({"redis": "redis_server", "amqp": "rabbitmq_server"}[kind])
+    pool = Prefork(Script(ledger), 1)
+    pool.start()
+    with proxy.to(server.port) as wire:
+        broker = brokers.connect(server.url.replace(f":{server.port}/", f":{wire.port}/"), {}, 5)
+        assert isinstance(broker, Entrusting)
+        broker.entrust(pool.keep, pool.telling)
+        broker._link.close() if kind == "redis" else broker._link.lose("for the test")  # type: ignore[attr-defined]
+        end = time.monotonic() + 10
+        while wire._wires and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not wire._wires
+    broker.close()
+    pool.close(1)
