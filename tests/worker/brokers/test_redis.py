@@ -213,6 +213,35 @@ def test_a_dead_owners_messages_are_back_within_15_s_each_once(connect: Connect)
     assert all(each.redelivered for each in back)
 
 
+def test_what_a_lost_connection_held_is_back_at_once(connect: Connect) -> None:
+    """To who lost it, or to any other; and what it had on its way when it was lost is not forgotten either."""
+    lost, again = connect(), connect()
+    lost.send(to(QUEUE, numbered(30)))
+    lost.listen([QUEUE], credit=20)
+    held = lost.take(20, 1)
+    assert len(held) == 20
+    again.listen([QUEUE], credit=1000)
+    lost.settle(acked(held[:5]))
+    lost._link.settle()
+    late = connect()
+    late.owner = lost.owner  # what it does is what the lost one had sent
+    vanish(lost)
+    lost.close()
+    again.inherit(lost)
+    first = take_all(again, 25)
+    assert bodies(first) == bodies_of(numbered(30))[5:]
+    assert [each.redelivered for each in first] == [True] * 15 + [False] * 10
+    late.send(to(QUEUE, numbered(1)))
+    late.listen([QUEUE], credit=1)
+    late._serial = 100
+    assert len(late.take(1, 1)) == 1
+    vanish(late)
+    began = time.monotonic()
+    while not again.take(1, 0.05):
+        again.tend(time.time())
+        assert time.monotonic() - began < 15
+
+
 def test_the_living_keep_what_they_hold(connect: Connect) -> None:
     holder, peer = connect(lease=0.4), connect(lease=0.4)
     holder.send(to(QUEUE, numbered(3)))
