@@ -949,6 +949,29 @@ class GroupResult(ResultSet):
         return f"<{type(self).__name__}: {self.id} [{', '.join(result.id for result in self.results)}]>"
 
 
+_AS_MADE = AsyncResult.__init__
+
+
+def quick(kind: type[AsyncResult[Any]]) -> Callable[[str], AsyncResult[Any]]:
+    """`kind`, for ids that are ids: where nobody has changed how it is made, a quicker way to the same object."""
+    if (
+        kind.__init__ is not _AS_MADE
+        or kind.__new__ is not object.__new__
+        or kind.__setattr__ is not object.__setattr__
+    ):
+        return kind
+    app, new = kind.app, kind.__new__
+
+    def made(task_id: str) -> AsyncResult[Any]:
+        result = new(kind)
+        result.app = app
+        result.id = task_id
+        result.parent = None
+        return result
+
+    return made
+
+
 class EagerResult(AsyncResult[R]):
     """The result of a task that was run here and now."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from struct import Struct
 
 from .forks import in_child
 
@@ -43,15 +44,15 @@ def chance() -> float:
 
 
 def _refill() -> None:
-    digits = os.urandom(16 * _AT_ONCE).hex()
-    _pool.extend(
-        f"{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
-        f"-{_VARIANT[digits[at + 16]]}{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
-        for at in range(0, len(digits), 32)
-    )
+    """All of them in a few steps of C: bits of version and variant, hexadecimal, hyphens."""
+    drawn = int.from_bytes(os.urandom(16 * _AT_ONCE), "big") & _RANDOM | _FIXED
+    digits = drawn.to_bytes(16 * _AT_ONCE, "big").hex().encode()
+    _pool.extend(b" ".join(map(b"-".join, _GROUPS.iter_unpack(digits))).decode().split())
 
 
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_GROUPS = Struct("8s4s4s4s12s")
+_RANDOM = int("ffffffffffff0fff3fffffffffffffff" * _AT_ONCE, 16)
+_FIXED = int("00000000000040008000000000000000" * _AT_ONCE, 16)
 
 in_child(_pool.clear)
 _tags = _Tags()

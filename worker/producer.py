@@ -40,19 +40,17 @@ class Patience:
 class Desk:
     """One broker, and which queues were declared through it: another connection may lead to another server."""
 
-    __slots__ = ("_declared", "_last", "abandon", "broker", "close")
+    __slots__ = ("_declared", "abandon", "broker", "close", "declared")
 
     def __init__(self, broker: Broker) -> None:
         self.broker: Any = broker
         self.close = broker.close
         self.abandon = getattr(broker, "abandon", None)
         self._declared: dict[tuple[str, str, str], Queue] = {}
-        self._last: Sequence[Queue] = ()
+        self.declared: Sequence[Queue] = ()  # the last time
 
     def declare(self, queues: Sequence[Queue]) -> None:
-        """Those that were not yet. Whoever sends often keeps the sequence, which is known by being the same."""
-        if queues is self._last:
-            return
+        """Those that were not yet. Whoever sends often keeps the sequence: `declared` is known by being the same."""
         missing = []
         for queue in queues:
             place = queue.name, queue.exchange, queue.routing_key
@@ -61,7 +59,7 @@ class Desk:
         if missing:
             self.broker.declare([queue for _, queue in missing])
             self._declared.update(missing)
-        self._last = queues
+        self.declared = queues
 
 
 class Plan:
@@ -143,10 +141,14 @@ class Producer:
         form = plan.form
         if form is None:
             self.post(plan, (given,), queues, patience)
-            return
-        filled = (form.fill(given),)
+        else:
+            self.post_piece(plan, form.fill(given), queues, patience)
+
+    def post_piece(self, plan: Plan, piece: Any, queues: Sequence[Queue], patience: Patience | None) -> None:
+        """`post_filled`, of one."""
+        filled = (piece,)
         try:
-            self._write(form, filled, queues)
+            self._write(plan.form, filled, queues)
         except Exception as problem:  # noqa: BLE001 - raised again, unless it is to be tried again
             self._await_another_try(problem, patience, 0)
             self.post_filled(plan, filled, queues, patience, 1)
@@ -174,7 +176,8 @@ class Producer:
         desk = self._pool.take()
         sound = False
         try:
-            desk.declare(queues)
+            if queues is not desk.declared:
+                desk.declare(queues)
             desk.broker.send_filled(form, filled)
             sound = True
         finally:

@@ -104,7 +104,8 @@ class Link:
             self.close()
             raise
         if len(replies) == 1:
-            return self._useful(replies[0])
+            reply = replies[0]
+            return reply if type(reply) is int else self._useful(reply)
         if not data:
             self._fail("reading", ConnectionResetError("the server closed the connection"))
         self._replies.extend(replies)

@@ -15,7 +15,7 @@ from ...protocol.rules.calling import Call
 from ...protocol.wire.reprs import saferepr
 from ...protocol.wire.template import Particulars
 from ...worker.ids import new_id
-from .shortcuts import PARTICULAR, Way, tuple_of
+from .shortcuts import PARTICULAR, Way
 
 _AT_ONCE = 500  # calls in one write: enough to hide the way to the broker
 _NONE: Mapping[str, Any] = {}
@@ -24,48 +24,75 @@ _NONE: Mapping[str, Any] = {}
 class Batch:
     """Calls on their way through one app. `options` are those that all calls of `add` have."""
 
-    __slots__ = ("_app", "_first", "_known", "_outlet", "_parent", "_pieces", "_producer", "_short", "options")
+    __slots__ = (
+        *("_app", "_first", "_group", "_known", "_outlet", "_parent", "_pieces", "_producer", "_short"),
+        "options",
+    )
 
-    def __init__(self, app: Any, producer: Any = None, options: Mapping[str, Any] = _NONE) -> None:
+    def __init__(
+        self, app: Any, producer: Any = None, options: Mapping[str, Any] = _NONE, group: str | None = None
+    ) -> None:
         self._app = app
         self._producer = producer
         self._outlet = app.amqp.outlet
         self._short = producer is None or producer is self._outlet
         self._parent = app.current_worker_task
         self.options = options
+        self._group = group
         self._pieces: list[Any] = []
         self._first: Way | None = None
         self._known: dict[Any, Any] = {}
 
-    def add(
-        self, task: Any, args: Any, kwargs: Any, group_id: str | None = None, index: int | None = None
-    ) -> str | None:
-        """Have a call sent, soon; its id. None, and nothing done: it takes the long way, which `call` is."""
+    def add(self, task: Any, args: Any, kwargs: Any, index: int | None = None) -> str | None:
+        """Have a call sent, soon; its id. None, and nothing done: it takes the long way, which `call` is.
+
+        `index` is its place in the batch's group.
+        """
         try:
-            way, check, sizes, levels, root_id, parent_id = self._known[task]
+            way, check, sizes, levels, fill = self._known[task]
         except KeyError:
-            way, check, sizes, levels, root_id, parent_id = self._known[task] = self._look(task)
+            way, check, sizes, levels, fill = self._known[task] = self._look(task)
         if way is None or type(kwargs) is not dict or (type(args) is not tuple and type(args) is not list):
             return None
         if check is not None:
             check(*args, **kwargs)
         task_id = new_id()
         shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
-        given = tuple_of(
-            Particulars,
-            (task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, root_id, parent_id, None, group_id, index),
-        )
-        return task_id if self._fill(way, given) else None
+        if fill is None:
+            texts = saferepr(args, sizes[0], levels), shown
+            return self._add_first(way, Particulars(task_id, args, kwargs, *texts, group_index=index))
+        try:
+            piece = fill(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, index)
+        except BadCall:
+            return None
+        if way is not self._first:
+            self._follow(way)
+        pieces = self._pieces
+        pieces.append(piece)
+        if len(pieces) >= _AT_ONCE:
+            self.flush()
+        return task_id
 
     def _look(self, task: Any) -> tuple[Any, ...]:
         way = self._way(task, (), {}, self.options) if PARTICULAR.isdisjoint(self.options) else None
         if way is None:
-            return None, None, None, None, None, None
-        root_id = parent_id = None
-        if self._parent is not None:
-            request = self._parent.request
-            root_id, parent_id = request.root_id or request.id, request.id
-        return way, task.__header__ if task.typing else None, way.sizes, way.levels, root_id, parent_id
+            return None, None, None, None, None
+        form = way.plan.form
+        fill = None if form is None else form.kin(*self._family(), self._group)
+        return way, task.__header__ if task.typing else None, way.sizes, way.levels, fill
+
+    def _family(self) -> tuple[str | None, str | None]:
+        """The root and the parent of what is sent in the course of a task."""
+        if self._parent is None:
+            return None, None
+        request = self._parent.request
+        return request.root_id or request.id, request.id
+
+    def _add_first(self, way: Way, given: Particulars) -> str | None:
+        """When no broker has made a form of it."""
+        root_id, parent_id = self._family()
+        filled = self._fill(way, given._replace(root_id=root_id, parent_id=parent_id, group=self._group))
+        return given.id if filled else None
 
     def _way(self, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Way | None:
         if not self._short or task is None or has_own_apply_async(task):
@@ -94,7 +121,7 @@ class Batch:
         return result.id  # type: ignore[no-any-return]  # an app is Any to its tasks
 
     def _fill(self, way: Way, given: Particulars) -> bool:
-        form, first = way.plan.form, self._first
+        form = way.plan.form
         try:
             if form is None:  # no broker has seen its like yet
                 self.flush()
@@ -103,14 +130,19 @@ class Batch:
             piece = form.fill(given)
         except BadCall:
             return False
-        if first is not way:
-            if first is not None and not _together(first, way):
-                self.flush()
-            self._first = way
+        if way is not self._first:
+            self._follow(way)
         self._pieces.append(piece)
         if len(self._pieces) >= _AT_ONCE:
             self.flush()
         return True
+
+    def _follow(self, way: Way) -> None:
+        """What comes goes this way."""
+        first = self._first
+        if first is not None and not _together(first, way):
+            self.flush()
+        self._first = way
 
     def flush(self) -> None:
         """Send what waits."""

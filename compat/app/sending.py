@@ -248,9 +248,10 @@ def send_calls(app: Any, calls: Iterable[Call], producer: Any = None) -> Iterato
 
 def send_many(app: Any, calls: Iterable[Any], producer: Any) -> list[Any]:
     """Signatures, or `(task, args, kwargs, options)` as far as needed; gives their results."""
+    from ..result import quick
     from .bulk import Batch
 
-    batch, tasks = Batch(app, producer), app._tasks
+    batch, tasks, promised = Batch(app, producer), app._tasks, quick(app.AsyncResult)
     results = []
     try:
         for one in calls:
@@ -260,7 +261,7 @@ def send_many(app: Any, calls: Iterable[Any], producer: Any) -> list[Any]:
                 continue
             name, args, kwargs, options = _parts(one)
             task_id = None if options else batch.add(tasks.get(name), args, kwargs)
-            results.append(app.AsyncResult(task_id or batch.call(Call(name, args, kwargs, options))))
+            results.append(promised(task_id or batch.call(Call(name, args, kwargs, options))))
     finally:
         batch.flush()
     return results
@@ -278,8 +279,10 @@ def _parts(given: Any) -> tuple[Any, Any, Any, Any]:
 
 def starmap(app: Any, task: Any, it: Iterable[Any], options: Mapping[str, Any]) -> list[Any]:
     """Call a task once for each tuple of arguments; gives the results."""
+    from ..result import quick
     from .bulk import Batch
 
+    promised = quick(app.AsyncResult)
     batch = Batch(app, options.get("producer"), {key: value for key, value in options.items() if key != "producer"})
     known = app._tasks.get(task.name)
     check = getattr(task, "__header__", None) if task.typing else None
@@ -291,7 +294,7 @@ def starmap(app: Any, task: Any, it: Iterable[Any], options: Mapping[str, Any]) 
                 if check is not None:
                     check(*args)
                 task_id = batch.call(Call(task.name, args, None, batch.options))
-            results.append(app.AsyncResult(task_id))
+            results.append(promised(task_id))
     finally:
         batch.flush()
     return results

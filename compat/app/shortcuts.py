@@ -19,7 +19,7 @@ from ...protocol.wire.message import CODECS
 from ...protocol.wire.reprs import saferepr
 from ...protocol.wire.serializers import BUILTIN as SERIALIZERS
 from ...protocol.wire.template import Particulars, Template
-from ...worker.brokers.base import Queue
+from ...worker.brokers.base import KinFill, Queue
 from ...worker.forks import in_child
 from ...worker.ids import new_id
 from ...worker.producer import Patience, Plan
@@ -38,9 +38,6 @@ _CONSTANT = frozenset(
 _NOTHING = frozenset(("link", "link_error", "chord", "chain", "producer", "expires", "headers", "stamped_headers"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # nothing in a template depends on the time
 _PLAIN = (str, int, float, bool, type(None))
-
-
-tuple_of: Any = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
 class Changes:
@@ -62,7 +59,10 @@ in_child(CHANGES.happened)
 class Way:
     """How one kind of call leaves."""
 
-    __slots__ = ("ignored", "levels", "patience", "plan", "queues", "sizes", "traced", "waits_there")
+    __slots__ = (
+        *("ignored", "kind", "levels", "make", "patience", "plan", "plain", "queues", "sizes", "traced"),
+        "waits_there",
+    )
 
     def __init__(
         self,
@@ -74,8 +74,14 @@ class Way:
         ignored: Any,
         traced: bool,
         waits_there: bool,
+        kind: Any,
     ) -> None:
         self.plan = plan
+        self.plain: KinFill | None = None
+        """Makes a message without options that no task sends, once a broker has made a form of the plan."""
+        self.kind = kind
+        """The class of its results, where the task leaves their making to the app."""
+        self.make: Any = None if kind is None else _quick_results(kind)
         self.queues = queues
         self.patience = tries
         self.sizes = sizes
@@ -83,15 +89,6 @@ class Way:
         self.ignored = ignored
         self.traced = traced
         self.waits_there = waits_there
-
-    def bare(self, args: Any, kwargs: Any) -> Particulars:
-        """Of a call without options that no task makes."""
-        shown = saferepr(kwargs, self.sizes[1], self.levels) if kwargs else "{}"
-        given: Particulars = tuple_of(
-            Particulars,
-            (new_id(), args, kwargs, saferepr(args, self.sizes[0], self.levels), shown, None, None, None, None, None),
-        )
-        return given
 
     def particulars(self, app: Any, parent: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Particulars:
         """Of one call."""
@@ -140,15 +137,25 @@ class Shortcuts:
         if way is None:
             return None
         try:
-            given = (
-                way.bare(args, kwargs)
-                if not options and parent is None
-                else way.particulars(app, parent, args, kwargs, options)
-            )
-            app.amqp.outlet.producer.post_one(way.plan, given, way.queues, way.patience)
+            plain = way.plain
+            if plain is None or options or parent is not None:
+                given = way.particulars(app, parent, args, kwargs, options)
+                task_id = given.id
+                app.amqp.outlet.producer.post_one(way.plan, given, way.queues, way.patience)
+                if plain is None and way.plan.form is not None:
+                    way.plain = way.plan.form.kin()
+            else:
+                task_id = new_id()
+                sizes, levels = way.sizes, way.levels
+                shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
+                piece = plain(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, None)
+                app.amqp.outlet.producer.post_piece(way.plan, piece, way.queues, way.patience)
         except BadCall:
             return None  # kombu may be able to write it, and else has the words for it
-        result = task.AsyncResult(given.id)
+        if way.kind is app.AsyncResult and task._backend is None:
+            result = way.make(task_id)
+        else:
+            result = task.AsyncResult(task_id)
         result.ignored = way.ignored
         if parent is not None and way.traced:
             parent.add_trail(result)
@@ -245,6 +252,7 @@ class Shortcuts:
             ignored,
             bool(traced),
             waits_there=not plain and amqp.outlet.kind == ".amqp",
+            kind=app.AsyncResult if _usual_results(task) else None,
         )
 
 
@@ -288,6 +296,20 @@ def _usual(task: Any) -> bool:
     from .task import Task
 
     return type(task).shadow_name is Task.shadow_name and task._dump_pydantic_arguments is None
+
+
+def _usual_results(task: Any) -> bool:
+    """Whether the task has its app make its results, for its app's backend."""
+    from .task import Task
+
+    kind = type(task)
+    return kind.AsyncResult is Task.AsyncResult and kind.backend is Task.backend and "AsyncResult" not in vars(task)
+
+
+def _quick_results(kind: Any) -> Any:
+    from ..result import quick
+
+    return quick(kind)
 
 
 def _quiet(backend: Any) -> bool:

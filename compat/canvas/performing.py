@@ -18,6 +18,7 @@ from ...protocol.rules.freezing import Node, oldest
 from ...protocol.rules.publishing import Facts, SaveGroup, SetChordSize, publish
 from ...worker.ids import new_id
 from ..app import bulk
+from ..result import quick
 from . import signatures
 from .freezing import Named, Special, promise
 from .lazy import Lazy
@@ -137,11 +138,12 @@ def send_plain(app: Any, sig: Any, producer: Any, known: Facts) -> Any:
 
     The first that is not, and all after it, go the way of the rules.
     """
-    batch = bulk.Batch(app, producer, {} if app.current_worker_task is None else {"add_to_parent": False})
-    special, make, tasks = Special(app), app.AsyncResult, app._tasks
+    group_id = new_id()
+    inside = app.current_worker_task is not None
+    batch = bulk.Batch(app, producer, {"add_to_parent": False} if inside else {}, group_id)
+    special, make, tasks = Special(app), quick(app.AsyncResult), app._tasks
     given = sig["kwargs"]["tasks"]
     members = given.stream() if isinstance(given, Lazy) else iter(given)
-    group_id = new_id()
     results: list[Any] = []
     rest: Any = ()
     last = task = own = None
@@ -152,7 +154,7 @@ def send_plain(app: Any, sig: Any, producer: Any, known: Facts) -> Any:
                 name = member["task"]
                 if name is not last:
                     last, task, own = name, tasks.get(name), special.of(name)
-                task_id = batch.add(task, member["args"], member["kwargs"], group_id, len(results))
+                task_id = batch.add(task, member["args"], member["kwargs"], len(results))
             if task_id is None:
                 rest = chain((member,), members)
                 break

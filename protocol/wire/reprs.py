@@ -28,7 +28,16 @@ def saferepr(value: Any, maxlen: int | None = MAXLEN, maxlevels: int = MAXLEVELS
     >>> saferepr((1, "it's", {"k": [b"x", None]}))
     "(1, 'it\\\\'s', {'k': [b'x', None]})"
     """
-    flat = _flat(value)
+    kind = type(value)
+    if (kind is tuple or kind is list) and len(value) <= _FLAT:
+        for item in value:
+            if type(item) is not int or not -_SAFE_INT < item < _SAFE_INT:
+                flat = _flat(value)
+                break
+        else:
+            flat = repr(value)  # of integers alone, as most arguments are: Python's text is Celery's
+    else:
+        flat = _flat(value)
     if flat is not None and (maxlen is None or len(flat) <= maxlen):
         return flat
     return _render(value, _NO_LIMIT if maxlen is None else maxlen, maxlevels or _NO_LIMIT)

@@ -6,7 +6,7 @@ placeholders in it, so whatever overrides a field there overrides it here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -160,6 +160,18 @@ def texts_of(given: Particulars) -> tuple[str, ...]:
         "null" if group is None else quoted(group),
         "null" if group_index is None else str(group_index) if type(group_index) is int else dumps(group_index),
     )
+
+
+# Where the particulars of calls of one kin stand: their id, which is the root's too if no other is, both texts, the
+# place in the group. The rest they have in common.
+_KIN = {_PLACES[name]: place for place, name in enumerate(("id", "argsrepr", "kwargsrepr", "group_index"))}
+
+
+def kin_places(places: Iterable[int], root_id: str | None) -> Iterator[int]:
+    """For each slot which of (id, argsrepr, kwargsrepr, group_index) goes there; what is in common as `~place`."""
+    for place in places:
+        found = 0 if place == _PLACES["root_id"] and not root_id else _KIN.get(place)
+        yield ~place if found is None else found
 
 
 def _slots_in(fields: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -34,7 +34,7 @@ from .amqp_ledger import CHANNEL, Held, Ledger
 from .amqp_link import Link
 from .amqp_messages import anew, read_delivery
 from .amqp_outbox import Outbox
-from .base import Delivery, Parcel, Queue, Settlement, Verdict
+from .base import Delivery, KinFill, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
 
 logger = late.logger("celeriac.broker")
@@ -63,12 +63,22 @@ class AmqpForm:
 
     def __init__(self, template: Template, where: tuple[str, str]) -> None:
         self.place = where
-        self._content = ContentTemplate(template).fill
+        self._content = ContentTemplate(template)
         self._body = template.body
 
     def fill(self, given: Particulars) -> tuple[bytes, bytes]:
         """The properties, and the body."""
-        return self._content(given), self._body(given.args, given.kwargs)
+        return self._content.fill(given), self._body(given.args, given.kwargs)
+
+    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
+        content, body = self._content.kin(root_id, parent_id, group).fill, self._body
+
+        def filled(
+            task_id: str, args: Sequence[Any], kwargs: Any, argsrepr: str, kwargsrepr: str, index: int | None
+        ) -> tuple[bytes, bytes]:
+            return content(task_id, argsrepr, kwargsrepr, index), body(args, kwargs)
+
+        return filled
 
 
 class AmqpBroker:

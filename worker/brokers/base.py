@@ -96,6 +96,10 @@ class Park:
 Settlement = tuple[Delivery, Verdict | Park]
 
 
+KinFill = Callable[[str, Sequence[Any], Any, str, str, "int | None"], Any]
+"""From id, args, kwargs, the texts of both and the place in the group to a message."""
+
+
 class Form(Protocol):
     """One template to one place. It is no part of a connection: any broker of the same kind and options sends it."""
 
@@ -104,6 +108,9 @@ class Form(Protocol):
 
     def fill(self, given: Particulars) -> Any:
         """A message with these particulars, for `send_filled`."""
+
+    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
+        """The same for calls that have these in common and no eta: `fill`, with less to do for each."""
 
 
 @runtime_checkable

@@ -41,7 +41,7 @@ from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
 from ..redis_place import parse as parse_place
-from .base import Broker, Delivery, Parcel, Park, Queue, Settlement, Verdict
+from .base import Broker, Delivery, KinFill, Parcel, Park, Queue, Settlement, Verdict
 from .redis_ear import Ear
 from .redis_envelopes import Envelopes, opened
 from .redis_lease import Keeper
@@ -68,6 +68,16 @@ class RedisForm:
 
     def fill(self, given: Particulars) -> bytes:
         return self._template.fill(given, new_tag())
+
+    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
+        fill = self._template.kin(root_id, parent_id, group).fill
+
+        def filled(
+            task_id: str, args: Sequence[Any], kwargs: Any, argsrepr: str, kwargsrepr: str, index: int | None
+        ) -> bytes:
+            return fill(task_id, args, kwargs, argsrepr, kwargsrepr, index, new_tag())
+
+        return filled
 
 
 class RedisBroker:

@@ -38,6 +38,11 @@ class TableTemplate:
             else:
                 self._parts[-1] += b"".join(entries([(key, value)], 0))
 
+    @property
+    def constant(self) -> list[bytes]:
+        """What stands before the first slot, between two, and behind the last."""
+        return self._parts[::2]
+
     def fill(self, *values: Any) -> bytes:
         """The table with these values, which come in the order of its keys."""
         if len(values) != self._slots:

@@ -5,11 +5,11 @@ Law: the same bytes as `contents.write_message` makes of `template.message`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ..template import Particulars, Template, values_of
+from ..template import Particulars, Template, kin_places, values_of
 from .headers import TableTemplate
 from .properties import WRITERS, pack_flags
 from .table import LENGTH, write_value
@@ -20,11 +20,11 @@ _HEADERS = "application_headers"
 class ContentTemplate:
     """One `wire.template.Template` as a RabbitMQ producer needs it: `Parcel.content`."""
 
-    __slots__ = ("_before", "_behind", "_pick", "_steps", "_table")
+    __slots__ = ("_before", "_behind", "_pick", "_places", "_steps", "_table")
 
     def __init__(self, template: Template) -> None:
         self._table = TableTemplate(template.headers, [name for name, _ in template.header_slots])
-        places = [_PLACES[slot] for _, slot in template.header_slots]
+        places = self._places = [_PLACES[slot] for _, slot in template.header_slots]
         self._pick: Callable[[tuple[bytes, ...]], Any] = itemgetter(*places, places[0])  # two at least: a tuple
         known = {
             **template.properties,
@@ -57,6 +57,51 @@ class ContentTemplate:
             behind[place] = write(given[0])
         headers = self._table.fill_written(self._pick(_written(given))[:-1])
         return b"".join((self._before, headers, *behind))
+
+    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> ContentKin:
+        """For the messages that have these in common, and no eta."""
+        common = _written(Particulars("", root_id=root_id, parent_id=parent_id, group=group))
+        first, *known = self._table.constant
+        constant, holes = [first], []
+        for place, behind in zip(kin_places(self._places, root_id), known, strict=True):
+            if place < 0:
+                constant[-1] += common[~place] + behind
+            else:
+                holes.append(place)
+                constant.append(behind)
+        return ContentKin(self._before, constant, holes, self._behind, self._steps)
+
+
+class ContentKin:
+    """A `ContentTemplate` of which more is known."""
+
+    __slots__ = ("_before", "_behind", "_line", "_pick", "_steps")
+
+    def __init__(
+        self,
+        before: bytes,
+        constant: Sequence[bytes],
+        holes: Sequence[int],
+        behind: list[bytes],
+        steps: list[tuple[Callable[[Any], bytes], int]],
+    ) -> None:
+        self._before = before
+        self._line = [part for each in constant for part in (each, b"")][:-1]
+        self._pick: Callable[[tuple[bytes, ...]], Any] = itemgetter(*holes, 0, 0)  # two at least: a tuple
+        self._behind = behind
+        self._steps = steps
+
+    def fill(self, task_id: str, argsrepr: str, kwargsrepr: str, group_index: int | None) -> bytes:
+        """What `ContentTemplate.fill` writes of these."""
+        own = _text(task_id)
+        index = _VOID if group_index is None else write_value(group_index)
+        line = self._line.copy()
+        line[1::2] = self._pick((own, _text(argsrepr), _text(kwargsrepr), index))[:-2]
+        table = b"".join(line)
+        behind = self._behind.copy()
+        for write, place in self._steps:
+            behind[place] = write(task_id)
+        return b"".join((self._before, LENGTH.pack(len(table)), table, *behind))
 
 
 _PLACES = {name: place for place, name in enumerate(values_of(Particulars("")))}

@@ -36,6 +36,7 @@ particulars = st.builds(
     st.integers(0, 9),
     st.sampled_from(["json", "pickle"]),
     st.sampled_from([None, "zlib"]),
+    st.dictionaries(st.sampled_from(["id", "root_id", "group", "group_index", "argsrepr"]), texts, max_size=5),
     st.dictionaries(texts, values, max_size=2),
 )
 def test_one_step_is_as_good_as_two(
@@ -45,10 +46,15 @@ def test_one_step_is_as_good_as_two(
     priority: int,
     serializer: str,
     compression: str | None,
+    headers: dict[str, Any],
     extra: dict[str, Any],
 ) -> None:
     posting = Posting(priority=priority, serializer=serializer, compression=compression, extra=extra)
-    template = Template.of(Task("add", "", origin=origin), posting)
+    template = Template.of(Task("add", "", origin=origin, headers=headers), posting)
     frame = Frame.of(template.content_type, template.content_encoding, "", routing_key, priority)
     pieces = template.pieces(given_ones)
-    assert EnvelopeTemplate(template, routing_key, priority).fill(given_ones, "a-tag") == frame.fill(*pieces, "a-tag")
+    whole = EnvelopeTemplate(template, routing_key, priority)
+    assert whole.fill(given_ones, "a-tag") == frame.fill(*pieces, "a-tag")
+    task_id, args, kwargs, argsrepr, kwargsrepr, root_id, parent_id, _, group, index = given_ones
+    filled = whole.kin(root_id, parent_id, group).fill(task_id, args, kwargs, argsrepr, kwargsrepr, index, "a-tag")
+    assert filled == whole.fill(given_ones._replace(eta=None), "a-tag")

@@ -59,3 +59,13 @@ def test_filled_is_as_made_anew(task: Task, posting: Posting, many: list[Particu
     content = ContentTemplate(template)
     for particulars in many:
         assert content.fill(particulars) == write_message(template.message(particulars))
+        task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, _, group, index = particulars
+        filled = content.kin(root_id, parent_id, group).fill(task_id, argsrepr, kwargsrepr, index)
+        assert filled == content.fill(particulars._replace(eta=None))
+
+
+def test_kin_of_a_message_whose_headers_are_all_its_own() -> None:
+    own = dict.fromkeys(("id", "argsrepr", "kwargsrepr", "group_index"), "mine")
+    template = Template.of(Task("t", "", headers=own))
+    filled = ContentTemplate(template).kin().fill("i", "()", "{}", None)
+    assert filled == write_message(template.message(Particulars("i")))
