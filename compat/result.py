@@ -242,7 +242,8 @@ class AsyncResult(ResultBase, Generic[R]):
         if disable_sync_subtasks:
             assert_will_not_block()
         each_interval = on_interval
-        if follow_parents and propagate and self.parent:
+        asks_parents = bool(follow_parents and propagate and self.parent)
+        if asks_parents:
             self._maybe_reraise_parent_error()
             each_interval = self._asking_parents(on_interval)
         if self._cache:
@@ -259,10 +260,12 @@ class AsyncResult(ResultBase, Generic[R]):
             interval=interval,
             on_interval=each_interval,
             no_ack=no_ack,
-            propagate=propagate,
-            callback=callback,
+            propagate=propagate and not asks_parents,
+            callback=None if asks_parents else callback,
             on_message=on_message,
         )
+        if asks_parents:
+            value = self._after_parents(callback)
         return value
 
     wait = get  # deprecated
@@ -284,14 +287,22 @@ class AsyncResult(ResultBase, Generic[R]):
             return None  # type: ignore[return-value]  # as `get`
         if disable_sync_subtasks:
             assert_will_not_block()
-        parents = list(self._parents())[::-1] if follow_parents and propagate else []
+        asks_parents = bool(follow_parents and propagate and self.parent)
+        # Groups are asked once this one has failed, which it does when a member of theirs fails.
+        parents = [each for each in self._parents() if isinstance(each, AsyncResult)][::-1] if asks_parents else []
         for parent in parents:
             if parent._cache:
                 parent.maybe_throw()
         if not self._cache:
             await arrive(self, parents, timeout, interval, on_interval)
-        value: R = self.maybe_throw(propagate=propagate, callback=callback)
+        value: R = self._after_parents(callback) if asks_parents else self.maybe_throw(propagate, callback)
         return value
+
+    def _after_parents(self, callback: Callable[[str, Any], Any] | None) -> Any:
+        """Its value; where it failed because a parent did, what the parent raised says more."""
+        if self.state in states.PROPAGATE_STATES:
+            self._maybe_reraise_parent_error()
+        return self.maybe_throw(callback=callback)
 
     def _asking_parents(self, on_interval: Callable[[], Any] | None) -> Callable[[], None]:
         def ask() -> None:

@@ -101,6 +101,32 @@ def test_a_failed_parent_is_raised(app: Celery) -> None:
         child.get(timeout=0.02, follow_parents=False)
 
 
+@pytest.mark.parametrize("way", ["get", "aget"])
+def test_a_failure_that_came_of_a_parent_is_the_parents(app: Celery, way: str) -> None:
+    """The body of a chord fails with a ChordError, and says less than its header."""
+
+    def fail() -> None:
+        app.backend.mark_as_done("a", 1)
+        app.backend.mark_as_failure("b", KeyError("why"))
+        app.backend.mark_as_failure("body", exceptions.ChordError("Dependency b raised KeyError('why')"))
+
+    for ids in ({"follow_parents": True}, {"follow_parents": False}):
+        for each in ("a", "b", "body"):
+            app.backend.forget(each)
+        later(fail)
+        body = AsyncResult("body", app=app, parent=GroupResult("g", of(app, "a", "b"), app=app))
+        raised = KeyError if ids["follow_parents"] else exceptions.ChordError
+        with pytest.raises(raised):
+            body.get(timeout=5, **ids) if way == "get" else asyncio.run(body.aget(timeout=5, **ids))
+    told: list[Any] = []
+    for each in ("a", "b"):
+        app.backend.forget(each)
+    app.backend.mark_as_done("late", 7)
+    late = AsyncResult("late", app=app, parent=GroupResult("g", of(app, "a", "b"), app=app))
+    assert late.get(timeout=5, callback=lambda *said: told.append(said)) == 7
+    assert told == [("late", 7)]
+
+
 def test_on_interval_and_on_message(app: Celery) -> None:
     calls: list[int] = []
     with pytest.raises(exceptions.TimeoutError):
