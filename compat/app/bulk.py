@@ -8,6 +8,7 @@ What may make a short way wrong is looked at anew whenever a batch has left.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 from ...protocol.errors import BadCall
@@ -18,6 +19,7 @@ from ...worker.ids import new_id
 from .shortcuts import PARTICULAR, Way
 
 _AT_ONCE = 500  # calls in one write: enough to hide the way to the broker
+HELD = 0.05  # seconds that a call waits for company, at most while others come
 _NONE: Mapping[str, Any] = {}
 
 
@@ -25,7 +27,7 @@ class Batch:
     """Calls on their way through one app. `options` are those that all calls of `add` have."""
 
     __slots__ = (
-        *("_app", "_first", "_group", "_known", "_outlet", "_parent", "_pieces", "_producer", "_short"),
+        *("_app", "_due", "_first", "_group", "_known", "_outlet", "_parent", "_pieces", "_producer", "_short"),
         "options",
     )
 
@@ -42,6 +44,7 @@ class Batch:
         self._pieces: list[Any] = []
         self._first: Way | None = None
         self._known: dict[Any, Any] = {}
+        self._due = monotonic() + HELD
 
     def add(self, task: Any, args: Any, kwargs: Any, index: int | None = None) -> str | None:
         """Have a call sent, soon; its id. None, and nothing done: it takes the long way, which `call` is.
@@ -133,7 +136,7 @@ class Batch:
         if way is not self._first:
             self._follow(way)
         self._pieces.append(piece)
-        if len(self._pieces) >= _AT_ONCE:
+        if len(self._pieces) >= _AT_ONCE or monotonic() >= self._due:
             self.flush()
         return True
 
@@ -151,6 +154,7 @@ class Batch:
         self._known.clear()
         if first is not None:
             self._outlet.producer.post_filled(first.plan, pieces, first.queues, first.patience)
+        self._due = monotonic() + HELD
 
 
 def _together(one: Way, other: Way) -> bool:

@@ -5,6 +5,7 @@ Law: in the order of the steps. Nothing is decided here; a canvas of any size st
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -236,7 +237,7 @@ class _Run:
 
         while True:
             calls = self.calls()
-            while piece := list(islice(calls, _AT_ONCE)):
+            while piece := list(_soon(calls)):
                 deque(sending.send_calls(self.app, piece, self.producer), maxlen=0)
             if self.waiting is None:
                 return
@@ -302,6 +303,15 @@ class _Run:
             made = Signature(image)
         made._app = self.app
         made.apply_async(add_to_parent=False, producer=self.producer, **options)
+
+
+def _soon(calls: Iterator[Call]) -> Iterator[Call]:
+    """What makes one piece: of members that are slow to come, what is there."""
+    end = time.monotonic() + bulk.HELD
+    for call in islice(calls, _AT_ONCE):
+        yield call
+        if time.monotonic() >= end:
+            return
 
 
 def tell_store(app: Any, step: Any) -> None:

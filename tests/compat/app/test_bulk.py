@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from kombu.exceptions import EncodeError
 
 from celeriac.compat import Celery
-from celeriac.compat.canvas import chain, group
+from celeriac.compat.app import bulk
+from celeriac.compat.canvas import chain, chord, group
 from celeriac.worker.brokers import memory
 
 STORE = "bulk"
@@ -124,3 +126,23 @@ def test_signatures_of_a_task_say_what_signature_says(app: Any, monkeypatch: pyt
     assert (quick, quick.type, quick.app, list(quick)) == (usual, add, app, list(usual))
     monkeypatch.setattr(type(add), "signature", lambda self, args, kwargs: (args, kwargs))
     assert add.s(1, y=2) == ((1,), {"y": 2})
+
+
+@pytest.mark.parametrize("canvas", ["group", "set", "chord"])
+def test_what_a_slow_iterator_has_given_is_not_held_back(app: Any, canvas: str) -> None:
+    """A member that is ready does not wait for those that are not."""
+    add = app.tasks["bulk.add"]
+    before: list[int] = []
+
+    def members() -> Iterator[Any]:
+        for number in range(5):
+            time.sleep(2 * bulk.HELD)
+            before.append(len(taken()))
+            yield add.s(number)
+
+    app.conf.result_backend = "memory://slow"
+    if canvas == "chord":
+        chord(members(), add.s()).apply_async()
+    else:
+        group(members()).apply_async(**({"countdown": 9} if canvas == "set" else {}))
+    assert sum(before) >= 3  # one may be pulled ahead, to know which is the last
