@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +37,7 @@ consumer_log = logging.getLogger("celery.worker.consumer.consumer")
 
 _MOST = 1000  # taken in one turn
 _WIDEST = 0xFFFF
+_SUCCEEDED = 1000  # ids kept, of the tasks that succeeded last
 _SELDOM = 1.0
 _VERDICTS = {how: Verdict[how.name] for how in How}
 _OWN = Manner(late=True)
@@ -78,6 +79,7 @@ class Consumer:
         self.guests: dict[int, Guest] = {}
         self.queues: dict[str, Sequence[Queue]] = dict(owner.queues())
         self.done: Counter[str] = Counter()
+        self.succeeded: deque[str] = deque(maxlen=_SUCCEEDED)
         """How many of each task were begun; `inspect stats` shows it."""
         self.accepted = 0
         self.broker: Broker | None = None
@@ -461,6 +463,8 @@ class Consumer:
             return
         if report.internal and report.fate is Fate.REJECTED:
             request.buried = self._bury(request.delivery, report.error or "unreadable", settle=False)
+        if report.state == "SUCCESS":
+            self.succeeded.append(request.id)
         told_last = report.fate is Fate.FAILED  # as stock workers do: whether its message was rejected comes first
         if not told_last:
             self.announcer.ended(request, report)

@@ -16,8 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from ..exceptions import ImproperlyConfigured, WorkerShutdown, WorkerTerminate
-from ..utils.collections import LimitedSet
-from .views import Requests, Revoked, Running, Total
+from .views import Requests, Revoked, RevokedStamps, Running, Succeeded, Total
 
 __all__ = (
     "SOFTWARE_INFO",
@@ -55,18 +54,20 @@ requests: MutableMapping[str, Any] = Requests()
 reserved_requests: MutableSet[Any] = Running("reserved")
 active_requests: MutableSet[Any] = Running("active")
 scheduled_requests: MutableSet[Any] = Running("scheduled")
-successful_requests: Any = LimitedSet(maxlen=SUCCESSFUL_MAX, expires=SUCCESSFUL_EXPIRES)
+successful_requests: Any = Succeeded(maxlen=SUCCESSFUL_MAX, expires=SUCCESSFUL_EXPIRES)
 total_count: Counter[str] = Counter()
 all_total_count: list[int] = Total(total_count)
 revoked: Any = Revoked(maxlen=REVOKES_MAX, expires=REVOKE_EXPIRES)
-revoked_stamps: dict[str, Any] = {}
+revoked_stamps: MutableMapping[str, Any] = RevokedStamps()
 should_stop: Any = None
 should_terminate: Any = None
 
 
 def bind(consumer: Any) -> None:
     """This worker's is shown from now on. `consumer` is `worker.consumer`."""
-    views: tuple[Any, ...] = requests, reserved_requests, active_requests, scheduled_requests, revoked
+    views: tuple[Any, ...] = (
+        requests, reserved_requests, active_requests, scheduled_requests, successful_requests, revoked, revoked_stamps
+    )  # fmt: skip
     for view in views:
         view.bind(consumer)
     consumer.done = total_count

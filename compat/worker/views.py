@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ast import literal_eval
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping, MutableSet
 from typing import Any
@@ -126,6 +127,105 @@ class Total(list[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter([sum(self._counter.values())])
+
+
+class Succeeded(LimitedSet):
+    """Ids of tasks that have succeeded lately: those of the worker, and those that somebody has added."""
+
+    _core: Any = None
+
+    def bind(self, core: Any) -> None:
+        self._core = core
+
+    def _own(self) -> list[Any]:
+        return [] if self._core is None else [each for each in list(self._core.succeeded) if each not in self._data]
+
+    def as_dict(self) -> dict[Any, float]:
+        return {**dict.fromkeys(self._own(), time.monotonic()), **super().as_dict()}
+
+    def clear(self) -> None:
+        if self._core is not None:
+            self._core.succeeded.clear()
+        super().clear()
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._own()
+        yield from super().__iter__()
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._own())
+
+    def __contains__(self, item: Any) -> bool:
+        return super().__contains__(item) or (self._core is not None and item in list(self._core.succeeded))
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __reduce__(self) -> Any:
+        return LimitedSet, (self.maxlen, self.expires, self.as_dict(), self.minlen)
+
+
+class RevokedStamps(MutableMapping[str, Any]):
+    """What must not run by its stamps: names, and values each. The worker hears of what is set and of what goes."""
+
+    def __init__(self) -> None:
+        self._added: dict[str, Any] = {}
+        self._core: Any = None
+
+    def bind(self, core: Any) -> None:
+        self._core = core
+        self._revokes.revoke_stamps(self._added, time.time())
+        self._added.clear()
+
+    @property
+    def _revokes(self) -> Any:
+        return self._core.deliveries.revokes
+
+    def _all(self) -> dict[str, Any]:
+        if self._core is None:
+            return self._added
+        found = self._revokes.stamps(time.time())
+        return {name: list(map(_value, values)) for name, values in found.items()}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._all()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self._core is None:
+            self._added[key] = value
+        else:
+            self._revokes.forgive_stamps([key])
+            self._revokes.revoke_stamps({key: value}, time.time())
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self:
+            raise KeyError(key)
+        if self._core is None:
+            del self._added[key]
+        else:
+            self._revokes.forgive_stamps([key])
+
+    def clear(self) -> None:
+        self._added.clear()
+        if self._core is not None:
+            self._revokes.forgive_stamps()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+def _value(text: str) -> Any:
+    """A value from its repr, if it is a plain one."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
 
 
 class Revoked(LimitedSet):

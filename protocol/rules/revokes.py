@@ -86,6 +86,19 @@ class Revokes:
             if not self._ids.holds(task_id, now):
                 self._ids.add(task_id, now)
 
+    def forgive_stamps(self, names: Iterable[str] | None = None) -> None:
+        """Let run again what was revoked by stamps: those of these names, or all."""
+        chosen = None if names is None else set(names)
+        for thing in [thing for thing, _ in self._stamps.items(0.0) if chosen is None or thing[0] in chosen]:
+            self._stamps.discard(thing)
+
+    def stamps(self, now: float) -> dict[str, list[str]]:
+        """The revoked stamps: by name the reprs of their values, oldest first."""
+        found: dict[str, list[str]] = {}
+        for (name, value), _ in self._stamps.items(now):
+            found.setdefault(name, []).append(value)
+        return found
+
     def revoke_stamps(self, stamps: Mapping[str, Any], now: float) -> None:
         """Revoke what carries one of these values in the stamp of that name; a list means any of its values."""
         for name, values in stamps.items():

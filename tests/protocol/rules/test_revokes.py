@@ -163,3 +163,15 @@ def test_an_entry_from_the_future_counts_from_now() -> None:
     revokes = Revokes(expires=10.0)
     revokes.load({"ids": [["a", 1e12]]}, 100.0)
     assert revokes.dump(100.0)["ids"] == [["a", 100.0]]
+
+
+def test_stamps_are_shown_and_forgiven() -> None:
+    revokes = Revokes()
+    revokes.revoke_stamps({"who": ["a", 1], "where": "here"}, 1.0)
+    assert revokes.stamps(1.0) == {"who": ["'a'", "1"], "where": ["'here'"]}
+    revokes.forgive_stamps(["who"])
+    assert revokes.stamps(1.0) == {"where": ["'here'"]}
+    assert revokes.revoking_stamp({"who": "a"}, 1.0) is None
+    assert revokes.revoking_stamp({"where": "here"}, 1.0) == ("where", "here")
+    revokes.forgive_stamps()
+    assert revokes.stamps(1.0) == {}
