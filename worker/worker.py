@@ -200,11 +200,13 @@ class Worker:
         now = time.time()
         if self._notes or now >= self._cold_at:
             self._begin_stop(now)
+        if "telling" in ready:
+            self._tell(now)  # what was revoked before a task was sent is known before the task is taken
         more = self.consumer.turn(now, readable="tasks" in ready or self.consumer.blind)
         if self.consumer.trouble is not None:
             trouble, self.consumer.trouble = self.consumer.trouble, None
             self.tasks.lost(trouble, now)
-        if "telling" in ready or self.events.waiting:
+        if self.events.waiting:
             self._tell(now)
         steady = time.monotonic()
         if steady >= self._pool_at:
