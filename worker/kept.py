@@ -22,6 +22,10 @@ _AWAY = 4.0
 """But nobody stays away for longer from a broker that may be back."""
 _UNEVEN = 0.25
 _NEVER = float("inf")
+_NO_RETRY = (
+    "Retrying to establish a connection to the message broker after a connection loss has been disabled "
+    "(app.conf.%s=False)"
+)  # Celery's words, by which monitors know it
 
 
 class GivenUp(Exception):
@@ -103,7 +107,8 @@ class Kept:
             raise problem
         again = self._retry if self._before else self._retry_at_start
         if not again:
-            raise GivenUp(f"Cannot connect to {self._shown}: {problem}") from problem
+            setting = "broker_connection_retry" if self._before else "broker_connection_retry_on_startup"
+            raise GivenUp(f"Cannot connect to {self._shown}: {problem}. {_NO_RETRY % setting}") from problem
         pause = self._pause()
         if self._most is not None and self._tries > self._most:
             raise GivenUp(f"Cannot connect to {self._shown} after {self._most} tries: {problem}") from problem
@@ -126,7 +131,8 @@ class Kept:
         if broker is None:
             return
         if self._before and not self._retry:
-            raise GivenUp(f"The connection to {self._shown} was lost: {problem}") from problem
+            reason = _NO_RETRY % "broker_connection_retry"
+            raise GivenUp(f"The connection to {self._shown} was lost: {problem}. {reason}") from problem
         log.warning("consumer: Connection to broker lost. Trying to re-establish the connection... (%r)", problem)
         broker.close()
         self._down(now)

@@ -25,6 +25,7 @@ from ..exceptions import ImproperlyConfigured, WorkerTerminate
 from ..platforms import create_pidlock
 from ..utils.log import mlevel
 from ..utils.nodenames import default_nodename, worker_direct
+from ..utils.sysinfo import cpu_budget, is_auto_concurrency
 from ..utils.text import str_to_list
 from . import state
 from .control import own_commands
@@ -208,6 +209,7 @@ class WorkController:
         self.steps: list[Any] = []
         self.on_init_blueprint()
         announce(self.app.conf, logger.warning)
+        self._say_concurrency()
         self.app.conf.maybe_warn_deprecated_settings()
         self._program = trace.program(self.app, self.hostname, **self._around())
         self._serving = Serving(self.app, self._program, self.hostname, self)
@@ -218,6 +220,19 @@ class WorkController:
             on_stopped=self.on_stopped,
         )
         self.blueprint.apply(self, **kwargs)
+
+    def _say_concurrency(self) -> None:
+        said = self._given["concurrency"] or self.app.conf.worker_concurrency
+        if is_auto_concurrency(said):
+            budget, kind = cpu_budget(), self._options.pool.kind
+            quota = "no cgroup cpu quota found" if budget.quota is None else f"cgroup cpu quota={budget.quota:.2f}"
+            logger.info(
+                "worker_concurrency='auto' resolved to %d (pool=%s, %s, available cpus=%d).",
+                self.concurrency,
+                kind if isinstance(kind, str) else kind.__qualname__,
+                quota,
+                budget.available,
+            )
 
     def _around(self) -> dict[str, Any]:
         """What is done in a process of the pool before its first task, and after its last."""
