@@ -73,7 +73,12 @@ def _given(conf: Any) -> Iterator[tuple[str, str | None, Any]]:
             if not isinstance(name, str) or name in seen or name.startswith("_") or name in _INNER:
                 continue
             key = _setting(name, conf.prefix)
-            value = layer[name]
+            try:
+                value = layer[name]
+            except Exception as problem:
+                if key is None:  # Django raises for a setting of its own that nobody needs here
+                    continue
+                raise ImproperlyConfigured(f"{name} cannot be read: {problem}") from problem
             if key is not None or not _no_value(value):
                 seen.add(name)
                 yield name, key, value
