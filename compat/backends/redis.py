@@ -5,13 +5,15 @@ Law: results go through the store, which speaks to Redis itself; redis-py is imp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
-from .asynchronous import AsyncBackendMixin, BaseResultConsumer
+from .asynchronous import AsyncBackendMixin
 from .base import BaseKeyValueStoreBackend
+from .redis_consumer import ResultConsumer
 from .stored import StoredKeys, on_keys, overridden
 
 if TYPE_CHECKING:
@@ -32,10 +34,6 @@ class _Lazy:
         module, _, name = self._name.rpartition(":")
         found = import_module(module or name or "redis")
         return getattr(found, name) if module else found
-
-
-class ResultConsumer(BaseResultConsumer):
-    """What Celery has listen for results; here the store does."""
 
 
 class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
@@ -69,6 +67,14 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
         failures = conf.get("result_failure_expires")
         self.failure_expires = self.expires if failures is None else self.prepare_expires(failures, type=int)
         self._given = (host, port, db, password)
+        if self.compression and _as_text(self.url):
+            warnings.warn(
+                "decode_responses=true has Redis answer with text, which compressed results are not: "
+                "result_compression is ignored.",
+                UserWarning,
+                stacklevel=2,
+            )
+            self.compression = None
         self._ConnectionPool = connection_pool
 
     def store_url(self) -> str:
@@ -92,6 +98,11 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
             on_keys(store, lambda redis: setattr(redis, "on_lost", lost))
         return store
 
+    @cached_property
+    def result_consumer(self) -> Any:
+        """For who listens by himself: `get` and its kin wait by the store."""
+        return self.ResultConsumer(self, self.app, self.accept, self._pending_results, self._pending_messages)
+
     # --- keys
 
     def set(self, key: Any, value: Any, expires: Any = None, **retry_policy: Any) -> Any:
@@ -100,6 +111,9 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
         name = key.decode() if isinstance(key, bytes) else key
         data = value.encode() if isinstance(value, str) else value
         on_keys(self.plain, lambda store: store.put_and_tell(name, data, seconds))
+
+    def _set(self, key: Any, value: Any, expires: Any = None) -> None:
+        self.set(key, value, expires=expires)
 
     def _set_with_state(self, key: Any, value: Any, state: str) -> Any:
         if state == "FAILURE" and self.failure_expires != self.expires:
@@ -166,11 +180,65 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
             "db": place.db,
             "username": place.username,
             "password": place.password,
+            "credential_provider": place.credentials,
             "socket_timeout": place.timeout,
             "socket_connect_timeout": place.connect_timeout,
             "max_connections": self.max_connections,
+            **self._tls(place.tls),
         }
-        return {name: value for name, value in params.items() if value is not None}
+        known = {name: value for name, value in params.items() if value is not None}
+        return self._params_from_url(self.url, known) if self.url and "://" in self.url else known
+
+    def _tls(self, tls: Any) -> dict[str, Any]:
+        if tls is None:
+            return {}
+        named = {
+            "ssl_cert_reqs": tls.verify,
+            "ssl_check_hostname": tls.check_hostname,
+            "ssl_ca_certs": tls.ca_certs,
+            "ssl_ca_path": tls.ca_path,
+            "ssl_ca_data": tls.ca_data,
+            "ssl_certfile": tls.certfile,
+            "ssl_keyfile": tls.keyfile,
+            "ssl_password": tls.password,
+            "ssl_ciphers": tls.ciphers,
+            "ssl_min_version": tls.min_version,
+        }
+        return {"connection_class": self.connection_class_ssl, **named}
+
+    def _params_from_url(self, url: str, defaults: Any) -> dict[str, Any]:
+        """What redis-py is told of this place; what the URL says wins."""
+        from ...worker.redis_place import parse
+
+        parts = urlsplit(url)
+        place = parse(url, self._options())
+        params = {
+            **defaults,
+            **{name: getattr(place, name) for name in ("username", "password") if getattr(parts, name)},
+            **({"host": place.host} if parts.hostname else {}),
+            **({"port": place.port} if parts.port else {}),
+            "db": place.db,
+        }
+        if place.path:
+            params.update(connection_class=self.redis.UnixDomainSocketConnection, path=place.path)
+            for name in ("host", "port", "socket_connect_timeout"):
+                params.pop(name, None)
+        elif place.tls:
+            params.update((name, value) for name, value in self._tls(place.tls).items() if value is not None)
+        readers = self.redis.connection.URL_QUERY_ARGUMENT_PARSERS
+        for name, text in parse_qsl(parts.query):
+            if name in ("virtual_host", "db") or (name in params and name.startswith("ssl_")):
+                continue
+            params[name] = place.credentials if name == "credential_provider" else readers.get(name, str)(text)
+        if "decode_responses" in params:
+            params["decode_responses"] = _as_text(url)  # redis-py takes any text for yes
+        if params.get("credential_provider"):
+            params.pop("username", None)
+            params.pop("password", None)
+        return params
+
+    def _options(self) -> dict[str, Any]:
+        return dict(self.app.conf.get("result_backend_transport_options") or {})
 
     def _place(self) -> Any:
         return on_keys(self.plain, lambda store: store.place)
@@ -184,13 +252,15 @@ class RedisBackend(StoredKeys, BaseKeyValueStoreBackend, AsyncBackendMixin):
     @cached_property
     def client(self) -> Any:
         """A client of redis-py on the same Redis."""
-        place = self._place()
-        if place.path or place.tls:
-            return self.redis.StrictRedis.from_url(self.url)
         return self.redis.StrictRedis(connection_pool=self.ConnectionPool(**self.connparams))
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
         return super().__reduce__(args, {**(kwargs or {}), "expires": self.expires, "url": self.url})
+
+
+def _as_text(url: str | None) -> bool:
+    said = dict(parse_qsl(urlsplit(url or "").query)).get("decode_responses", "")
+    return said.lower() not in ("", "0", "f", "false", "n", "no")
 
 
 class SentinelBackend(RedisBackend):

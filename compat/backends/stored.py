@@ -44,6 +44,8 @@ def settings_of(backend: Any) -> Settings:
     except BadCall as problem:
         raise ImproperlyConfigured(str(problem)) from problem
     codec = found.codec
+    if backend.compression is None and codec.compress is not None:
+        codec = replace(codec, compress=None)
     if backend.serializer != codec.serializer:
         codec = replace(codec, serializer=backend.serializer)
     if backend._accept is not None:
@@ -405,7 +407,7 @@ class Stored:
         return None
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
-        if not request.group or not request.chord:
+        if not request.group:
             return
         if not self._counts:
             super().on_chord_part_return(request, state, result, **kwargs)  # type: ignore[misc]  # the base has it
@@ -417,10 +419,10 @@ class Stored:
 
         value = self.encode_result(result, state)  # type: ignore[attr-defined]  # the base has it
         member = Member(request.id, state, value)
-        size = request.chord.get("chord_size")
+        size = (request.chord or {}).get("chord_size")
         index = getattr(request, "group_index", None)
         claim = self.plain.chord_part(request.group, member, index, str(uuid.uuid4()), size)
-        if claim is not None:
+        if claim is not None and request.chord:
             aftermath.send_body(self, request, claim)
 
     # --- at times

@@ -214,11 +214,18 @@ class RedisStore(KeyValueStore):
 
     # --- chords
 
+    def store_group(self, group: Node) -> None:
+        """Kept as long as a chord that it may be the header of."""
+        seconds = self.settings.chord_result_seconds
+        self.put(self.settings.keys.group(group.id), build_group(group, self.settings.codec), seconds)
+
     def chord_start(self, group_id: str, size: int, saved: Node | None = None) -> None:
         keys, expires = self._chord(group_id), self.settings.chord_seconds
         commands = list(chord_keys.start(keys, size, expires))
         if saved is not None:
-            commands.append(chord_keys.save_group(keys, build_group(saved, self.settings.codec), expires))
+            commands.append(
+                chord_keys.save_group(keys, build_group(saved, self.settings.codec), self.settings.chord_result_seconds)
+            )
         self._ask(*commands)
 
     def chord_grow(self, group_id: str, by: int = 1) -> None:

@@ -247,3 +247,144 @@ def test_a_group_is_waited_for_at_once(app: Celery) -> None:
     group = GroupResult("g", [AsyncResult(each, app=app) for each in ids], app=app)
     assert group.get(timeout=10) == list(range(300))
     assert group.completed_count() == 300
+
+
+# --- what Celery's backend has for others
+
+
+def test_a_place_as_redis_py_is_told(app: Celery) -> None:
+    backend = app.backend
+    defaults = {"host": "h", "port": 1, "db": 0, "socket_connect_timeout": 4.0}
+    told = backend._params_from_url("redis://u:p%40@there:7/3?socket_timeout=5&decode_responses=yes", defaults)
+    assert told == {
+        "host": "there", "port": 7, "db": 3, "username": "u", "password": "p@",
+        "socket_connect_timeout": 4.0, "socket_timeout": 5.0, "decode_responses": True,
+    }  # fmt: skip
+    assert backend._params_from_url("redis://", defaults) == defaults
+    told = backend._params_from_url("redis+socket:///tmp/x.sock?virtual_host=2", defaults)
+    assert (told["path"], told["db"], told["connection_class"]) == (
+        "/tmp/x.sock",
+        2,
+        backend.redis.UnixDomainSocketConnection,
+    )
+    assert not {"host", "port", "socket_connect_timeout"} & set(told)
+    told = backend._params_from_url("rediss://there?ssl_cert_reqs=CERT_NONE&ssl_ca_certs=%2Fca", defaults)
+    assert (told["connection_class"], told["ssl_cert_reqs"]) == (backend.redis.SSLConnection, "none")
+    assert told["ssl_ca_certs"] == "/ca"
+
+
+def test_a_value_is_set_and_told(app: Celery, redis_server: RedisServer) -> None:
+    app.backend._set("k", "v", expires=50)
+    assert redis_server.call("GET", "k") == b"v"
+    assert 0 < int(redis_server.call("TTL", "k")) <= 50
+    app.backend._set("k", "w")
+    assert int(redis_server.call("TTL", "k")) > 50
+
+
+def test_text_answers_are_not_compressed(redis_server: RedisServer) -> None:
+    url = f"{redis_server.url}?decode_responses=true"
+    app = Celery("x", broker="memory://", backend=url, set_as_current=False)
+    app.conf.result_compression = "gzip"
+    with pytest.warns(UserWarning, match="decode_responses"):
+        backend = app.backend
+    backend.store_result("t", {"x": 1}, "SUCCESS")
+    assert isinstance(backend.client.get(backend.get_key_for_task("t")), str)
+    assert backend.get_result("t") == {"x": 1}
+    backend.client.close()
+    backend.plain.close()
+
+
+def test_a_header_is_kept_as_long_as_its_chord(app: Celery, redis_server: RedisServer) -> None:
+    app.conf.update(result_expires=60, result_chord_expires=600)
+    app.backend.apply_chord(
+        ("g", [AsyncResult("a", app=app), GroupResult("n", [AsyncResult("b", app=app)], app=app)]), None
+    )
+    assert 60 < int(redis_server.call("TTL", app.backend.get_key_for_group("g"))) <= 600
+
+
+class Listening:
+    """Celery's consumer on our backend, and what it is told."""
+
+    def __init__(self, app: Celery) -> None:
+        self.consumer = app.backend.result_consumer
+        self.came: list[Any] = []
+        self.consumer.on_message = self.came.append
+
+    def drain(self, until: Any, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while not until() and time.monotonic() < end:
+            self.consumer.drain_events(timeout=0.1)
+        assert until()
+
+
+def channels(redis_server: RedisServer) -> list[bytes]:
+    return [each for each in redis_server.call("PUBSUB", "CHANNELS") if each.startswith(b"celery-task-meta-")]
+
+
+def test_a_consumer_hears_of_what_it_listens_for(app: Celery, redis_server: RedisServer) -> None:
+    heard = Listening(app)
+    heard.consumer.start("a")
+    heard.consumer.consume_from("b")
+    heard.consumer.drain_events(timeout=0.1)
+    app.backend.store_result("b", None, "STARTED")
+    app.backend.mark_as_done("b", 5)
+    heard.drain(lambda: len(heard.came) == 2)
+    assert [each["status"] for each in heard.came] == ["STARTED", "SUCCESS"]
+    assert heard.consumer.subscribed_to == {app.backend.get_key_for_task("a")}
+    heard.consumer.cancel_for("a")
+    heard.consumer.stop()
+    heard.consumer.drain_events(timeout=0)
+    assert channels(redis_server) == []
+    app.backend.client.close()
+
+
+def test_a_finalizer_may_cancel_within_a_command(app: Celery, redis_server: RedisServer) -> None:
+    consumer = app.backend.result_consumer
+    consumer.start("first")
+    for each in "abc":
+        consumer.consume_from(each)
+    pubsub, left, under_way = consumer._pubsub, list("abc"), []
+
+    def within(command: Any) -> Any:
+        def call(*keys: Any) -> Any:
+            assert not under_way
+            under_way.append(keys)
+            try:
+                if left:
+                    consumer.cancel_for(left.pop())
+                return command(*keys)
+            finally:
+                under_way.pop()
+
+        return call
+
+    pubsub.subscribe, pubsub.unsubscribe = within(pubsub.subscribe), within(pubsub.unsubscribe)
+    thread = threading.Thread(target=consumer.consume_from, args=("d",), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert not left
+    assert consumer.subscribed_to == {app.backend.get_key_for_task(each) for each in ("first", "d")}
+    consumer.stop()
+    app.backend.client.close()
+
+
+def test_a_consumer_whose_connection_is_cut_looks_and_listens_again(redis_server: RedisServer) -> None:
+    redis_server.call("FLUSHALL")
+    with proxy.to(redis_server.port) as between:
+        app = Celery("x", broker="memory://", backend=f"redis://127.0.0.1:{between.port}/0", set_as_current=False)
+        heard = Listening(app)
+        heard.consumer.start("a")
+        heard.consumer.consume_from("b")
+        heard.consumer.drain_events(timeout=0.1)
+        between.cut()
+        direct = Celery("y", broker="memory://", backend=redis_server.url, set_as_current=False)
+        direct.backend.mark_as_done("a", 1)
+        heard.drain(lambda: len(heard.came) == 1)
+        direct.backend.mark_as_done("b", 2)
+        heard.drain(lambda: len(heard.came) == 2)
+        assert {each["task_id"]: each["result"] for each in heard.came} == {"a": 1, "b": 2}
+        heard.consumer.stop()
+        app.backend.client.close()
+        app.backend.plain.close()
+        direct.backend.plain.close()
