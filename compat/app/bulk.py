@@ -72,7 +72,7 @@ class Batch:
             self._follow(way)
         pieces = self._pieces
         pieces.append(piece)
-        if len(pieces) >= _AT_ONCE:
+        if len(pieces) >= _AT_ONCE or monotonic() >= self._due:
             self.flush()
         return task_id
 
