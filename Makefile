@@ -73,7 +73,7 @@ shim-wheel: ready ## the wheel named `celery`, by which what requires celery get
 	@$(PY) -m celeriac shim dist
 
 shim-test: ready stock ## that wheel in clean environments of each Python there is, with packages from PyPI, in every order
-	@$(PY) -m pytest tests/packaging interop/shim
+	@$(PY) -m pytest tests/packaging
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem

@@ -113,10 +113,6 @@ class Health:
         yield "celeriac_worker_tasks_reserved", "gauge", "Other tasks received and not begun.", {(): reserved}
         yield "celeriac_worker_places", "gauge", "How many tasks may run at once.", {(): worker.pool.size}
         yield "celeriac_worker_processes", "gauge", "Members of the pool.", {(): len(members)}
-        frozen = sum(bool(member.get("frozen")) for member in members)
-        yield "celeriac_worker_frozen", "gauge", "Processes of the pool that do not move.", {(): frozen}
-        deaths = getattr(worker.pool, "deaths", 0)
-        yield "celeriac_worker_deaths_total", "counter", "Processes of the pool that died.", {(): deaths}
         memory: dict[Labels, float] = {
             (("pid", str(each["pid"])),): each["memory"] * 1024 for each in members if each.get("memory")
         }

@@ -10,7 +10,6 @@ from ..exceptions import ImproperlyConfigured
 from .reading import flag, number, whole
 from .settings_for_broker import broker_options
 
-_START_METHODS = ("fork", "spawn")
 _UNKNOWN_TASK = ("fail", "requeue")
 
 
@@ -45,7 +44,7 @@ def _pool(conf: Any, said: dict[str, Any]) -> PoolOptions:
         concurrency=max(autoscale[1], 1)
         if autoscale
         else _concurrency(said.get("concurrency", conf.worker_concurrency)),
-        start_method=_one_of("worker_pool_start_method", method, _START_METHODS),
+        start_method=_start_method(method),
         max_tasks=whole(conf, "worker_max_tasks_per_child", said.get("max_tasks_per_child")) or None,
         max_memory=whole(conf, "worker_max_memory_per_child", said.get("max_memory_per_child")) or None,
         soft_limit=number(conf, "task_soft_time_limit", said.get("soft_time_limit")) or None,
@@ -130,6 +129,15 @@ def _accepted(conf: Any) -> frozenset[str]:
     if isinstance(accept, (str, bytes)) or not hasattr(accept, "__iter__"):
         raise ImproperlyConfigured(f"accept_content is a list of serializers, not {accept!r}")
     return frozenset(accept)
+
+
+def _start_method(value: Any) -> str:
+    if value != "fork":
+        raise ImproperlyConfigured(
+            f"worker_pool_start_method is {value!r}: the prefork pool starts its processes by 'fork' alone. Leave the "
+            "setting out, or take the threads pool (-P threads) where libraries do not bear a fork."
+        )
+    return "fork"
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -108,7 +108,7 @@ def _worker(**more: Any) -> Any:
         consumer=Consumer(),
         revokes=Revokes(),
         events=SimpleNamespace(on=False, exists=True, worker=lambda kind, fields: told.append((kind, fields))),
-        statedb=SimpleNamespace(save=lambda now: told.append("saved")),
+        revoked=lambda ids, stamps, now: told.append(("revoked", ids, stamps)),
         gossip=SimpleNamespace(elect=lambda *args: told.append(("elect", *args))),
         pool=Pool(),
         pid=42,
@@ -242,7 +242,7 @@ def test_memory(ask: Any) -> None:
     assert "rss: " in ask("memdump", samples=2)
 
 
-def test_revoking_reaches_the_consumer_and_the_state_file(ask: Any, worker: Any) -> None:
+def test_revoking_reaches_the_consumer_and_is_kept(ask: Any, worker: Any) -> None:
     ask("revoke", task_id=["a", "b"], signal="SIGTERM")
     ask("terminate", task_id="id1", signal="sigkill")
     ask("revoke", task_id="id1", terminate=True)
@@ -251,7 +251,7 @@ def test_revoking_reaches_the_consumer_and_the_state_file(ask: Any, worker: Any)
         ("revoke", ["id1"], {}, 9),
         ("revoke", ["id1"], {}, 15),
     ]
-    assert worker.told == ["saved"] * 3
+    assert worker.told == [("revoked", ["a", "b"], {}), ("revoked", ["id1"], {}), ("revoked", ["id1"], {})]
     assert "not found" in ask("terminate", task_id="id1", signal="SIGNOPE")["error"]
 
 
