@@ -29,6 +29,7 @@ class ResultConsumer(BaseResultConsumer):
         self._get_key_for_task = self.backend.get_key_for_task
         self.subscribed_to: set[Any] = set()
         self._pubsub: Any = None
+        self._missed = False  # redis-py has connected again by itself, and nobody listened meanwhile
         self._begin()
 
     def _begin(self) -> None:
@@ -44,7 +45,7 @@ class ResultConsumer(BaseResultConsumer):
     # --- commands
 
     def start(self, initial_task_id: str, **kwargs: Any) -> None:
-        self._pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub = self._listening()
         self.consume_from(initial_task_id)
 
     def stop(self) -> None:
@@ -105,7 +106,10 @@ class ResultConsumer(BaseResultConsumer):
                 with self._held():
                     message = pubsub.get_message(timeout=0)
                 self._send_all()
-                if message is not None and message["type"] == "message":
+                if self._missed:
+                    self._missed = False
+                    self._look()
+                if message is not None and message["type"] == "message" and self._listens(message["channel"]):
                     self.on_state_change(self.backend.decode_result(message["data"]), message)
                     return
                 left = _TURN if end is None else min(_TURN, end - time.monotonic())
@@ -141,16 +145,34 @@ class ResultConsumer(BaseResultConsumer):
                 ) from problem
 
     def _resume(self) -> None:
-        """Listen again, and look first what has come while nobody did."""
-        client, keys = self.backend.client, list(self.subscribed_to)
-        metas = client.mget(keys) if keys else ()
-        pubsub = client.pubsub(ignore_subscribe_messages=True)
+        """Listen again, and look what has come while nobody did."""
+        keys, pubsub = list(self.subscribed_to), self._listening()
         if keys:
             pubsub.subscribe(*keys)
         self._todo.clear()
         self._pubsub = pubsub
-        for meta in filter(None, metas):
+        self._look()
+
+    def _look(self) -> None:
+        """What is stored already of all that is listened for."""
+        keys = list(self.subscribed_to)
+        for meta in filter(None, self.backend.client.mget(keys) if keys else ()):
             self.on_state_change(self.backend.decode_result(meta), None)
+
+    def _listening(self) -> Any:
+        pubsub = self.backend.client.pubsub(ignore_subscribe_messages=True)
+        pubsub.on_connect = self._connected_again  # redis-py keeps it weakly: it has to be a method of ours
+        return pubsub
+
+    def _listens(self, channel: Any) -> bool:
+        """Not to what has been looked up meanwhile, or is listened for no more."""
+        return (channel.encode() if isinstance(channel, str) else channel) in self.subscribed_to
+
+    def _connected_again(self, connection: Any) -> None:
+        pubsub = self._pubsub
+        if pubsub is not None:
+            type(pubsub).on_connect(pubsub, connection)
+            self._missed = True
 
 
 def _readable(pubsub: Any, seconds: float) -> None:

@@ -385,6 +385,6 @@ def test_a_consumer_whose_connection_is_cut_looks_and_listens_again(redis_server
         heard.drain(lambda: len(heard.came) == 2)
         assert {each["task_id"]: each["result"] for each in heard.came} == {"a": 1, "b": 2}
         heard.consumer.stop()
-        app.backend.client.close()
+        app.backend.client.connection_pool.disconnect()
         app.backend.plain.close()
         direct.backend.plain.close()
