@@ -91,7 +91,7 @@ class Health:
         worker = self.worker
         if worker.stopping:
             return "it is shutting down"
-        if worker.tasks.broker is None:
+        if worker.consumer.broker is None:  # not `tasks.broker`: a connection is one once the broker has answered
             return f"it is not connected to {worker.shown_url}"
         return ""
 
@@ -105,7 +105,7 @@ class Health:
         active, aside = worker.counts()[0], consumer.deliveries.aside
         yield "celery_worker_tasks_active", "gauge", "Tasks that run now.", {(): active}
         yield "celeriac_worker_info", "gauge", "Who it is.", {(("node", node), ("pid", str(worker.pid))): 1}
-        connected = worker.tasks.broker is not None
+        connected = worker.consumer.broker is not None
         yield "celeriac_worker_connected", "gauge", "It is connected to its broker.", {(): int(connected)}
         yield "celeriac_worker_stopping", "gauge", "It is shutting down.", {(): int(bool(worker.stopping))}
         yield "celeriac_worker_tasks_scheduled", "gauge", "Tasks that wait for their time or a rate limit.", {(): aside}

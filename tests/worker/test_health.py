@@ -105,8 +105,8 @@ class Stage:
         self.events = Dispatcher("w@h", lambda: 0, on=False, exists=False, exchange="e")
         self.hostname, self.pid, self.started, self.shown_url = "w@h", 1, 0.0, "redis://there"
         self.consumer: Any = SimpleNamespace(announcer=None, deliveries=SimpleNamespace(aside=2), requests=range(5))
+        self.consumer.broker = None
         self.pool: Any = SimpleNamespace(size=4, members=lambda: [{"pid": 7, "memory": 3}], occupied=False)
-        self.tasks: Any = SimpleNamespace(broker=None)
         self.stopping = Stop.NOT
 
     def counts(self) -> tuple[int, int]:
@@ -122,7 +122,7 @@ def test_ready_is_who_takes_messages(stage: Stage) -> None:
     told = Health(stage, "0")  # type: ignore[arg-type]  # all that it looks at
     assert told._answer("/readyz") == (503, "it is not connected to redis://there\n", "text/plain; charset=utf-8")
     assert told._answer("/livez").status == 200  # type: ignore[union-attr]  # there is that page
-    stage.tasks.broker = object()
+    stage.consumer.broker = object()
     assert told._answer("/readyz").status == 200  # type: ignore[union-attr]  # there is that page
     stage.stopping = Stop.WARM
     assert "shutting down" in told._answer("/readyz").text  # type: ignore[union-attr]  # there is that page
@@ -132,7 +132,7 @@ def test_ready_is_who_takes_messages(stage: Stage) -> None:
 
 def test_alive_is_whose_thread_turns(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Health(stage, "0")  # type: ignore[arg-type]  # all that it looks at
-    stage.tasks.broker = object()
+    stage.consumer.broker = object()
     now = told._turned
     monkeypatch.setattr(health.time, "monotonic", lambda: now + health.WEDGED + 1)
     assert told._answer("/livez") == (503, "the worker's thread has not turned for 31 s\n", "text/plain; charset=utf-8")
@@ -218,9 +218,10 @@ def test_a_worker_is_asked_for_its_health(project: tuple[Project, Any], pool: st
         assert any('exception="ValueError"' in name for name in counted())
         wire.refuse()
         wire.cut()
-        wait_until(lambda: get("/readyz")[0] == 503)
+        away = f"it is not connected to redis://127.0.0.1:{wire.port}/0\n"
+        wait_until(lambda: get("/readyz") == (503, away))
         assert get("/livez")[0] == 200
-        assert "not connected" in get("/readyz")[1]
+        assert [get("/readyz")[0] for _ in range(200)] == [503] * 200  # also while it tries to connect again
         wire.heal()
         wait_until(lambda: get("/readyz")[0] == 200, 20)
         place.client("nap.delay(3)")
