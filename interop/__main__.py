@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from interop import brokers, fleet, peers, rolling, table
 from interop.matrix import Cells, How, pairs, try_pair, worse_than_stock
-from interop.processes import SILENT
+from interop.processes import SILENT, STOP, PeerFailed, stop_all
 
-STOP = threading.Event()
 Trial = tuple[str, frozenset[str], Callable[[brokers.Broker], Cells]]
 
 
@@ -31,8 +30,8 @@ def main() -> int:
         lanes = tuple(filter(None, (tuple(name for name in lane if name in told.broker) for lane in brokers.FULL)))
     began = time.monotonic()
     cells: Cells = {}
-    for sign in (signal.SIGINT, signal.SIGTERM):  # the pair at hand is ended, and so are the servers
-        signal.signal(sign, lambda *_: STOP.set())
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the pair at hand is ended, and so are the servers
+        signal.signal(sign, lambda *_: stop_all())
     titles: dict[str, str] = {}
     with ThreadPoolExecutor(len(lanes)) as at_once:
         for found, named in at_once.map(partial(run_lane, told=told, trials=list(trials(family, told))), lanes):
@@ -40,19 +39,23 @@ def main() -> int:
             titles |= named
     if STOP.is_set():
         return 130
-    balanced = chosen(told) or roll(1000 if told.size == "core" else 5000)
+    rolled = [] if chosen(told) else roll(1000 if told.size == "core" else 5000)
+    if STOP.is_set():
+        return 130
     worse = worse_than_stock(cells)
     print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s; worse than stock: {len(worse)}")
     for line in grouped(worse):
         print(f"  {line}")
     if told.write or (told.size == "full" and not chosen(told)):
-        print(f"written: {table.write(cells, family, titles, len(worse))}")
-    return 1 if worse or missing or not balanced else 0
+        print(f"written: {table.write(cells, family, titles, len(worse), [said for said, _ in rolled])}")
+    return 1 if worse or missing or not all(balanced for _, balanced in rolled) else 0
 
 
-def roll(count: int) -> bool:
-    with brokers.Servers() as here:
-        return not sum(not rolling.tried(here.broker(name), count) for name in ("redis", "rabbitmq"))
+def roll(count: int) -> list[tuple[str, bool]]:
+    """What became of a rolling replacement on each broker, and whether the ledger adds up."""
+    with brokers.Servers() as here, suppress(PeerFailed):  # of what was stopped
+        return [rolling.tried(here.broker(name), count) for name in ("redis", "rabbitmq")]
+    return [("stopped", False)]
 
 
 def parsed() -> argparse.Namespace:
@@ -101,10 +104,10 @@ def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Tr
             for what, who, trial in trials:
                 if broker.peers and not who <= broker.peers:
                     continue
-                if STOP.is_set():
-                    return cells, titles
                 start = time.monotonic()
                 found = trial(broker=broker)
+                if STOP.is_set():
+                    return cells, titles
                 if not found:
                     continue
                 cells |= found

@@ -28,6 +28,19 @@ class PeerFailed(Exception):
     """A peer's program did not start, died or did not answer."""
 
 
+# Set when the run is to end: what is at work is killed, nothing else is started, and so each wait ends by itself.
+STOP = threading.Event()
+_AT_WORK: set[Process] = set()
+
+
+def stop_all() -> None:
+    """For a signal's handler."""
+    STOP.set()
+    for process in tuple(_AT_WORK):
+        with suppress(ProcessLookupError):
+            os.killpg(process.process.pid, signal.SIGKILL)
+
+
 # Peers that have stood there without a word, by the settings they were given: nobody waits for them again and again.
 SILENT: dict[tuple[str, str], str] = {}
 
@@ -36,6 +49,8 @@ class Process:
     """One process of a peer, in a group of its own."""
 
     def __init__(self, command: tuple[str, ...], peer: Peer, variables: Mapping[str, str], log: Path) -> None:
+        if STOP.is_set():
+            raise PeerFailed("the run was stopped")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         self.log = log
         self.name = peer.name
@@ -52,6 +67,9 @@ class Process:
                 stderr=output if self.speaks else subprocess.STDOUT,
                 start_new_session=True,
             )
+        _AT_WORK.add(self)
+        if STOP.is_set():  # in between: its handler has not seen us
+            stop_all()
 
     speaks = False
 
@@ -60,6 +78,7 @@ class Process:
 
     def stop(self) -> None:
         """Politely for three seconds; none of them holds anything that matters."""
+        _AT_WORK.discard(self)
         if self.process.stdin:
             with suppress(OSError):
                 self.process.stdin.close()
@@ -73,6 +92,7 @@ class Process:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
+        _AT_WORK.discard(self)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)

@@ -8,18 +8,19 @@ its own memory at that instant (celery#4354): a number that is missing at the en
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from interop.brokers import Broker, Servers
 from interop.peers import CELERIAC, CELERY_57, OURS, STOCK, Peer
-from interop.processes import Producer, Worker
+from interop.processes import STOP, PeerFailed, Producer, Worker, stop_all
 
 SLOTS = 2
 STEPS = ((0, CELERIAC), (1, CELERIAC), (0, CELERY_57), (1, CELERY_57), (0, CELERIAC), (1, CELERIAC))
@@ -97,6 +98,8 @@ def rolling(broker: Broker, count: int) -> Iterator[Roll]:
 def until(look: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     end = time.monotonic() + seconds
     while not look():
+        if STOP.is_set():
+            raise PeerFailed("the run was stopped")
         if time.monotonic() > end:
             return False
         time.sleep(0.01)
@@ -136,13 +139,17 @@ def balance(broker: Broker, ours: Roll, seconds: float) -> str:
     return said
 
 
-def tried(broker: Broker, count: int) -> bool:
+def tried(broker: Broker, count: int) -> tuple[str, bool]:
+    """What became of it, in a line, and whether the ledger adds up."""
+    balanced = True
     try:
-        print(roll(broker, count), flush=True)
-    except Unbalanced as error:
-        print(f"UNBALANCED: {error}", flush=True)
-        return False
-    return True
+        said = roll(broker, count)
+    except (Unbalanced, PeerFailed) as error:
+        if STOP.is_set():
+            raise
+        said, balanced = f"UNBALANCED: {error}", False
+    print(said, flush=True)
+    return said, balanced
 
 
 def main() -> int:
@@ -150,8 +157,11 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--broker", action="append", choices=("redis", "rabbitmq", "quorum"))
     told = parser.parse_args()
-    with Servers() as here:
-        return min(1, sum(not tried(here.broker(name), told.tasks) for name in told.broker or ("redis", "rabbitmq")))
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: stop_all())
+    with Servers() as here, suppress(PeerFailed):
+        return min(1, sum(not tried(here.broker(name), told.tasks)[1] for name in told.broker or ("redis", "rabbitmq")))
+    return 130
 
 
 if __name__ == "__main__":

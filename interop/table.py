@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import groupby
@@ -28,12 +29,43 @@ otherwise, its cell stands behind ours: `works (stock no)`. No cell is better wi
 """
 
 
-def written(cells: Cells, peers: Sequence[Peer], titles: Mapping[str, str], when: date, worse: int) -> str:
+def written(
+    cells: Cells, peers: Sequence[Peer], titles: Mapping[str, str], when: date, worse: int, rolled: Sequence[str]
+) -> str:
     rows = "\n".join(f"| {p.name} | {p.version} | {p.source} | {p.user_must} |" for p in peers)
     head = HEAD.format(day=when.isoformat(), results=titles.get("rpc", "results over AMQP"), peers=rows)
     if worse:
         head = head.replace("No cell is better with stock.", f"**{worse} cells are better with stock.**")
-    return head + "".join(_sections(cells, titles))
+    return head + _summary(cells, peers) + _rolling(rolled) + "".join(_sections(cells, titles))
+
+
+def _summary(cells: Cells, peers: Sequence[Peer]) -> str:
+    """How many cells work, over all brokers, beside stock in our place."""
+    lines = ["", "How many cells work, with or without a setting, over all brokers:", ""]
+    lines += ["| peer | its tasks, our workers | our tasks, its workers |", "|---|---|---|"]
+    for peer in peers:
+        if peer.name != OURS:
+            lines.append(f"| {peer.name} | {_count(cells, peer.name, OURS)} | {_count(cells, OURS, peer.name)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _count(cells: Cells, producer: str, worker: str) -> str:
+    places = [place for place in cells if (place.producer, place.worker) == (producer, worker)]
+    if not places:
+        return "-"
+    ours = sum(cells[place].how is not How.cannot for place in places)
+    theirs = sum(place.of_stock in cells and cells[place.of_stock].how is not How.cannot for place in places)
+    return f"{ours} of {len(places)} (stock {theirs})"
+
+
+def _rolling(rolled: Sequence[str]) -> str:
+    if not rolled:
+        return ""
+    lines = "\n".join(f"- {said}" for said in rolled)
+    return (
+        "\nA queue served while its workers are replaced one by one, by kill -9, stock by celeriac and back. What\n"
+        f"stock kombu on Redis holds in its own memory when it is killed is lost (celery#4354).\n\n{lines}\n"
+    )
 
 
 def _sections(cells: Cells, titles: Mapping[str, str]) -> Iterable[str]:
@@ -74,9 +106,10 @@ def _reasons(mine: Mapping[Place, Cell], cells: Cells) -> str:
             told.setdefault(f"set: {cell.why}", [])
         elif cell.how is How.cannot:
             theirs = cells.get(place.of_stock)
-            why = cell.why.removeprefix(HAS_NO)[:160]
+            why = _plain(cell.why.removeprefix(HAS_NO))[:160]
             if theirs is not None and theirs.how is How.cannot and not cell.why.startswith(HAS_NO):
-                why += " (stock: " + theirs.why[:100] + ")" if theirs.why != cell.why else " (stock the same)"
+                other = _plain(theirs.why)[:160]
+                why += f" (stock: {other})" if other != why else " (stock the same)"
             told.setdefault(why, []).append(place.capability)
     lines = [
         f"- {', '.join(dict.fromkeys(names))}: {why}" if names else f"- {why}" for why, names in sorted(told.items())
@@ -84,6 +117,19 @@ def _reasons(mine: Mapping[Place, Cell], cells: Cells) -> str:
     return "\n" + "\n".join(line.replace("|", "\\|") for line in lines) + "\n" if lines else ""
 
 
-def write(cells: Cells, peers: Sequence[Peer], titles: Mapping[str, str], worse: int) -> Path:
-    FILE.write_text(written(cells, peers, titles, date.today(), worse))  # noqa: DTZ011 - the day where it was run
+def _plain(text: str) -> str:
+    """Without what is another in each run: ids, process ids, moments."""
+    return _PASSING.sub("…", text)
+
+
+_PASSING = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+Z-]*"
+    r"|(?<=\"pid\":)[0-9]+"
+)
+
+
+def write(
+    cells: Cells, peers: Sequence[Peer], titles: Mapping[str, str], worse: int, rolled: Sequence[str] = ()
+) -> Path:
+    FILE.write_text(written(cells, peers, titles, date.today(), worse, rolled))  # noqa: DTZ011 - the day where it was run
     return FILE
