@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS
 
 demo: ready ## a worker on a broker that starts by itself: a chain, a chord, a retry, an ETA, a thousand tasks
 	@$(PY) examples/demo/run.py
+
+web-test: ready stock ## the web page in a headless Chromium; on Debian: apt-get install chromium
+	@$(PY) -m pytest -m browser tests/compat/web
 
 interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
 	@$(PY) -m interop full

@@ -46,6 +46,7 @@ _COMMANDS = {
     "top": ("top", "top"),
     "unpark": ("unpark", "unpark"),
     "upgrade": ("upgrade", "upgrade"),
+    "web": ("web", "web"),
     "worker": ("worker", "worker"),
 }
 """Name -> module and attribute."""

@@ -40,12 +40,12 @@ def is_redis(url: str) -> bool:
     return url.partition("://")[0] in _REDIS
 
 
-def look(app: Any, timeout: float = 1.0) -> dict[str, Any]:
-    """Everything that is known, as JSON shows it."""
+def look(app: Any, timeout: float = 1.0, replies: Any = None) -> dict[str, Any]:
+    """Everything that is known, as JSON shows it. `replies`: to `active_queues`, where they have been asked for."""
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(app.conf)
-    takers = consumers(app, timeout)
+    takers = consumers(app, timeout, replies)
     names = {*app.amqp.queues.keys(), *takers}
     found = _in_redis(told, names) if is_redis(told.urls[0]) else _in_others(app, names)
     for row in found["queues"]:
@@ -54,9 +54,10 @@ def look(app: Any, timeout: float = 1.0) -> dict[str, Any]:
     return found
 
 
-def consumers(app: Any, timeout: float) -> dict[str, int]:
+def consumers(app: Any, timeout: float, replies: Any = None) -> dict[str, int]:
     """How many workers take from each queue, as they say."""
-    replies = app.control.inspect(timeout=timeout).active_queues() or {}
+    if replies is None:
+        replies = app.control.inspect(timeout=timeout).active_queues() or {}
     counted: dict[str, int] = {}
     for reply in replies.values():
         for queue in reply if isinstance(reply, list) else ():
