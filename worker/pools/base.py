@@ -31,7 +31,8 @@ class Job(NamedTuple):
     """One delivery as it is handed to a pool. `number` is the worker's own for it, and all that a pool says names it.
 
     Limits are seconds, and the pool keeps them (as far as it can, see `ABILITIES`). A `held` job does not begin before
-    `release` names it: its message is acknowledged first, so that what has begun is never delivered again.
+    `release` names it: its message is acknowledged first, so that what has begun is never delivered again. (A pool may
+    count in it; to whom a job comes from, true is enough.)
     """
 
     number: int
@@ -45,7 +46,7 @@ class Job(NamedTuple):
     priority: int = 0
     soft: float | None = None
     hard: float | None = None
-    held: bool = False
+    held: int = False
 
 
 class Begun(NamedTuple):

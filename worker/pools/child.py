@@ -23,6 +23,8 @@ from .marks import Journal, Mark
 _PATIENCE = 0.005
 """Seconds after which what is done is told, though the batch is not over."""
 _CHUNK = 1 << 18
+_DYING = 0.2
+"""A process that dies closes its descriptors first, and loses its children a little later."""
 _UNBEGUN = Report("", Fate.DONE)
 _DEFAULT = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCHLD)
 
@@ -44,6 +46,7 @@ class Child:
         self._batch = 0
         self._told = 0.0
         self._ppid = os.getppid()
+        self._left: list[tuple[int, Job]] = []
 
     def live(self) -> int:
         """Until the parent hangs up. Returns the exit code."""
@@ -56,6 +59,7 @@ class Child:
                     self._run(batch, [job_of(values) for values in jobs])
         except ConnectionError:
             pass  # the parent is gone: as if it had hung up
+        self._take_over()
         self._program.end(0)
         return 0
 
@@ -84,17 +88,20 @@ class Child:
     def _run(self, batch: int, jobs: Sequence[Job]) -> None:
         self._batch = batch
         self._told = time.monotonic()
+        if self._left:
+            self._let_moved_go()
+        at = 0
         try:
-            for job in jobs:
+            for at, job in enumerate(jobs):  # noqa: B007 - how far it came
                 self._one(job)
         except _Stopped:
-            pass
+            self._left += [(batch, job) for job in jobs[at:] if job.held]
         self._tell()
 
     def _one(self, job: Job) -> None:
         mark = self._mark
-        if job.held and mark.released < self._batch:
-            self._await_release()
+        if job.held and mark.released < self._batch and not self._await_release(job):
+            return
         began = time.monotonic()
         mark.begin(job.number, began)
         if mark.recalled >= self._batch:
@@ -102,6 +109,9 @@ class Child:
             mark.finish(self._count)
             self._done.append((job.number, -1.0, _UNBEGUN))
             raise _Stopped
+        self._perform(job, began)
+
+    def _perform(self, job: Job, began: float) -> None:
         self._job = job
         try:
             report = self._program.run(job)
@@ -110,7 +120,7 @@ class Child:
         now = time.monotonic()
         self._note((job.number, now - began, report))
         self._count += 1
-        mark.finish(self._count)
+        self._mark.finish(self._count)
         if now - self._told > _PATIENCE:
             self._tell()
 
@@ -131,23 +141,51 @@ class Child:
             self._journal.clear()
         self._told = time.monotonic()
 
-    def _await_release(self) -> None:
+    def _await_release(self, job: Job) -> bool:
         """The acknowledgement is on its way to the broker: a matter of microseconds, if the parent lives.
 
         If it does not: what it had begun to acknowledge has left the broker and runs here, or nowhere. What it had not
-        is delivered again, and so must not run here.
+        is delivered again, and so must not run here. False: it is not ours.
         """
         self._tell()
         wait = 50e-6
         while self._mark.released < self._batch:
             if self._mark.recalled >= self._batch:
                 raise _Stopped
-            if os.getppid() != self._ppid:
-                if self._mark.acknowledged < self._batch:
-                    raise _Stopped
-                return
+            if self._orphaned:
+                return self._mark.acknowledged >= self._batch or (job.held > 1 and self._has(job))
             time.sleep(wait)
             wait = min(wait * 2, 0.002)
+        return True
+
+    @property
+    def _orphaned(self) -> bool:
+        return os.getppid() != self._ppid
+
+    def _has(self, job: Job) -> bool:
+        """Of a job that has gone from child to child: whether it is ours."""
+        times = job.held - 1
+        return (not times or self._mark.moved(job.number, times)) and not self._mark.moved(job.number, times + 1)
+
+    def _let_moved_go(self) -> None:
+        self._left = [(batch, job) for batch, job in self._left if not self._mark.moved(job.number, job.held)]
+
+    def _take_over(self) -> None:
+        """Of what the parent took back it may have died before anybody else had it."""
+        self._let_moved_go()
+        if not self._left:
+            return
+        end = time.monotonic() + _DYING
+        while not self._orphaned:
+            if time.monotonic() > end:
+                return  # it has hung up, and lives
+            time.sleep(0.001)
+        for batch, job in self._left:
+            if self._mark.acknowledged >= batch and self._has(job):
+                self._batch = batch
+                self._mark.begin(job.number, time.monotonic())
+                self._perform(job, time.monotonic())
+        self._tell()
 
 
 def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> int:

@@ -23,17 +23,25 @@ _RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 24, 32, 40, 48, 56
 # many bytes the connection had taken before, and the bytes. So what is told is one word, and is written last.
 _TELLING, _LENGTH, _POSITION, _BYTES = 0, 8, 16, 24
 _FRONT = 1 << 18
+# After them, for each job that went from one child to another, in the place of its number: number and how many times.
+_MOVES = 1 << 13
+_HOPS = 8
+_RECORDS = _FRONT + _MOVES * _NUMBER.size
 
 
 class Marks:
     """The shared memory of all places of one pool. Made before the first fork; spawned children get it by name."""
 
     def __init__(self, places: int) -> None:
-        self._memory = mmap.mmap(-1, _FRONT + max(places, 1) * _RECORD)
+        self._memory = mmap.mmap(-1, _RECORDS + max(places, 1) * _RECORD)
         self.places = places
 
     def at(self, place: int) -> Mark:
-        return Mark(self._memory, _FRONT + place * _RECORD)
+        return Mark(self._memory, _RECORDS + place * _RECORD)
+
+    def move(self, number: int, times: int) -> None:
+        """From now on who had this job has it no more, and who was given it has it: all in one word."""
+        _NUMBER.pack_into(self._memory, _move_of(number), number << _HOPS | min(times, (1 << _HOPS) - 1))
 
     def tell(self, data: bytes, position: int) -> None:
         """From now on these bytes may have gone to the broker, at this place of all that went there (-1: unknown)."""
@@ -59,6 +67,10 @@ class Marks:
 
     def close(self) -> None:
         self._memory.close()
+
+
+def _move_of(number: int) -> int:
+    return _FRONT + number % _MOVES * _NUMBER.size
 
 
 class Mark:
@@ -94,6 +106,11 @@ class Mark:
         if _NUMBER.unpack_from(self._memory, _TELLING)[0]:
             return max(self._read(_RELEASED), self._read(_PROMISED))
         return self._read(_RELEASED)
+
+    def moved(self, number: int, times: int) -> bool:
+        """Whether this job has gone to another so many times. To be asked soon: the place is another job's one day."""
+        found: int = _NUMBER.unpack_from(self._memory, _move_of(number))[0]
+        return found >> _HOPS == number and found & ((1 << _HOPS) - 1) >= times
 
     @property
     def recalled(self) -> int:

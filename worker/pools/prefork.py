@@ -108,6 +108,7 @@ class Prefork:
         self._waiting: deque[Job] = deque()
         self._said: set[int] = set()
         self._free: set[int] = set()
+        self._moving: set[int] = set()
         self._pace = Pace()
         self._batch = 0
         self._happened: list[Happening] = []
@@ -408,8 +409,11 @@ class Prefork:
                 held.add(job.number)
         child.holds[batch] = held
         child.handed = time.monotonic()
-        self._let_go(child)
         child.out += frame
+        if self._moving:
+            self._write(child)
+            self._have_moved(jobs)
+        self._let_go(child)
         child.unsaid += [job.number for job in jobs if job.number not in self._said]
         if child.unread > _FITS:
             self._write(child)  # it is not its child's before all of it is in there
@@ -417,6 +421,27 @@ class Prefork:
         self._say_begun(child)
         if not child.holds:
             self._write(child)  # else when it is promised: a child that must wait for that only burns its time
+
+    # A job that another child was given before, and may still have in its socket. `held` counts how often it went on,
+    # so that if we die each child knows whether it is the one that has it; the word in shared memory says it to both.
+
+    def _took(self, job: Job) -> Job:
+        """Back from a child that lives."""
+        if not job.held:
+            return job
+        self._moving.add(job.number)
+        return job._replace(held=job.held + 1)
+
+    def _widowed(self, job: Job) -> Job:
+        """Back from a child that died: nobody else has it, and it need not wait for what others wait for."""
+        return job._replace(held=0) if job.number in self._free else job
+
+    def _have_moved(self, jobs: Sequence[Job]) -> None:
+        """The next has them now."""
+        for job in jobs:
+            if job.number in self._moving:
+                self._moving.discard(job.number)
+                self._marks.move(job.number, job.held - 1)
 
     def _say_begun(self, child: Child) -> None:
         now = time.time()
@@ -488,7 +513,7 @@ class Prefork:
         del child.given[number]
         child.load = child.load - self._pace.expects(job.task) if child.given else 0.0
         if took < 0:
-            self._waiting.appendleft(job)
+            self._waiting.appendleft(self._took(job))
             return
         self._pause = _FIRST_PAUSE
         self._pace.saw(job.task, took)
@@ -501,6 +526,7 @@ class Prefork:
         self._free.discard(number)
 
     def _return(self, job: Job) -> None:
+        self._have_moved((job,))
         self._forget(job.number)
         self._happened.append(Returned(job.number))
 
@@ -525,7 +551,7 @@ class Prefork:
         if entry is not None:
             self._forget(running)
             self._happened.append(_loss(child, running, status))
-        self._waiting.extendleft(job for _, job in reversed(child.given.values()))
+        self._waiting.extendleft(self._widowed(job) for _, job in reversed(child.given.values()))
         child.given.clear()
         child.journal.close()
         self._free_places.append(child.place)
@@ -633,7 +659,7 @@ class Prefork:
         ]
         for job in reversed(back):
             del child.given[job.number]
-            self._waiting.appendleft(job)
+            self._waiting.appendleft(self._took(job))
 
 
 def _loss(child: Child, number: int, status: int) -> Lost:

@@ -130,6 +130,53 @@ def test_the_broker_hears_at_once_that_it_is_gone(ledger: Path, broker: socket.s
     assert time.monotonic() - began < 2.5
 
 
+def taken_back(pool: Prefork) -> None:
+    """Three jobs are in one child's hands, released; it runs the first, and the others have been taken from it."""
+    (child,) = pool._children.values()
+    pool.promise([1])
+    pool.release([1])
+    while child.given:
+        pool.collect()
+    for name in ("sleep 0.3", "nothing"):
+        pool._pace._seconds[name] = 1e-5
+    pool.submit([job(2, "sleep 0.3", held=True), job(3, held=True), job(4, held=True)])
+    pool.promise([2, 3, 4])
+    pool.telling(DATA)
+    pool.release([2, 3, 4])
+    pool.told()
+    end = time.monotonic() + 5
+    while child.mark.running != 2:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    child.mark.recall(pool._batch)
+    time.sleep(0.01)
+    pool._take_back(child, pool._batch)
+    assert [each.number for each in pool._waiting] == [3, 4]
+
+
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("later", [0.0, 0.6])
+def test_what_was_taken_from_one_child_for_another_runs_once(
+    given: bool, later: float, ledger: Path, broker: socket.socket
+) -> None:
+    """Before and after the other has it; before and after the one has seen that it was taken."""
+
+    def until(pool: Prefork, _: socket.socket) -> None:
+        taken_back(pool)
+        if given:
+            pool.resize(2)
+            pool._hand_out()
+        time.sleep(later)
+
+    _, heard = killed(ledger, broker, until)
+    heard.close()
+    end = time.monotonic() + 10
+    while len(ledger.with_suffix(".ended").read_text().split("\n") if left(ledger) else []) < 2 + given:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert runs(ledger) == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
 def test_a_witness_that_dies_is_replaced(ledger: Path, broker: socket.socket) -> None:
     def until(pool: Prefork, _: socket.socket) -> None:
         before = pool._witness.pid
