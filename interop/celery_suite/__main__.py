@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from interop.celery_suite import known, table
-from interop.celery_suite.places import OURS, STOCK, Side, prepare
+from interop.celery_suite.places import OURS, STOCK, Side, parts, prepare
 from interop.celery_suite.runs import SETUPS, How, Test, Tests, Told, run
 
 
@@ -19,18 +19,22 @@ def main() -> int:
     sides = [side for side in (STOCK, OURS) if not told.side or side.name == told.side]
     how = Told((*(("-k", told.k) if told.k else ()), *(("--once",) if told.once else ())), told.seconds, told.whole)
 
-    def one(job: tuple[str, Side]) -> Tests:
-        setup, side = job
+    shares = {"told": tuple(told.tests)} if told.tests else parts()
+
+    def one(job: tuple[str, Side, str]) -> Tests:
+        setup, side, share = job
         began = time.monotonic()
-        found = run(side, setup, how, told.tests or ("",))
+        found = run(side, setup, how, shares[share], share)
         passed = sum(test.how is How.passed for test in found.values())
         spent = time.monotonic() - began
-        print(f"{setup} on {side.name}: {passed} of {len(found)} passed ({spent:.0f} s)", flush=True)
+        print(f"{setup} on {side.name}, {share}: {passed} of {len(found)} passed ({spent:.0f} s)", flush=True)
         return found
 
-    jobs = [(setup, side) for setup in setups for side in sides]
+    jobs = [(setup, side, share) for share in shares for setup in setups for side in sides]
+    found: dict[tuple[str, str], dict[str, Test]] = {(setup, side.name): {} for setup in setups for side in sides}
     with ThreadPoolExecutor(told.jobs) as at_once:
-        found = dict(zip(((setup, side.name) for setup, side in jobs), at_once.map(one, jobs), strict=True))
+        for (setup, side, _), tests in zip(jobs, at_once.map(one, jobs), strict=True):
+            found[setup, side.name].update(tests)
     if told.side:
         return alone(found)
     runs = {setup: (found[setup, STOCK.name], found[setup, OURS.name]) for setup in setups}
@@ -38,7 +42,7 @@ def main() -> int:
     # A busy machine makes a test fail that is sound: what seems worse than stock is run once more, on its own.
     for setup, name in table.unlisted(runs, listed):
         if name in runs[setup][1] and "::" in name:
-            runs[setup][1].update(run(OURS, setup, how, (name,)))
+            runs[setup][1].update(run(OURS, setup, how, (name,), "again"))
     print("\n".join(table.lines(runs, listed)))
     missing = table.unlisted(runs, listed)
     print(f"\npass on stock, not on celeriac, and not listed: {len(missing)}")
@@ -63,9 +67,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--side", choices=(STOCK.name, OURS.name), help="this side alone: its failures, no table")
     parser.add_argument("-k", help="pytest's -k")
     parser.add_argument("--once", action="store_true", help="do not run again what the suite marks as flaky")
-    parser.add_argument("--seconds", type=float, default=120, help="what one test may take")
+    parser.add_argument("--seconds", type=float, default=240, help="what one test may take")
     parser.add_argument("--whole", type=float, default=3600, help="what one run may take")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at the same time, each with servers of its own")
+    parser.add_argument("--jobs", type=int, default=4, help="runs at the same time, each with servers of its own")
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from interop.celery_suite.places import HOME, PLUGIN, SUITE, Side
+from interop.celery_suite.places import HOME, SUITE, Side
 from tests.servers import rabbitmq_server, redis_server
 
 SETUPS = ("redis+redis", "rabbitmq+redis", "rabbitmq+rpc")
@@ -58,7 +58,7 @@ class Told:
             f"--record={record}",
             f"--at-most={self.seconds}",
         )
-        return [*plain, *ours, *self.words, *(f"{PREFIX}{test}" for test in tests)]
+        return [*plain, *ours, *self.words, *(test if test.startswith("-") else PREFIX + test for test in tests)]
 
 
 @contextmanager
@@ -76,20 +76,21 @@ def servers(setup: str) -> Iterator[dict[str, str]]:
         }
 
 
-def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",)) -> Tests:
-    """The tests named, or all of them."""
+def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",), name: str = "") -> Tests:
+    """The tests named, or all of them; what was said is kept under the name."""
     logs = HOME / "logs"
+    name = f"{side.name}-{setup}-{name or 'all'}"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="celeriac-suite-") as folder, servers(setup) as leading:
         record = Path(folder) / "record"
         inherited = {name: value for name, value in os.environ.items() if name not in WITHOUT}
         path = f"{side.folder / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
-        variables = {**inherited, **leading, "PATH": path, "PYTHONPATH": str(PLUGIN)}
-        with (logs / f"{side.name}-{setup}.log").open("wb") as log:
+        variables = {**inherited, **leading, "PATH": path, "PYTHONPATH": side.pythonpath}
+        with (logs / f"{name}.log").open("wb") as log:
             command = [*side.command(), *told.command(record, tests)]
             finished = _run(command, variables, log.fileno(), told.whole)
         lines = record.read_text().splitlines() if record.exists() else []
-        (logs / f"{side.name}-{setup}.jsonl").write_text("\n".join(lines))
+        (logs / f"{name}.jsonl").write_text("\n".join(lines))
     found = outcomes(map(json.loads, lines))
     return found if finished else {**found, "(the run)": Test(How.failed, f"not finished in {told.whole:.0f} s")}
 
