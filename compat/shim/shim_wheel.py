@@ -31,9 +31,9 @@ EXTRAS = (
 _BEGINNING = (1980, 1, 1, 0, 0, 0)
 
 
-def build(folder: Path) -> Path:
-    """The wheel, written into this folder."""
-    version = f"{_version(COMPAT / '__init__.py')}+celeriac.{_version(_door())}"
+def build(folder: Path, celery: str = "") -> Path:
+    """The wheel, written into this folder; under another version of Celery's for requirements with a ceiling."""
+    version = f"{celery or _version(COMPAT / '__init__.py')}+celeriac.{_version(_door())}"
     info = f"celery-{version}.dist-info"
     files = {
         "celery.py": (HERE / "celery.py").read_bytes(),

@@ -118,18 +118,17 @@ def real_celery(folder: Path, version: str = "") -> Path:
     return wheel(folder, "celery", version or stock.version, files)
 
 
-def needs_celery(folder: Path) -> Path:
+def needs_celery(folder: Path, needs: str = "celery[redis]<6,>=5.2") -> Path:
     """A package such as there are many: it requires Celery, and brings a command."""
     info = "needs_celery-1.0.dist-info"
     code = "import celery, click\n\n@click.command()\ndef hello():\n    click.echo(f'hello from {celery.__name__}')\n"
-    requires = "Requires-Dist: celery[redis]<6,>=5.2"
     return wheel(
         folder,
         "needs_celery",
         "1.0",
         {
             "needs_celery.py": code.encode(),
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: needs-celery\nVersion: 1.0\n{requires}\n".encode(),
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: needs-celery\nVersion: 1.0\nRequires-Dist: {needs}\n".encode(),
             f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
             f"{info}/entry_points.txt": b"[celery.commands]\nhello = needs_celery:hello\n",
         },

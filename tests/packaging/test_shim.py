@@ -120,6 +120,21 @@ def test_a_package_that_requires_celery(place: Place, wheels: Wheels, order: str
     assert place.run("celery", "hello") == "hello from celeriac.compat"
 
 
+def test_a_package_with_a_ceiling(place: Place, wheels: Wheels, tmp_path: Path) -> None:
+    """It would have pip put an older real one in our place: a pin has it told, another version has it content."""
+    older = places.real_celery(tmp_path / "older", "5.6.3")
+    package = places.needs_celery(tmp_path / "package", "celery<5.7")
+    place.pip("install", wheels.celeriac, wheels.shim)
+    pin = f"celery=={wheels.shim.name.split('-')[1]}"
+    told = place.pip("install", package, pin, "--find-links", older.parent, fails=True)
+    assert "needs-celery 1.0 depends on celery<5.7" in told
+    wheel = shim_wheel.build(tmp_path, "5.6.3")
+    place.pip("install", wheel)
+    assert "Collecting celery" not in place.pip("install", package, "--find-links", older.parent)
+    assert "No broken requirements" in place.pip("check")
+    assert place.run("celery", "hello") == "hello from celeriac.compat"
+
+
 def test_celeriac_goes_first_and_the_error_names_the_way_out(place: Place, wheels: Wheels) -> None:
     place.pip("install", "--no-deps", wheels.shim)
     broken = place.pip("check", fails=True)
@@ -173,7 +188,7 @@ def test_celerys_extras_are_ours(wheels: Wheels) -> None:
     assert [extra for extra in shim_wheel.EXTRAS if f"\nProvides-Extra: {extra}\n" not in ours] == []
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_what_cannot_be_built(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from celeriac.compat.bin.celery import celery
@@ -182,3 +197,6 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     done = CliRunner().invoke(celery, ["shim", str(tmp_path / "file" / "folder")])
     assert done.exit_code == 1
     assert "the wheel cannot be written into" in done.output
+    done = CliRunner().invoke(celery, ["shim", str(tmp_path), "--as", "five"])
+    assert done.exit_code == 2
+    assert "looks like 5.6.3" in done.output
