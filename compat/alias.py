@@ -23,6 +23,8 @@ _CELERY = "celery"
 _HOUSE = _HERE.rpartition(".")[0]
 _EINFO = "billiard.einfo"
 _BILLIARD = ("billiard", "billiard.exceptions", "billiard.pool")
+_WATCHERS = frozenset({"ddtrace", "newrelic", "wrapt"})
+"""Whose finders wrap the loader that others find, and patch `celery.app.trace` and the like when it is imported."""
 _BILLIARD_VERSION = (4, 2, 2)
 
 
@@ -136,8 +138,15 @@ def install() -> None:
             "Call it before the first `import celery`, or start the program with `celeriac run`."
         )
     if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
+        sys.meta_path.insert(_place(), _FINDER)
     importlib.import_module(_CELERY)
+
+
+def _place() -> int:
+    """First of all, but behind those who only want to be told what is imported: they ask us in their turn."""
+    places = enumerate(sys.meta_path)
+    others = (place for place, finder in places if type(finder).__module__.partition(".")[0] not in _WATCHERS)
+    return next(others, len(sys.meta_path))
 
 
 def uninstall() -> None:

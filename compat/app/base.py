@@ -158,23 +158,6 @@ class PendingConfiguration(UserDict):  # type: ignore[type-arg]  # keys of any k
         return self.callback()
 
 
-class _Lent:
-    """`with` gives what was passed, or takes one and gives it back."""
-
-    def __init__(self, provided: Any, take: Callable[..., Any], **kwargs: Any) -> None:
-        self._provided, self._take, self._kwargs = provided, take, kwargs
-        self._context: Any = None
-
-    def __enter__(self) -> Any:
-        if self._provided is not None:
-            return self._provided
-        self._context = self._take(**self._kwargs)
-        return self._context.__enter__()
-
-    def __exit__(self, *exc_info: object) -> Any:
-        return None if self._context is None else self._context.__exit__(*exc_info)
-
-
 class Celery:
     """An application. See the arguments of stock Celery's class of this name: they are the same."""
 
@@ -784,13 +767,17 @@ class Celery:
 
     def connection_or_acquire(self, connection: Any = None, pool: bool = True, *_: Any, **__: Any) -> Any:
         """`with` gives this connection, or one of the pool."""
-        return _Lent(connection, self._acquire_connection, pool=pool)
+        from ..utils.objects import FallbackContext  # by name: exporters ask whether it is one, and call its fallback
+
+        return FallbackContext(connection, self._acquire_connection, pool=pool)
 
     default_connection = connection_or_acquire
 
     def producer_or_acquire(self, producer: Any = None) -> Any:
         """`with` gives this producer, or one of the pool."""
-        return _Lent(producer, self._acquire_producer)
+        from ..utils.objects import FallbackContext
+
+        return FallbackContext(producer, self._acquire_producer)
 
     default_producer = producer_or_acquire
 

@@ -28,6 +28,8 @@ EXTRAS = (
     "sqs", "tblib", "yaml", "zookeeper", "zstd",
 )  # fmt: skip
 """Celery's own; celeriac has each under the same name."""
+BROUGHT = ("billiard>=4.2", "python-dateutil>=2.8.2", "six>=1.16")
+"""What packages import because Celery brings it; celeriac itself has no need of it."""
 _BEGINNING = (1980, 1, 1, 0, 0, 0)
 
 
@@ -63,6 +65,7 @@ def _metadata(version: str) -> Iterator[str]:
     yield from ("License-File: LICENSE" for _ in _licence())
     yield "Requires-Python: >=3.10"
     yield f"Requires-Dist: celeriac>={_version(_door())}"
+    yield from (f"Requires-Dist: {need}" for need in BROUGHT)
     for extra in EXTRAS:
         yield f"Provides-Extra: {extra}"
         yield f'Requires-Dist: celeriac[{extra}]; extra == "{extra}"'
