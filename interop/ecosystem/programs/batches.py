@@ -22,7 +22,8 @@ if __name__ == "__main__":
         assert [result.get(timeout=10) for result in results] == [10] * 5 + [11] * 2  # by number, then by time
         assert [result.get(timeout=10) for result in [late.delay(n) for n in range(3)]] == [3, 3, 3]
         late.delay(9)
-        until(lambda: len(started.worker.consumer.outside) == 1)
+        if hasattr(started, "worker"):  # celeriac's own way to know that it has come; elsewhere it may still be queued
+            until(lambda: len(started.worker.consumer.outside) == 1)
     with app.connection_for_read() as connection:  # what was still kept is back in its queue
         client = connection.default_channel.client
         assert client.llen("celery") == 1

@@ -45,6 +45,6 @@ if __name__ == "__main__":
     assert error["tags"]["celery_task_id"]
     assert ran["contexts"]["trace"]["trace_id"] == sent["contexts"]["trace"]["trace_id"] == client.trace_id
     assert ran["contexts"]["trace"]["op"] == "queue.task.celery"
-    assert [span["op"] for span in ran["spans"]] == ["queue.process"]
+    assert "queue.process" in [span["op"] for span in ran["spans"]], ran["spans"]
     assert "queue.submit.celery" in [span["op"] for span in sent["spans"]]
     print("fine")
