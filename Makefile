@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ demo: ready ## a worker on a broker that starts by itself: a chain, a chord, a r
 
 web-test: ready stock ## the web page in a headless Chromium; on Debian: apt-get install chromium
 	@$(PY) -m pytest -m browser tests/compat/web
+
+web-pictures: ready ## the pictures in docs/web.md, taken anew in a headless Chromium
+	@$(PY) -m pytest -q -m browser tests/compat/web/test_pictures.py --pictures=docs/pictures
 
 interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
 	@$(PY) -m interop full
