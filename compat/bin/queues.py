@@ -12,7 +12,7 @@ import click
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
 _COLUMNS = ("queue", "ready", "oldest", "consumers", "unacked", "parked")
-_REDIS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "unix", "socket", "redis+socket")
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "unix", "socket", "redis+socket", "embedded")
 
 
 @click.command(cls=CeleryCommand)

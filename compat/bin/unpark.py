@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
+from .queues import is_redis
 
 
 @click.command(cls=CeleryCommand)
@@ -23,7 +24,7 @@ def unpark(ctx: click.Context, json: bool, **_: Any) -> None:
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(ctx.obj.app.conf, write=True)
-    if not told.urls[0].startswith(("redis", "rediss", "sentinel", "valkey", "unix", "socket")):
+    if not is_redis(told.urls[0]):
         ctx.obj.echo('{"unparked": 0}' if json else "Nothing is parked: this broker is no Redis.")
         return
     count = 0

@@ -79,6 +79,14 @@ def connect(url: str, options: Mapping[str, Any], timeout: float) -> Broker:
         raise
 
 
+def reached(url: str) -> tuple[str, Membership | None]:
+    """Where its Redis protocol is spoken, for who looks at the server beside the broker; other URLs as they are."""
+    if url.partition("://")[0] != "embedded":
+        return url, None
+    membership = join(folder_of(url))
+    return f"redis+socket://{membership.address}", membership
+
+
 def join(folder: Path) -> Membership:
     """Be one of the server's users; start it where it does not run."""
     run = _private(folder)

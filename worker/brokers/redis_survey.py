@@ -17,6 +17,7 @@ from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members
 from ..redis_link import Link, connect
 from ..redis_place import parse
+from .embedded import reached
 
 _STEP = 500
 _MOST_HELD = 20_000
@@ -50,12 +51,15 @@ class Survey:
 
     def __init__(self, url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> None:
         given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **(options or {})}
+        url, self._membership = reached(url)
         place = parse(url, given)
         self.layout = Layout.from_options(given, place.db)
         self._link: Link = connect(place)
 
     def close(self) -> None:
         self._link.close()
+        if self._membership is not None:
+            self._membership.close()
 
     def depths(self, names: Iterable[str]) -> list[Depth]:
         """These queues, and all others that anything is bound to; the private ones apart."""

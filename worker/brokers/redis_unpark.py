@@ -14,6 +14,7 @@ from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_scripts import UNPARK
 from ..redis_link import connect
 from ..redis_place import parse
+from .embedded import reached
 
 _AT_ONCE = 500
 
@@ -21,6 +22,7 @@ _AT_ONCE = 500
 def unpark(url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> int:
     """How many were given back. `options` are `broker_transport_options`: the prefix among them must be the fleet's."""
     given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **(options or {})}
+    url, membership = reached(url)
     place = parse(url, given)
     layout = Layout.from_options(given, place.db)
     link = connect(place)
@@ -35,3 +37,5 @@ def unpark(url: str, options: Mapping[str, Any] | None = None, timeout: float = 
         return returned
     finally:
         link.close()
+        if membership is not None:
+            membership.close()

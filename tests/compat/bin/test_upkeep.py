@@ -84,6 +84,19 @@ def test_queues_are_told_with_all_that_is_in_them(app: Celery, url: str) -> None
     assert "nobody takes from jobs: start a worker with -Q jobs" in text
 
 
+def test_queues_of_an_embedded_server(tmp_path: Path) -> None:
+    """It is looked at as a Redis; kombu does not know it."""
+    place = f"embedded://{tmp_path}/store"
+    app = Celery("embedded", broker=place, set_as_current=False)
+    app.send_task("proj.add", countdown=10**6)
+    app.send_task("proj.add")
+    (row,) = told(app, "queues", "-t", "0.1")["queues"]
+    assert (row["queue"], row["ready"], row["parked"]) == ("celery", 2, 0)
+    assert told(app, "unpark") == {"unparked": 0}
+    assert told(app, "janitor") == {"found": [], "removed": 0}
+    app.close()
+
+
 def test_dead_letters_are_listed_shown_replayed_and_dropped(app: Celery, url: str, redis_server: Any) -> None:
     bury(url, "upkeep.lost", 3)
     bury(url, "upkeep.other")
