@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many mutated messages a test marked fuzz sends through the parsers",
     )
     parser.addoption("--kills", type=int, default=60, help="how many takers tests/faults kills; the full run is 1000")
+    parser.addoption(
+        "--worker-kills", type=int, default=6, help="how often a worker is killed, in each of 4 ways; full: 200"
+    )
     parser.addoption("--messages", type=int, default=400, help="how many a mixed fleet works off; the full run is 5000")
     parser.addoption("--sends", type=int, default=20_000, help="how many are sent that nobody reads; full: 200000")
     parser.addoption("--canvases", type=int, default=60, help="how many random canvases both Celerys run; full: 1000")
@@ -35,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--down", type=float, default=2.0, help="how long a result store is away, in seconds; full: 10")
     parser.addoption("--poison", type=int, default=500, help="how many changed messages a worker eats; full: 100000")
     parser.addoption("--terms", type=int, default=5, help="how many times SIGTERM is sent under load; full: 100")
+    parser.addoption("--soak", type=int, default=3_000, help="how many tasks a worker does on end; full: 1000000")
     parser.addoption("--leaders", type=int, default=20, help="how many leading beats are killed; the full run is 200")
     parser.addoption("--zones", type=int, default=12, help="in how many zones beat lives through DST; 0: in all")
     parser.addoption("--pictures", default="", help="where the pictures of the web page are put, as docs/pictures")

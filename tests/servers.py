@@ -144,12 +144,16 @@ def sentinel_server(master: RedisServer, name: str = "mymaster") -> Iterator[int
             _stop(process)
 
 
+def rabbitmq_program() -> str:
+    # Debian's outer script changes user and session, so that its child could no longer be found; the inner one does not.
+    inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    return str(inner) if inner.exists() else _program("rabbitmq-server")
+
+
 @contextmanager
 def rabbitmq_server() -> Iterator[RabbitServer]:
     """A RabbitMQ node with its own epmd, cookie, configuration and data."""
-    # Debian's outer script changes user and session, so that its child could no longer be found; the inner one does not.
-    inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-    program = str(inner) if inner.exists() else _program("rabbitmq-server")
+    program = rabbitmq_program()
     with _folder("rabbitmq") as home:
         log = home / "output"
         epmd_port = free_port()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..protocol.wire import event
-from .brokers.base import Broker, Parcel
+from .brokers.base import Broker, Parcel, Queue
 
 log = logging.getLogger("celery.worker.consumer.events")
 
@@ -43,7 +43,9 @@ class Dispatcher:
         self._topic = "topic"
 
     def connected(self, broker: Broker, topic: str) -> None:
-        """`topic`: what kind of exchange events go to there."""
+        """`topic`: what kind of exchange events go to there. It is made here: perhaps nobody else is there to do it."""
+        if self.exists:
+            broker.declare([Queue("", self._exchange, topic)])
         self._broker, self._topic = broker, topic
 
     def disconnected(self) -> None:

@@ -26,6 +26,11 @@ def kills(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
+def worker_kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--worker-kills"))
+
+
+@pytest.fixture(scope="session")
 def poison(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--poison"))
 
@@ -33,6 +38,11 @@ def poison(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def terms(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--terms"))
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--soak"))
 
 
 @pytest.fixture(scope="session")

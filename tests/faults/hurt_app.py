@@ -125,3 +125,19 @@ class Wire(Task):
 
 for _name in ("add", "echo", "noop", "tsum", "classbased", "ignored_result", "prio", "limited"):
     app.register_task(type(_name, (Wire,), {"name": f"wire.{_name}"})())
+
+
+_LINES: list[int] = []
+
+
+@app.task(name="hurt.soak", bind=True, default_retry_delay=0)
+def soak(self: Any, number: int) -> int:
+    """One in a hundred fails, one in a hundred is tried again; each run is a line of eight bytes."""
+    if not _LINES:
+        _LINES.append(os.open(os.environ["LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_CREAT))
+    os.write(_LINES[0], b"%7d\n" % number)
+    if number % 100 == 7:
+        raise ValueError(number)
+    if number % 100 == 13 and not self.request.retries:
+        raise self.retry()
+    return number

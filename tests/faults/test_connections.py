@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +26,7 @@ from celeriac.worker.brokers.base import Broker, Delivery, Parcel, Queue, Verdic
 from celeriac.worker.brokers.redis_envelopes import opened
 from tests import proxy, servers
 from tests.conformance.brokers import acked, bodies, message, numbered, take_all, to
+from tests.faults.mortal import MortalRabbit
 
 pytestmark = pytest.mark.real
 
@@ -318,48 +317,11 @@ def test_what_rabbitmq_confirmed_survives_its_death(figures: list[str]) -> None:
     assert set(range(confirmed)) <= found <= set(range(tried))
 
 
-class Mortal:
-    """A RabbitMQ that can be killed and started again, on the same port and the same data."""
-
-    def __init__(self, home: Path, epmd_port: int) -> None:
-        local = {"ERL_EPMD_PORT": str(epmd_port), "ERL_EPMD_ADDRESS": "127.0.0.1", "HOME": str(home)}
-        self.port = servers.free_port()
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
-        node = f"celeriac-mortal-{os.getpid()}-{epmd_port}@localhost"
-        self._environment = local | servers._rabbit_settings(home, node, self.port)
-        self._home = home
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-        program = str(inner) if inner.exists() else servers._program("rabbitmq-server")
-
-        def start() -> tuple[subprocess.Popen[bytes], int]:
-            return servers._spawn([program], self._home, self._environment), self.port
-
-        answers = servers._rabbit_answers
-        self._process, _ = servers._started("rabbitmq-server", start, answers, self._home / "output", seconds=120)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(20)
-            self._process = None
-
-
 @contextmanager
-def rabbitmq_that_dies() -> Iterator[Mortal]:
+def rabbitmq_that_dies() -> Iterator[MortalRabbit]:
     with servers._folder("mortal") as home:
-        epmd_port = servers.free_port()
-        where = {"ERL_EPMD_ADDRESS": "127.0.0.1"}
-        epmd = servers._spawn([servers._program("epmd"), "-port", str(epmd_port)], home, where)
+        server = MortalRabbit(home)
         try:
-            log = home / "output"
-            servers._wait_for(lambda: servers._listens(epmd_port), epmd, "epmd", log, seconds=20)
-            server = Mortal(home, epmd_port)
-            try:
-                yield server
-            finally:
-                server.kill()
+            yield server
         finally:
-            servers._stop(epmd)
+            server.close()

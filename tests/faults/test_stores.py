@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,46 +22,14 @@ from celeriac.protocol.wire.message import Posting, Task
 from celeriac.protocol.wire.result import Result
 from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import backends, brokers
-from celeriac.worker.backends.base import Retry, Settings, Store
+from celeriac.worker.backends.base import Retry
 from celeriac.worker.brokers.base import Parcel
 from tests import servers
+from tests.faults.mortal import Mortal
 
 pytestmark = pytest.mark.real
 
 IMPATIENT = {"retry_policy": {"max_retries": 0}}
-
-
-class Mortal:
-    """A Redis that keeps every write on its disk, and can be frozen, killed and started again."""
-
-    def __init__(self, home: Path) -> None:
-        self.port = servers.free_port()
-        self._home = home
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._home), "--save", ""]
-        command = [servers._program("redis-server"), *where, "--appendonly", "yes", "--appendfsync", "always"]
-
-        def start() -> tuple[subprocess.Popen[bytes], int]:
-            return servers._spawn(command, self._home), self.port
-
-        answers = servers._redis_answers
-        self._process, _ = servers._started("redis-server", start, answers, self._home / "output", seconds=30)
-
-    def signal(self, sign: signal.Signals) -> None:
-        if self._process is not None:
-            os.kill(self._process.pid, sign)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(20)
-            self._process = None
-
-    def store(self, retry: Retry | None = None, **options: Any) -> Store:
-        given = {"redis_socket_timeout": 0.5, "redis_socket_connect_timeout": 0.5} | options
-        return backends.connect(f"redis://127.0.0.1:{self.port}/0", Settings(retry=retry, options=given))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from tests import proxy, servers
 from tests.faults import ground
 from tests.faults.ground import Ground
-from tests.faults.test_stores import Mortal
+from tests.faults.mortal import Mortal, MortalRabbit
 
 pytestmark = pytest.mark.real
 
@@ -119,6 +119,34 @@ def test_redis_is_restarted(away: float, tmp_path: Path, terms: int) -> None:
             assert set(place.seen("start").values()) == {1}
     finally:
         mortal.kill()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_rabbitmq_is_restarted(how: str, tmp_path: Path, terms: int, figures: list[str]) -> None:
+    """What it was told as it was killed it may have forgotten: only then may something run twice."""
+    if terms < FULL and how == "kill":
+        pytest.skip("in the full run: --terms=100")
+    (tmp_path / "rabbit").mkdir()
+    mortal = MortalRabbit(tmp_path / "rabbit")
+    try:
+        mortal.start()
+        with ground.on(tmp_path, mortal.url) as place:
+            worker = place.start().ready()
+            place.run(LOAD.format(first=0, last=300, task="work"))
+            assert ground.until(lambda: len(place.seen("start")) > 20, 10)
+            getattr(mortal, how)()
+            mortal.start()
+            began = time.monotonic()
+            assert ground.until(lambda: len(place.seen("end")) == 300, SOON), place.logs()
+            starts = place.seen("start")
+            twice = sum(times > 1 for times in starts.values())
+            figures.append(
+                f"RabbitMQ, {how}: all done {time.monotonic() - began:.1f} s after its return, {twice} twice"
+            )
+            assert worker.alive
+            assert how == "kill" or not twice
+    finally:
+        mortal.close()
 
 
 def test_no_result_is_lost_while_the_store_is_away(

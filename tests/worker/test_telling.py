@@ -15,7 +15,7 @@ from kombu.exceptions import OperationalError
 from celeriac.protocol.rules.revokes import Revokes
 from celeriac.protocol.wire import event
 from celeriac.protocol.wire.message import Message
-from celeriac.worker.brokers.base import Delivery
+from celeriac.worker.brokers.base import Delivery, Queue
 from celeriac.worker.events import Dispatcher
 from celeriac.worker.gossip import Gossip
 from celeriac.worker.heartbeat import Heart
@@ -28,6 +28,10 @@ from celeriac.worker.statedb import StateDb
 class Sent:
     def __init__(self) -> None:
         self.parcels: list[Any] = []
+        self.declared: list[Queue] = []
+
+    def declare(self, queues: Any) -> None:
+        self.declared += queues
 
     def send(self, parcels: Any) -> None:
         self.parcels += parcels
@@ -52,6 +56,14 @@ def test_task_events_are_sent_together() -> None:
     (first, *_) = event.parse(sent.parcels[0].message.body)
     assert (first.hostname, first.pid, first.clock, first["uuid"]) == ("w1@here", os.getpid(), 1, "0")
     assert sent.parcels[0].message.headers == {"hostname": "w1@here"}
+
+
+def test_the_exchange_of_events_is_made_where_nobody_listens_to_them() -> None:
+    """On RabbitMQ a heartbeat to an exchange that is not there ends the connection."""
+    _, sent = _dispatcher()
+    assert sent.declared == [Queue("", "celeryev", "topic")]
+    _, sent = _dispatcher(exists=False)
+    assert not sent.declared
 
 
 def test_worker_events_are_sent_at_once_and_alone() -> None:
