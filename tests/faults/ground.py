@@ -106,9 +106,9 @@ class Ground:
         )
         return {name: (state, result) for name, (state, result) in json.loads(got).items()}
 
-    def command(self, *args: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *args: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*_PROGRAM, *args], cwd=HERE, env=self.env, timeout=60, capture_output=True, text=True, check=False
+            [*_PROGRAM, *args], cwd=HERE, env=self.env, timeout=timeout, capture_output=True, text=True, check=False
         )
 
     def ledger(self) -> list[Ran]:

@@ -231,18 +231,21 @@ def fill(cupboard: Cupboard, chance: Random, mutations: int) -> None:
 
 def tended(place: Ground, cupboard: Cupboard, dead: int) -> None:
     """`celeriac dead` lists all of it, shows one, replays some and drops the rest."""
-    rows = json.loads(place.command("dead", "list", "--json", "-n", "1000000").stdout)
+    patience = 60 + dead / 200
+    listed = place.command("dead", "list", "--json", "-n", "1000000", timeout=patience)
+    assert listed.returncode == 0, listed.stderr
+    rows = json.loads(listed.stdout)
     assert len(rows) == dead
     assert all(row["reason"] and row["queue"] == cupboard.queue for row in rows)
     named = next(row for row in rows if row["id"] and row["task"] and " " not in row["id"])
-    shown = place.command("dead", "show", named["id"])
+    shown = place.command("dead", "show", named["id"], timeout=patience)
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout)["reason"]
-    again = place.command("dead", "replay", named["id"])
+    again = place.command("dead", "replay", named["id"], timeout=patience)
     assert again.returncode == 0, again.stderr
     grave = f"{cupboard.queue}.dead"
     back = ground.until(lambda: cupboard.size(grave) == dead, 10)
     assert back, f"{dead} were dead, {cupboard.size(grave)} are: {named} is poison no more: {again.stdout}"
-    dropped = place.command("dead", "drop", "--all", "--force")
+    dropped = place.command("dead", "drop", "--all", "--force", timeout=patience)
     assert dropped.returncode == 0, dropped.stderr
     assert cupboard.size(f"{cupboard.queue}.dead") == 0
