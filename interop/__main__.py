@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from interop import brokers, fleet, peers, rolling, table
+from interop import brokers, fleet, peers, recorded, rolling, table
 from interop.matrix import Cells, How, pairs, try_pair, worse_than_stock
 from interop.processes import SILENT, STOP, PeerFailed, stop_all
 
@@ -81,6 +81,10 @@ def trials(family: Sequence[peers.Peer], told: argparse.Namespace) -> Iterator[T
         if wanted(producer.name, worker.name):
             who = frozenset({producer.name, worker.name})
             yield f"{producer.name} -> {worker.name}", who, partial(try_pair, producer, worker, only=told.capability)
+    for worker in (peers.CELERY_57, peers.CELERIAC):
+        if wanted(recorded.RECORDED, worker.name):
+            who = frozenset({recorded.RECORDED, worker.name})
+            yield f"{recorded.RECORDED} -> {worker.name}", who, partial(recorded.trial, worker, only=told.capability)
     for producer, first, second in fleet.fleets(family):
         name = f"{first.name} + {second.name}"
         if wanted(producer.name, name):

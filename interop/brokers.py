@@ -38,6 +38,7 @@ class Broker:
     prefix: str = ""
     only: frozenset[str] = frozenset()  # these capabilities alone, if any are named
     peers: frozenset[str] = frozenset()  # these peers alone, if any are named: the others know no such thing
+    rabbit: servers.RabbitServer | None = None
     urgent_first: str = ""  # which priority goes first, "low" or "high", where any does
 
     def variables(self, peer: Peer, queue: str, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -57,6 +58,13 @@ class Broker:
             return None
         raw = self.store.call("GET", f"{self.prefix}celery-task-meta-{task_id}")
         return None if raw is None else json.loads(raw)
+
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        """A channel of RabbitMQ, for what is sent by nobody's client."""
+        assert self.rabbit
+        with _connection(self.rabbit) as connection, connection.channel() as channel:
+            yield channel
 
     def trace(self, key: str) -> list[Any]:
         """What tasks left under a key of the store, past whatever prefix results have."""
@@ -106,14 +114,14 @@ class Servers:
 
     def drop_queues(self) -> None:
         self.flush()
-        with _channel(self.rabbit) as connection:
+        with _connection(self.rabbit) as connection:
             for name in QUEUES:
                 with suppress(amqp.NotFound), connection.channel() as channel:
                     channel.queue_delete(name)
 
 
 @contextmanager
-def _channel(rabbit: servers.RabbitServer) -> Iterator[Any]:
+def _connection(rabbit: servers.RabbitServer) -> Iterator[Any]:
     connection = amqp.Connection(f"127.0.0.1:{rabbit.port}", userid="guest", password="guest", connect_timeout=5)
     connection.connect()
     try:
@@ -130,7 +138,7 @@ def _redis(here: Servers) -> Broker:
 def _rabbitmq(here: Servers) -> Broker:
     store = here.redis.url
     return Broker(
-        "rabbitmq", "RabbitMQ classic", here.rabbit.url, store, store, here.drop_queues, here.redis,
+        "rabbitmq", "RabbitMQ classic", here.rabbit.url, store, store, here.drop_queues, here.redis, rabbit=here.rabbit,
     )  # fmt: skip
 
 

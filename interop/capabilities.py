@@ -64,12 +64,17 @@ class Pair:
             raise Cannot("its workers know no such thing")
 
     def until(self, look: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := look()):
-            if time.monotonic() > end:
-                raise Wrong(what)
-            time.sleep(0.02)
-        return found
+        return until(look, what, seconds)
+
+
+def until(look: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
+    """What `look` sees at last; else the complaint."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > end:
+            raise Wrong(what)
+        time.sleep(0.02)
+    return found
 
 
 def same(answer: Answer, expected: Any) -> None:

@@ -128,3 +128,24 @@ def onfail(*arguments):
 def roll(number):
     time.sleep(0.002)
     app.backend.client.rpush("interop-ledger", number)
+
+
+# What the recorded messages of tests/golden call for.
+@app.task(name="wire.add")
+def recorded_add(x, y):
+    return x + y
+
+
+@app.task(name="wire.mul")
+def recorded_mul(x, y):
+    return x * y
+
+
+@app.task(name="wire.tsum")
+def recorded_sum(numbers):
+    return sum(numbers)
+
+
+@app.task(name="wire.echo")
+def recorded_echo(*args, **kwargs):
+    return [list(args), kwargs]
