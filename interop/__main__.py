@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import astuple, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from interop import brokers, fleet, peers, recorded, rolling, table
-from interop.matrix import Cells, How, pairs, try_pair, worse_than_stock
+from interop.matrix import Cell, Cells, How, Place, pairs, try_pair, worse_than_stock
 from interop.processes import SILENT, STOP, PeerFailed, stop_all
 
 Trial = tuple[str, frozenset[str], Callable[[brokers.Broker], Cells]]
@@ -22,6 +25,12 @@ Trial = tuple[str, frozenset[str], Callable[[brokers.Broker], Cells]]
 def main() -> int:
     told = parsed()
     family = peers.CORE if told.size == "core" else peers.FULL
+    if told.kept:
+        seen = Seen.read(told.kept)
+        print(
+            f"written: {table.write(seen.cells, family, seen.titles, len(worse_than_stock(seen.cells)), seen.rolled)}"
+        )
+        return 0
     missing = [said for peer in family if (said := installed(peer))]
     print("\n".join(missing), file=sys.stderr, end="\n" if missing else "")
     family = tuple(peer for peer in family if not any(said.startswith(f"{peer.name} is") for said in missing))
@@ -46,9 +55,30 @@ def main() -> int:
     print(f"{len(cells)} cells in {time.monotonic() - began:.0f} s; worse than stock: {len(worse)}")
     for line in grouped(worse):
         print(f"  {line}")
+    if told.keep:
+        Seen(cells, titles, [said for said, _ in rolled]).write(told.keep)
     if told.write or (told.size == "full" and not chosen(told)):
         print(f"written: {table.write(cells, family, titles, len(worse), [said for said, _ in rolled])}")
     return 1 if worse or missing or not all(balanced for _, balanced in rolled) else 0
+
+
+@dataclass
+class Seen:
+    """All that a page is made of."""
+
+    cells: Cells
+    titles: dict[str, str]
+    rolled: list[str]
+
+    def write(self, file: Path) -> None:
+        rows = [[*astuple(place), cell.how.name, cell.why] for place, cell in self.cells.items()]
+        file.write_text(json.dumps({"titles": self.titles, "rolled": self.rolled, "cells": rows}, indent=0))
+
+    @classmethod
+    def read(cls, file: Path) -> Seen:
+        held = json.loads(file.read_text())
+        cells = {Place(*row[:4]): Cell(How[row[4]], row[5]) for row in held["cells"]}
+        return cls(cells, held["titles"], held["rolled"])
 
 
 def roll(count: int) -> list[tuple[str, bool]]:
@@ -65,6 +95,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--producer", action="append", help="these producers alone")
     parser.add_argument("--worker", action="append", help="these workers alone")
     parser.add_argument("--capability", action="append", default=[], help="this capability alone")
+    parser.add_argument("--keep", type=Path, help="keep what was seen in this file as well")
+    parser.add_argument("--kept", type=Path, help="run nothing: make docs/interop.md of what such a file holds")
     parser.add_argument("--write", action="store_true", help="write docs/interop.md; the full run always does")
     return parser.parse_args()
 
@@ -95,7 +127,7 @@ def trials(family: Sequence[peers.Peer], told: argparse.Namespace) -> Iterator[T
 def try_fleet(
     producer: peers.Peer, first: peers.Peer, second: peers.Peer, broker: brokers.Broker, only: Sequence[str]
 ) -> Cells:
-    return {} if broker.only else fleet.try_fleet(producer, first, second, broker, only)
+    return {} if not broker.fleets else fleet.try_fleet(producer, first, second, broker, only)
 
 
 def run_lane(names: Sequence[str], told: argparse.Namespace, trials: Sequence[Trial]) -> tuple[Cells, dict[str, str]]:

@@ -38,6 +38,9 @@ class Broker:
     prefix: str = ""
     only: frozenset[str] = frozenset()  # these capabilities alone, if any are named
     peers: frozenset[str] = frozenset()  # these peers alone, if any are named: the others know no such thing
+    unasked: frozenset[str] = frozenset()  # capabilities that are no question here
+    keeps: bool = True  # results can be looked at from outside
+    fleets: bool = True  # two workers are tried as well
     rabbit: servers.RabbitServer | None = None
     urgent_first: str = ""  # which priority goes first, "low" or "high", where any does
 
@@ -48,13 +51,14 @@ class Broker:
             "BACKEND": self.backend_of_python if peer.python else self.backend,
             "QUEUE": queue,
             "SETTINGS": json.dumps(said),
+            "STORE": self.store.url if self.store else "",  # where tasks leave traces
         }
         if self.queue_arguments and peer.python:
             given["QUEUE_ARGUMENTS"] = json.dumps(self.queue_arguments)
         return given
 
     def meta(self, task_id: str) -> Any:
-        if self.store is None:
+        if self.store is None or not self.keeps:
             return None
         raw = self.store.call("GET", f"{self.prefix}celery-task-meta-{task_id}")
         return None if raw is None else json.loads(raw)
@@ -142,10 +146,16 @@ def _rabbitmq(here: Servers) -> Broker:
     )  # fmt: skip
 
 
+# Results that travel are read once, by their caller: nobody else can look whether they are there.
+ABOUT_STORES = frozenset({"run", "retry seen", "ignore result"})
+
+
 def _rpc(here: Servers) -> Broker:
     url = here.rabbit.url
-    only = frozenset({"read", "two reads", "kwargs", "unicode", "nested", "float", "null", "fails", "exception"})
-    return Broker("rpc", "RabbitMQ, results too", url, url, "rpc://", here.drop_queues, None, only=only)
+    return Broker(
+        "rpc", "RabbitMQ, results too", url, url, "rpc://", here.drop_queues, here.redis, unasked=ABOUT_STORES,
+        keeps=False, fleets=False,
+    )  # fmt: skip
 
 
 def _quorum(here: Servers) -> Broker:
@@ -186,7 +196,7 @@ def _priorities(here: Servers) -> Broker:
     settings = {"broker_transport_options": {"queue_order_strategy": "priority"}, "worker_prefetch_multiplier": 1}
     return Broker(
         "priorities", "Redis, priorities", url, url, url, here.flush, here.redis, settings, only=ABOUT_PRIORITIES,
-        peers=KNOW_PRIORITIES, urgent_first="low",
+        peers=KNOW_PRIORITIES, urgent_first="low", fleets=False,
     )  # fmt: skip
 
 
@@ -195,7 +205,7 @@ def _rabbit_priorities(here: Servers) -> Broker:
     return Broker(
         "rabbitmq priorities", "RabbitMQ, priorities", here.rabbit.url, store, store, here.drop_queues, here.redis,
         {"worker_prefetch_multiplier": 1}, {"x-max-priority": 10}, only=ABOUT_PRIORITIES, peers=KNOW_PRIORITIES,
-        urgent_first="high",
+        urgent_first="high", fleets=False,
     )  # fmt: skip
 
 

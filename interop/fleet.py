@@ -99,6 +99,20 @@ handed("link_error a b", "an errback at the second")(_linked_error("a", "b"))
 handed("link_error b a", "an errback at the first")(_linked_error("b", "a"))
 
 
+@handed("both protocols", "protocol 2 at the first's queue, protocol 1 at the second's, by one producer", foreign=True)
+def both_protocols(pair: Pair) -> None:
+    more = {"settings": {**pair.settings, "task_queue_protocols": {"b": 1}}}
+    for queue, version in (("a", 2), ("b", 1)):
+        if queue == "b" and pair.lacks:
+            same(pair.call("add", 2, 3, options={"queue": queue}, **more), 5)
+        else:
+            seen = (
+                pair.ask("call", task="interop.describe", args=[], options={"queue": queue}, **more).get("value") or {}
+            )
+            if seen.get("protocol") != version:
+                raise Wrong(f"at {queue} the task saw protocol {seen.get('protocol')}")
+
+
 @handed("ping both", "remote control reaches both")
 def pings_both(pair: Pair) -> None:
     names = {name for each in pair.ask("ping", timeout=1.0)["value"] for name in each}
@@ -162,7 +176,7 @@ def try_fleet(producer: Peer, first: Peer, second: Peer, broker: Broker, only: S
                 each.wait()
             asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer")
             started.append(asker)
-            pair = Pair(asker.wait(), broker, {}, True, settings)
+            pair = Pair(asker.wait(), broker, {"describe": "b"} if not second.python else {}, True, settings)
             for name in names:
                 cell = _cell(pair, name)
                 cells[name] = Cell(How.setting, said) if settings and cell.how is How.works else cell

@@ -66,10 +66,10 @@ def pairs(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer]]:
 def try_pair(producer: Peer, worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
     """All cells of one pair: first as both come, then what did not work once more with the setting that helps."""
     names = [name for name in CHECKS if (name in broker.only if broker.only else name not in ALONE)]
-    names = [name for name in names if not only or name in only]
+    names = [name for name in names if name not in broker.unasked and (not only or name in only)]
     sending = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
     helps = Settings(
-        sending if producer.python else {}, producer.answers_of_ours if worker.name == OURS and not broker.store else {}
+        sending if producer.python else {}, producer.answers_of_ours if worker.name == OURS and not broker.keeps else {}
     )
     cells = _try(producer, worker, broker, names, Settings(), hopeless=bool(helps))
     failed = [name for name in names if cells[name].how is How.cannot and not _for_good(cells[name])]

@@ -9,7 +9,7 @@ worker.register('interop.total', (numbers) => numbers.reduce((sum, each) => sum 
 worker.register('interop.fail', (text) => { throw new Error(text); });
 worker.register('interop.nothing', () => null);
 worker.register('interop.now', () => Date.now() / 1000);
-const store = process.env.BACKEND.startsWith('redis') ? new (require('ioredis'))(process.env.BACKEND) : null;
+const store = new (require('ioredis'))(process.env.STORE);
 worker.register('interop.keep', (value, key) => store.rpush(key, JSON.stringify(value)).then(() => value));
 worker.isReady().then(() => {
   worker.start();

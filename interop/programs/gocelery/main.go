@@ -110,7 +110,7 @@ func work() {
 	client.Register("interop.fail", func(text string) string { panic(text) })
 	client.Register("interop.nothing", func() {})
 	client.Register("interop.keep", func(value float64, key string) float64 {
-		store := pool(os.Getenv("BACKEND")).Get()
+		store := pool(os.Getenv("STORE")).Get()
 		defer store.Close()
 		store.Do("RPUSH", key, value)
 		return value

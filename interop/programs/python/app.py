@@ -7,6 +7,7 @@ import json
 import os
 import time
 
+import redis
 from celery import VERSION, Celery
 from kombu import Queue
 
@@ -41,6 +42,7 @@ def make(more=None):
 
 
 app = make()
+store = redis.Redis.from_url(os.environ["STORE"])  # where tasks leave traces, wherever their results go
 
 
 @app.task(name="interop.add")
@@ -94,7 +96,7 @@ def again(self, countdown=0):
 @app.task(name="interop.hold")
 def hold(key, seconds):
     """Keeps its worker busy, and says since when."""
-    app.backend.client.rpush(key, json.dumps("held"))
+    store.rpush(key, json.dumps("held"))
     time.sleep(seconds)
 
 
@@ -107,6 +109,7 @@ def describe(self):
         "id": request.id,
         "priority": (request.delivery_info or {}).get("priority"),
         "mine": headers.get("x-mine", request.get("x-mine")),
+        "protocol": 2 if getattr(request, "lang", None) else 1,
         "limits": list(request.timelimit or [None, None]),
     }
 
@@ -114,20 +117,20 @@ def describe(self):
 @app.task(name="interop.keep")
 def keep(value, key):
     """Leaves a trace that needs no result: for callbacks and for tasks whose result is ignored."""
-    app.backend.client.rpush(key, json.dumps(value, default=str))
+    store.rpush(key, json.dumps(value, default=str))
     return value
 
 
 @app.task(name="interop.onfail")
 def onfail(*arguments):
     """An errback: of the old style, given the id, or of the new one, given the request, the error and the traceback."""
-    app.backend.client.rpush("interop-errbacks", str(getattr(arguments[0], "id", arguments[0])))
+    store.rpush("interop-errbacks", str(getattr(arguments[0], "id", arguments[0])))
 
 
 @app.task(name="interop.roll", acks_late=True, ignore_result=True)
 def roll(number):
     time.sleep(0.002)
-    app.backend.client.rpush("interop-ledger", number)
+    store.rpush("interop-ledger", number)
 
 
 # What the recorded messages of tests/golden call for.

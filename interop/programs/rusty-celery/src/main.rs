@@ -19,7 +19,7 @@ fn sub(x: f64, y: f64) -> TaskResult<f64> {
 
 #[celery::task(name = "interop.keep")]
 fn keep(value: serde_json::Value, key: String) -> TaskResult<()> {
-    let store = std::env::var("BACKEND").unwrap();
+    let store = std::env::var("STORE").unwrap();
     let mut connection = redis::Client::open(store).unwrap().get_connection().unwrap();
     let _: () = redis::cmd("RPUSH").arg(key).arg(value.to_string()).query(&mut connection).unwrap();
     Ok(())
