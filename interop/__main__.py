@@ -31,7 +31,7 @@ def main() -> int:
             f"written: {table.write(seen.cells, family, seen.titles, len(worse_than_stock(seen.cells)), seen.rolled)}"
         )
         return 0
-    missing = [said for peer in family if (said := installed(peer))]
+    missing = [said for peer in family if (said := peers.installed(peer))]
     print("\n".join(missing), file=sys.stderr, end="\n" if missing else "")
     family = tuple(peer for peer in family if not any(said.startswith(f"{peer.name} is") for said in missing))
     lanes = brokers.CORE if told.size == "core" else brokers.FULL
@@ -171,14 +171,6 @@ def grouped(found: Mapping[Any, str]) -> list[str]:
         whys.setdefault(why, []).append(str(what))
     more = {why: f" and {len(whats) - 3} more" if len(whats) > 3 else "" for why, whats in whys.items()}
     return [f"{'; '.join(whats[:3])}{more[why]}: {why}" for why, whats in whys.items()]
-
-
-def installed(peer: peers.Peer) -> str:
-    try:
-        peer.install()
-    except peers.CannotInstall as error:
-        return f"{peer.name} is missing: {error}"
-    return ""
 
 
 if __name__ == "__main__":

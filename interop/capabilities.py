@@ -15,7 +15,19 @@ from typing import Any
 from interop.brokers import Broker
 from interop.processes import Answer, Producer
 
-WAIT = 4.0
+
+@dataclass(frozen=True)
+class Patience:
+    """How long is waited: for what must come, for all who may answer a broadcast, until what is asked for later."""
+
+    wait: float
+    reply: float
+    soon: float
+
+
+QUICK = Patience(wait=4.0, reply=0.7, soon=1.5)
+WILLING = Patience(wait=15.0, reply=0.7, soon=1.5)  # where all must work, waiting long costs nothing
+CALM = Patience(wait=30.0, reply=3.0, soon=5.0)  # on a machine that has much else to do
 
 
 class Wrong(Exception):
@@ -35,9 +47,10 @@ class Pair:
     settings: Mapping[str, Any] = field(default_factory=dict)
     by_keyword: bool = False
     named: str = "interop.{}"
+    patience: Patience = QUICK
 
     def ask(self, op: str, **more: Any) -> Answer:
-        more.setdefault("timeout", WAIT)
+        more.setdefault("timeout", self.patience.wait)
         answer = self.producer.ask({"op": op, "settings": dict(self.settings), **more})
         if "cannot" in answer:
             raise Cannot(answer["cannot"])
@@ -63,11 +76,11 @@ class Pair:
         if not self.python_worker:
             raise Cannot("its workers know no such thing")
 
-    def until(self, look: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
-        return until(look, what, seconds)
+    def until(self, look: Callable[[], Any], what: str, times: float = 1) -> Any:
+        return until(look, what, self.patience.wait * times)
 
 
-def until(look: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
+def until(look: Callable[[], Any], what: str, seconds: float) -> Any:
     """What `look` sees at last; else the complaint."""
     end = time.monotonic() + seconds
     while not (found := look()):
@@ -188,10 +201,11 @@ def tells_exception(pair: Pair) -> None:
 @capability("eta", "ETA: not before its time")
 def waits(pair: Pair) -> None:
     began = time.time()
-    answer = pair.call("now", options={"eta_in": 1.5})
+    soon = pair.patience.soon
+    answer = pair.call("now", options={"eta_in": soon}, timeout=soon + pair.patience.wait)
     if answer.get("late"):
         raise Wrong("no result came")
-    if not isinstance(at := answer.get("value"), float) or not 1.4 <= at - began <= 4:
+    if not isinstance(at := answer.get("value"), float) or not soon - 0.1 <= at - began <= soon + pair.patience.wait:
         raise Wrong(f"run after {at - began:.1f} s" if isinstance(at, float) else f"seen {answer}")
 
 
@@ -226,7 +240,7 @@ def by_priority(pair: Pair) -> None:
     priorities = sorted((0, 3, 6, 9, 0, 3, 6, 9), reverse=pair.broker.urgent_first == "low")  # the least urgent first
     for priority in priorities:
         pair.call("keep", priority, key, options={"priority": priority}, get=False)
-    pair.until(lambda: len(pair.broker.trace(key)) == 1 + len(priorities), "not all have run", WAIT * 2)
+    pair.until(lambda: len(pair.broker.trace(key)) == 1 + len(priorities), "not all have run", 2)
     # The first may have been taken before the others were there.
     seen = pair.broker.trace(key)[2:]
     if seen != sorted(seen, reverse=pair.broker.urgent_first == "high"):
@@ -253,8 +267,8 @@ def tracked(pair: Pair) -> None:
 @capability("revoke", "revoked while it waits")
 def revoked(pair: Pair) -> None:
     pair.needs_python()
-    sent = pair.call("add", 1, 1, options={"eta_in": 1.5}, get=False)
-    time.sleep(0.3)
+    sent = pair.call("add", 1, 1, options={"eta_in": pair.patience.soon}, get=False)
+    time.sleep(pair.patience.soon / 5)
     pair.ask("revoke", id=sent["id"])
     answer = pair.ask("await_id", id=sent["id"])
     if answer.get("state") != "REVOKED":
@@ -321,7 +335,7 @@ capability("protocol 2", "protocol 2")(speaks(2))
 @capability("ping", "remote control: ping")
 def pings(pair: Pair) -> None:
     pair.needs_python()
-    answer = pair.ask("ping", timeout=0.7)
+    answer = pair.ask("ping", timeout=pair.patience.reply)
     if {"w@interop": {"ok": "pong"}} not in answer["value"]:
         raise Wrong(f"answered {answer['value']}")
 
@@ -329,13 +343,17 @@ def pings(pair: Pair) -> None:
 @capability("inspect", "remote control: registered, stats, active queues")
 def inspects(pair: Pair) -> None:
     pair.needs_python()
-    registered = (pair.ask("inspect", method="registered", timeout=0.7)["value"] or {}).get("w@interop") or []
+    registered = (pair.ask("inspect", method="registered", timeout=pair.patience.reply)["value"] or {}).get(
+        "w@interop"
+    ) or []
     if "interop.add" not in " ".join(registered):
         raise Wrong(f"registered: {registered}")
-    stats = (pair.ask("inspect", method="stats", timeout=0.7)["value"] or {}).get("w@interop") or {}
+    stats = (pair.ask("inspect", method="stats", timeout=pair.patience.reply)["value"] or {}).get("w@interop") or {}
     if not {"total", "pid", "pool", "broker"} <= stats.keys():
         raise Wrong(f"stats: {sorted(stats)}")
-    queues = (pair.ask("inspect", method="active_queues", timeout=0.7)["value"] or {}).get("w@interop") or []
+    queues = (pair.ask("inspect", method="active_queues", timeout=pair.patience.reply)["value"] or {}).get(
+        "w@interop"
+    ) or []
     if [each["name"] for each in queues] != ["celery"]:
         raise Wrong(f"active_queues: {queues}")
 
@@ -348,7 +366,7 @@ def controls(pair: Pair) -> None:
         ("add_consumer", {"queue": "b"}),
         ("cancel_consumer", {"queue": "b"}),
     ):
-        told = pair.ask("broadcast", method=method, arguments=arguments, timeout=0.7)["value"] or []
+        told = pair.ask("broadcast", method=method, arguments=arguments, timeout=pair.patience.reply)["value"] or []
         if "ok" not in next((each["w@interop"] for each in told if "w@interop" in each), {}):
             raise Wrong(f"{method}: answered {told}")
 
@@ -356,7 +374,7 @@ def controls(pair: Pair) -> None:
 @capability("events", "events of a task")
 def watched(pair: Pair) -> None:
     pair.needs_python()
-    pair.ask("broadcast", method="enable_events", arguments={}, timeout=0.7)
+    pair.ask("broadcast", method="enable_events", arguments={}, timeout=pair.patience.reply)
     answer = pair.ask("events", task="interop.add", args=[2, 3])
     if not {"task-received", "task-started", "task-succeeded"} <= set(answer["value"]) or answer["failed"]:
         raise Wrong(f"seen {answer['value']} {answer['failed']}")
@@ -371,7 +389,7 @@ def shaped(name: str, title: str, shape: Any, expected: Any, needs: tuple[str, .
     def check(pair: Pair) -> None:
         pair.needs(*needs)
         pair.needs_python()
-        same(pair.ask("canvas", shape=shape, timeout=WAIT * 2), expected)
+        same(pair.ask("canvas", shape=shape, timeout=pair.patience.wait * 2), expected)
 
     capability(name, title)(check)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.brokers import Broker
-from interop.capabilities import TITLES, WAIT, Cannot, Pair, Wrong, same, sig
+from interop.capabilities import QUICK, TITLES, Cannot, Pair, Patience, Wrong, same, sig
 from interop.matrix import HAS_NO, Cell, Cells, How, Place, short
 from interop.peers import OURS, STOCK, Peer
 from interop.processes import PeerFailed, Process, Producer, Worker
@@ -36,7 +36,7 @@ def handed(name: str, title: str, *, foreign: bool = False) -> Callable[[Check],
 
 def shaped(name: str, title: str, shape: Any, expected: Any, *, foreign: bool = False) -> None:
     def check(pair: Pair) -> None:
-        same(pair.ask("canvas", shape=shape, timeout=WAIT * 2), expected)
+        same(pair.ask("canvas", shape=shape, timeout=pair.patience.wait * 2), expected)
 
     handed(name, title, foreign=foreign)(check)
 
@@ -115,7 +115,7 @@ def both_protocols(pair: Pair) -> None:
 
 @handed("ping both", "remote control reaches both")
 def pings_both(pair: Pair) -> None:
-    names = {name for each in pair.ask("ping", timeout=1.0)["value"] for name in each}
+    names = {name for each in pair.ask("ping", timeout=pair.patience.reply)["value"] for name in each}
     if names != {"a@interop", "b@interop"}:
         raise Wrong(f"answered: {sorted(names)}")
 
@@ -123,14 +123,14 @@ def pings_both(pair: Pair) -> None:
 @handed("inspect both", "both tell their statistics, queues and tasks")
 def inspects_both(pair: Pair) -> None:
     for method in ("stats", "active_queues", "registered"):
-        told = pair.ask("inspect", method=method, timeout=1.0)["value"] or {}
+        told = pair.ask("inspect", method=method, timeout=pair.patience.reply)["value"] or {}
         if told.keys() != {"a@interop", "b@interop"}:
             raise Wrong(f"{method}: answered {sorted(told)}")
 
 
 @handed("events of both", "one monitor sees the events of both")
 def watched(pair: Pair) -> None:
-    pair.ask("broadcast", method="enable_events", arguments={}, timeout=0.7)
+    pair.ask("broadcast", method="enable_events", arguments={}, timeout=pair.patience.reply)
     for queue in ("a", "b"):
         answer = pair.ask("events", task="interop.add", args=[2, 3], options={"queue": queue})
         if not {"task-received", "task-started", "task-succeeded"} <= set(answer["value"]) or answer["failed"]:
@@ -139,7 +139,7 @@ def watched(pair: Pair) -> None:
 
 @handed("revoke at b", "a revoke told to both is kept by the one that has the task")
 def revokes(pair: Pair) -> None:
-    sent = pair.call("add", 1, 1, options={"queue": "b", "eta_in": 1.5}, get=False)
+    sent = pair.call("add", 1, 1, options={"queue": "b", "eta_in": pair.patience.soon}, get=False)
     pair.ask("revoke", id=sent["id"])
     answer = pair.ask("await_id", id=sent["id"])
     if answer.get("state") != "REVOKED":
@@ -156,7 +156,9 @@ def fleets(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer, Peer]]:
                     yield producer, first, second
 
 
-def try_fleet(producer: Peer, first: Peer, second: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
+def try_fleet(
+    producer: Peer, first: Peer, second: Peer, broker: Broker, only: Sequence[str] = (), patience: Patience = QUICK
+) -> Cells:
     names = [name for name in CHECKS if (second.python or name in FOREIGN_TOO) and (not only or name in only)]
     settings = dict(second.settings_of_ours if producer.name == OURS else second.settings_of_stock)
     if producer.name == OURS and settings:
@@ -176,7 +178,9 @@ def try_fleet(producer: Peer, first: Peer, second: Peer, broker: Broker, only: S
                 each.wait()
             asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer")
             started.append(asker)
-            pair = Pair(asker.wait(), broker, {"describe": "b"} if not second.python else {}, True, settings)
+            pair = Pair(
+                asker.wait(), broker, {"describe": "b"} if not second.python else {}, True, settings, patience=patience
+            )
             for name in names:
                 cell = _cell(pair, name)
                 cells[name] = Cell(How.setting, said) if settings and cell.how is How.works else cell

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.brokers import Broker
-from interop.capabilities import CHECKS, Cannot, Pair, Wrong
+from interop.capabilities import CHECKS, QUICK, Cannot, Pair, Patience, Wrong
 from interop.peers import OURS, STOCK, Peer
 from interop.processes import PeerFailed, Producer, Worker
 
@@ -63,20 +63,42 @@ def pairs(peers: Sequence[Peer]) -> Iterator[tuple[Peer, Peer]]:
                 yield producer, worker
 
 
-def try_pair(producer: Peer, worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
+def try_pair(
+    producer: Peer,
+    worker: Peer,
+    broker: Broker,
+    only: Sequence[str] = (),
+    patience: Patience = QUICK,
+) -> Cells:
     """All cells of one pair: first as both come, then what did not work once more with the setting that helps."""
     names = [name for name in CHECKS if (name in broker.only if broker.only else name not in ALONE)]
     names = [name for name in names if name not in broker.unasked and (not only or name in only)]
-    sending = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
-    helps = Settings(
-        sending if producer.python else {}, producer.answers_of_ours if worker.name == OURS and not broker.keeps else {}
-    )
-    cells = _try(producer, worker, broker, names, Settings(), hopeless=bool(helps))
+    helps = helping(producer, worker, broker)
+    cells = _try(producer, worker, broker, names, Settings(), patience, hopeless=bool(helps))
     failed = [name for name in names if cells[name].how is How.cannot and not _for_good(cells[name])]
     if helps and failed:
-        for name, cell in _try(producer, worker, broker, failed, helps).items():
+        for name, cell in _try(producer, worker, broker, failed, helps, patience).items():
             cells[name] = Cell(How.setting, str(helps)) if cell.how is How.works else cell
     return {Place(producer.name, worker.name, broker.name, name): cell for name, cell in cells.items()}
+
+
+def try_with_setting(
+    producer: Peer, worker: Peer, broker: Broker, only: Sequence[str], patience: Patience = QUICK
+) -> Cells:
+    """These cells of a pair, with the setting that helps it from the beginning."""
+    helps = helping(producer, worker, broker)
+    found = _try(producer, worker, broker, only, helps, patience).items()
+    said = Cell(How.setting, str(helps))
+    return {
+        Place(producer.name, worker.name, broker.name, name): said if cell.how is How.works else cell
+        for name, cell in found
+    }
+
+
+def helping(producer: Peer, worker: Peer, broker: Broker) -> Settings:
+    sending = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
+    answering = producer.answers_of_ours if worker.name == OURS and not broker.keeps else {}
+    return Settings(sending if producer.python else {}, answering)
 
 
 ALONE = {"order"}  # asked only where a broker is about it
@@ -107,6 +129,7 @@ def _try(
     broker: Broker,
     names: Sequence[str],
     settings: Settings,
+    patience: Patience,
     hopeless: bool = False,
 ) -> dict[str, Cell]:
     broker.sweep()
@@ -119,8 +142,9 @@ def _try(
                 producer, broker.variables(producer, "celery", settings.sending), Path(folder) / "producer"
             ).wait()
             pair = Pair(
-                asker, broker, worker.lacks, worker.python, settings.sending, worker.by_keyword, worker.task_name
-            )
+                asker, broker, worker.lacks, worker.python, settings.sending, worker.by_keyword, worker.task_name,
+                patience,
+            )  # fmt: skip
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)

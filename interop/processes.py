@@ -135,7 +135,14 @@ class Producer(Process):
         super().__init__(peer.producer, peer, variables, log)
         self.peer = peer
         self.lines: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def stop(self) -> None:
+        super().stop()
+        self.reader.join(5)
+        if self.process.stdout:
+            self.process.stdout.close()
 
     def _read(self) -> None:
         assert self.process.stdout

@@ -22,7 +22,7 @@ from typing import Any
 import amqp
 
 from interop.brokers import Broker
-from interop.capabilities import TITLES, WAIT, Wrong, until
+from interop.capabilities import QUICK, Patience, Wrong, until
 from interop.matrix import Cell, Cells, How, Place, short
 from interop.peers import ROOT, Peer
 from interop.processes import PeerFailed, Worker
@@ -100,7 +100,7 @@ class Recording:
     expected: list[Any]
 
 
-def trial(worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
+def trial(worker: Peer, broker: Broker, only: Sequence[str] = (), patience: Patience = QUICK) -> Cells:
     """What this worker makes of each recording."""
     if broker.name not in {"redis", "rabbitmq"}:
         return {}
@@ -113,7 +113,7 @@ def trial(worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
                 if at_work is None:
                     broker.sweep()
                     at_work = Worker(worker, broker.variables(worker, "celery", {}), Path(folder) / "worker").wait()
-                cells[each.name] = _tried(each, broker)
+                cells[each.name] = _tried(each, broker, patience)
                 if at_work.process.poll() is not None:
                     cells[each.name] = Cell(How.cannot, "the worker ended")
                 if cells[each.name].how is How.cannot:  # whatever state that has left it in
@@ -127,7 +127,7 @@ def trial(worker: Peer, broker: Broker, only: Sequence[str] = ()) -> Cells:
     return {Place(RECORDED, worker.name, broker.name, name): cell for name, cell in cells.items()}
 
 
-def _tried(each: Recording, broker: Broker) -> Cell:
+def _tried(each: Recording, broker: Broker, patience: Patience) -> Cell:
     before = set(_metas(broker))
     wanted = sorted(map(json.dumps, each.expected))
     seen: list[str] = []
@@ -140,7 +140,7 @@ def _tried(each: Recording, broker: Broker) -> Cell:
 
     each.send(broker)
     try:
-        until(come, "", WAIT)
+        until(come, "", patience.wait)
     except Wrong:
         return Cell(How.cannot, f"stored {', '.join(seen)}" if seen else "nothing was stored")
     return Cell(How.works)
@@ -155,10 +155,7 @@ def _metas(broker: Broker) -> dict[bytes, Any]:
 
 @cache
 def recordings(broker: str) -> tuple[Recording, ...]:
-    made = tuple(_redis() if broker == "redis" else _rabbitmq())
-    for each in made:
-        TITLES.setdefault(each.name, each.title)
-    return made
+    return tuple(_redis() if broker == "redis" else _rabbitmq())
 
 
 def _capture(path: str) -> dict[str, Any]:

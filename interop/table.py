@@ -8,6 +8,7 @@ from datetime import date
 from itertools import groupby
 from pathlib import Path
 
+from interop import capabilities, fleet, recorded
 from interop.capabilities import TITLES
 from interop.matrix import HAS_NO, Cell, Cells, How, Place
 from interop.peers import OURS, ROOT, Peer
@@ -80,13 +81,21 @@ def _direction(place: Place) -> tuple[str, str]:
 
 def _table(mine: Mapping[Place, Cell], cells: Cells, titles: Mapping[str, str]) -> str:
     brokers = [name for name in titles if any(place.broker == name for place in mine)]
-    names = [name for name in TITLES if any(place.capability == name for place in mine)]
     any_place = next(iter(mine))
+    named = titles_of(any_place.producer, any_place.worker)
+    names = [name for name in named if any(place.capability == name for place in mine)]
     lines = ["| | " + " | ".join(titles[name] for name in brokers) + " |", "|---" * (len(brokers) + 1) + "|"]
     for name in names:
         row = [_shown(Place(*_direction(any_place), broker, name), cells) for broker in brokers]
-        lines.append(f"| {TITLES[name]} | " + " | ".join(row) + " |")
+        lines.append(f"| {named[name]} | " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n" + _reasons(mine, cells)
+
+
+def titles_of(producer: str, worker: str) -> dict[str, str]:
+    """The rows of a section, by their capabilities."""
+    if producer == recorded.RECORDED:
+        return {each.name: each.title for broker in ("redis", "rabbitmq") for each in recorded.recordings(broker)}
+    return {name: TITLES[name] for name in (fleet.CHECKS if " + " in worker else capabilities.CHECKS)}
 
 
 def _shown(place: Place, cells: Cells) -> str:
