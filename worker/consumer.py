@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.errors import BadCall, BadMessage, shown
 from ..protocol.rules import decisions as decided
@@ -31,6 +31,9 @@ from .options import Options
 from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Promising, Returned
 from .ports import Owner
 from .request import Kind, Request, arrival, open_request
+
+if TYPE_CHECKING:
+    from .shared_limits import SharedLimits
 
 request_log = logging.getLogger("celery.worker.request")
 consumer_log = logging.getLogger("celery.worker.consumer.consumer")
@@ -92,6 +95,11 @@ class Consumer:
         self.prefetch = taking.prefetch
         self._kinds: dict[str, Kind] = {}
         self._rates: dict[str, Any] = {}
+        self._common: SharedLimits | None = None
+        if taking.common_rate_limits and taking.rate_limits:
+            from .shared_limits import SharedLimits
+
+            self._common = SharedLimits(owner.shown_url(options.broker.urls[0]))
         self._dead = DeadLetters(taking.dead_queue)
         self._arm: Callable[[], bool] | None = None
         self._entrusted = False
@@ -114,6 +122,8 @@ class Consumer:
         """Take from this broker from now on."""
         self.deliveries.reconnected(parks="park" in broker.can)
         self._window = 0
+        if self._common is not None:
+            self._common.connected(broker)
         self._listen(broker, now)
         if self._before is not None and isinstance(broker, Inheriting):
             broker.inherit(self._before)
@@ -183,6 +193,8 @@ class Consumer:
             self._give_back(now)
         self._make_room(now)
         self._exchange(now, readable)
+        if self._common is not None:
+            self._ask_limits(self._common, now)
         self._hand_over()
         self._wake_at = self.deliveries.next(now)
         return bool(self._settlements) or (self._more and self.broker is not None and self.deliveries.credit() > 0)
@@ -330,7 +342,7 @@ class Consumer:
         kind.strategy, kind.runner = self.owner.own_ways(task)
         if self.options.taking.rate_limits and self._rates.get(name) != kind.rate:
             self._rates[name] = kind.rate
-            self.deliveries.limit(name, _rate(kind), now)
+            self.deliveries.limit(name, _rate(kind), now, common=self._limits_are_common)
         return kind
 
     def changed(self, name: str, now: float) -> None:
@@ -339,7 +351,19 @@ class Consumer:
         kind = self._kind(name, now)
         if kind is not None and self.options.taking.rate_limits:
             self._rates[name] = kind.rate
-            self._do(self.deliveries.limit(name, _rate(kind), now), now)
+            self._do(self.deliveries.limit(name, _rate(kind), now, common=self._limits_are_common), now)
+
+    @property
+    def _limits_are_common(self) -> bool:
+        return self._common is not None and self._common.there
+
+    def _ask_limits(self, common: SharedLimits, now: float) -> None:
+        for name, rate, wanted in self.deliveries.asking(now):
+            given = common.ask(name, rate, wanted)
+            if given is None:
+                self.deliveries.ungranted(name, common.AGAIN, now)
+            else:
+                self._do(self.deliveries.granted(name, *given, now), now)
 
     def _quarantine(self, delivery: Delivery, bad: BadMessage) -> None:
         message = delivery.message
@@ -516,6 +540,10 @@ class Consumer:
                 self.broker.listen([], credit=self._window)
             except (operational(), BadCall) as problem:
                 consumer_log.debug("while leaving the queues: %r", problem)
+
+    def close(self) -> None:
+        if self._common is not None:
+            self._common.close()
 
     def at(self, place: Place) -> list[Request]:
         return [self.requests[number] for number in self.deliveries.at(place)]

@@ -356,6 +356,7 @@ class Worker:
             self.tasks.close,
             lambda: self.statedb.save(now),
             self.lasting.close if self.lasting is not None else lambda: None,
+            self.consumer.close,
             self.loop.close,
             self.health.close if self.health is not None else lambda: None,
         ):

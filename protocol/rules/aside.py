@@ -13,6 +13,8 @@ from heapq import heappop, heappush
 from ..values import dataclass, field
 from .limits import TokenBucket
 
+_LONGEST = 600.0
+
 
 @dataclass(slots=True)
 class Alarms:
@@ -51,9 +53,12 @@ class Line:
         return (len(self.waiting) + 1 - min(1.0, self.bucket.capacity)) / self.bucket.rate + self.bucket.wait(now)
 
     def book(self, now: float, horizon: float) -> float:
-        """A time beyond the horizon at which one more can be served, and that nobody else was promised."""
+        """A time beyond the horizon at which one more can be served, and that nobody else was promised.
+
+        Not too far: what comes back too soon is parked again, and what is parked does not hear of a new rate.
+        """
         self.booked = max(self.booked, now + horizon) + 1 / self.bucket.rate
-        return self.booked
+        return min(self.booked, now + horizon + _LONGEST)
 
     def take(self, now: float) -> bool:
         self._follow(now)
@@ -64,6 +69,62 @@ class Line:
         self._follow(now)
         return now + self.bucket.wait(now) if self.waiting else math.inf
 
+    def rest(self) -> None:
+        """Nobody waits."""
+
     def _follow(self, now: float) -> None:
         """A clock that was set back must not stop the bucket for as long."""
         self.bucket.now = min(self.bucket.now, now)
+
+
+AHEAD = 0.25
+"""Seconds: a common limit gives nothing out for later than that, so that a worker that leaves wastes little."""
+_SOON = 0.02
+
+
+class CommonLine(Line):
+    """A line whose tokens many workers share: they are given out elsewhere, each for a time of its own.
+
+    `grants` are the times of those that were given to us; `asked` and `ask_at` say when they were asked for, and when
+    to ask again.
+    """
+
+    __slots__ = ("ask_at", "asked", "grants")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        super().__init__(bucket)
+        self.grants: deque[float] = deque()
+        self.asked = self.ask_at = 0.0
+
+    def wants(self, now: float) -> int:
+        """How many tokens to ask for now."""
+        if not self.waiting or self.grants or self.asked <= now < self.ask_at:
+            return 0
+        return min(len(self.waiting), 1 + int(self.bucket.rate * AHEAD))
+
+    def given(self, count: int, wait: float, now: float) -> None:
+        """So many, the first of them `wait` seconds from now. None: then is when one could be had."""
+        self.grants.extend(now + wait + number / self.bucket.rate for number in range(count))
+        self.asked, self.ask_at = now, now if count else now + max(wait - AHEAD, _SOON)
+
+    def later(self, seconds: float, now: float) -> None:
+        """Nobody could be asked."""
+        self.asked, self.ask_at = now, now + seconds
+
+    def wait(self, now: float) -> float:
+        return len(self.waiting) / self.bucket.rate + max(0.0, self.ask_at - max(now, self.asked))
+
+    def take(self, now: float) -> bool:
+        if self.grants and not now < self.grants[0] <= now + 2 * AHEAD:  # beyond: a clock was set back
+            self.grants.popleft()
+            return True
+        return False
+
+    def next(self, now: float) -> float:
+        if not self.waiting:
+            return math.inf
+        return self.grants[0] if self.grants else self.ask_at if self.asked <= now else now
+
+    def rest(self) -> None:
+        """Tokens are not kept for those who may come."""
+        self.grants.clear()

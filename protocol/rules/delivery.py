@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
-from .aside import Alarms, Line
+from .aside import Alarms, CommonLine, Line
 from .decisions import (
     Adopted,
     Arrival,
@@ -404,17 +404,35 @@ class Deliveries:
                 self._refused(held, now, out)
         return out
 
-    def limit(self, name: str, rate: float, now: float) -> list[Decision]:
-        """The rate of a task from now on, in tasks a second; 0 for none."""
+    def limit(self, name: str, rate: float, now: float, *, common: bool = False) -> list[Decision]:
+        """The rate of a task from now on, in tasks a second; 0 for none. `common`: tokens come by `granted` alone."""
         old = self._lines.pop(name, None)
         if rate > 0:
-            line = self._lines[name] = Line.at(rate, now)
+            line = self._lines[name] = (CommonLine if common else Line).at(rate, now)
             if old is not None:
                 line.waiting = old.waiting
         elif old is not None:
             for number in old.waiting:
                 self._make_ready(number)
         return self.wake(now)
+
+    def asking(self, now: float) -> list[tuple[str, float, int]]:
+        """Tasks with a common limit whose turn depends on others: name, rate, and how many tokens are wanted."""
+        lines = ((name, line) for name, line in self._lines.items() if isinstance(line, CommonLine))
+        return [(name, line.bucket.rate, wanted) for name, line in lines if (wanted := line.wants(now))]
+
+    def granted(self, name: str, count: int, wait: float, now: float) -> list[Decision]:
+        """So many may run, the first of them in `wait` seconds, the others at their rate after it."""
+        line = self._lines.get(name)
+        if isinstance(line, CommonLine):
+            line.given(count, wait, now)
+        return self.wake(now)
+
+    def ungranted(self, name: str, seconds: float, now: float) -> None:
+        """Nobody could be asked: not before so many seconds again."""
+        line = self._lines.get(name)
+        if isinstance(line, CommonLine):
+            line.later(seconds, now)
 
     def resize(self, slots: int, now: float) -> list[Decision]:
         self.slots = slots
@@ -465,6 +483,7 @@ class Deliveries:
                 self._make_ready(line.waiting.popleft())
             else:
                 return
+        line.rest()
 
     # --- the way to the pool
 

@@ -309,6 +309,79 @@ def test_those_beyond_the_horizon_of_a_rate_are_parked_one_after_the_other() -> 
     assert m.wake(NOW + 1) == [Submit(2)]
 
 
+def test_nobody_is_parked_for_ever_for_a_rate_that_may_change() -> None:
+    m = machine(9, parks=True, horizon=3.0)
+    m.limit("t", 1 / 3600, NOW)
+    out = [m.received(number, arrival(id=str(number)), NOW)[1:] for number in range(3)]
+    assert out == [[Submit(0)], [Park(1, NOW + 603)], [Park(2, NOW + 603)]]
+
+
+def limited(*ids: str, rate: float = 2.0, **terms: Any) -> Deliveries:
+    """A common limit, and these waiting for it, numbered from 1."""
+    m = machine(9, **terms)
+    assert m.limit("t", rate, NOW, common=True) == []
+    for number, each in enumerate(ids, 1):
+        assert m.received(number, arrival(id=each), NOW) == [Received(number)]
+    return m
+
+
+def test_nothing_with_a_common_limit_begins_before_it_was_granted() -> None:
+    m = limited("a", "b", "c")
+    assert m.asking(NOW) == [("t", 2.0, 1)]  # no more than a quarter of a second holds
+    assert m.next(NOW) == 0.0
+    assert m.granted("t", 1, 0.0, NOW) == [Submit(1)]
+    assert m.asking(NOW) == [("t", 2.0, 1)]
+    assert m.granted("t", 0, 0.5, NOW) == []
+    assert (m.asking(NOW), m.next(NOW)) == ([], NOW + 0.25)
+    assert m.asking(NOW + 0.25) == [("t", 2.0, 1)]
+    assert m.granted("t", 1, 0.25, NOW + 0.25) == []
+    assert (m.asking(NOW + 0.25), m.next(NOW + 0.25)) == ([], NOW + 0.5)
+    assert m.wake(NOW + 0.5) == [Submit(2)]
+
+
+def test_a_quick_common_limit_is_granted_by_the_dozen() -> None:
+    m = limited("a", "b", "c", rate=40.0)
+    assert m.asking(NOW) == [("t", 40.0, 3)]
+    assert m.granted("t", 3, 0.0, NOW) == [Submit(1)]
+    assert m.wake(NOW + 0.03) == [Submit(2)]
+    assert m.wake(NOW + 0.06) == [Submit(3)]
+    assert (m.asking(NOW + 1), m.next(NOW + 1)) == ([], math.inf)
+
+
+def test_tokens_of_a_common_limit_are_not_kept() -> None:
+    m = limited("a", "b", rate=40.0)
+    m.granted("t", 2, 0.0, NOW)
+    assert m.revoke(["b"], {}, NOW) == [Revoked(2), Settle(2, How.ACK)]
+    assert m.wake(NOW + 9) == []
+    assert m.received(3, arrival(id="c"), NOW + 9) == [Received(3)]
+    assert m.asking(NOW + 9) == [("t", 40.0, 1)]
+
+
+def test_a_common_limit_that_nobody_keeps_is_asked_for_later() -> None:
+    m = limited("a")
+    m.ungranted("t", 5.0, NOW)
+    assert (m.asking(NOW), m.next(NOW)) == ([], NOW + 5)
+    assert m.asking(NOW + 5) == [("t", 2.0, 1)]
+    m.limit("t", 1.0, NOW)  # meanwhile it is a limit of our own
+    assert m.granted("t", 1, 0.0, NOW) == []
+    m.ungranted("t", 5.0, NOW)
+    assert m.asking(NOW + 9) == []
+
+
+def test_a_common_limit_when_the_clock_is_set_back() -> None:
+    m = limited("a", "b")
+    m.granted("t", 1, 0.2, NOW)
+    assert m.wake(NOW - 1000) == [Submit(1)]
+    m.granted("t", 0, 0.5, NOW)
+    assert (m.next(NOW - 1000), m.asking(NOW - 1000)) == (NOW - 1000, [("t", 2.0, 1)])
+
+
+def test_those_beyond_the_horizon_of_a_common_rate_are_parked() -> None:
+    m = limited("a", parks=True, horizon=3.0, rate=0.2)
+    m.granted("t", 0, 2.0, NOW)
+    assert m.received(2, arrival(id="b"), NOW) == [Received(2), Park(2, NOW + 8)]
+
+
 def test_who_waits_in_line_may_expire() -> None:
     m = machine()
     m.limit("t", 0.01, NOW)

@@ -251,9 +251,18 @@ class Life(RuleBasedStateMachine):
         self.revoked |= {name, *ids}
         self.do(self.m.revoke([] if by_stamp else ids, {"from": name} if by_stamp else {}, self.now, signum))
 
-    @rule(rate=st.sampled_from([0.0, 0.2, 5.0]))
-    def limit(self, rate: float) -> None:
-        self.do(self.m.limit("slow", rate, self.now))
+    @rule(rate=st.sampled_from([0.0, 0.2, 5.0]), common=st.booleans())
+    def limit(self, rate: float, common: bool) -> None:
+        self.do(self.m.limit("slow", rate, self.now, common=common))
+
+    @precondition(lambda self: self.m.asking(self.now))
+    @rule(count=st.integers(0, 3), wait=st.sampled_from([None, 0.0, 0.1, 3.0]))
+    def grant(self, count: int, wait: float | None) -> None:
+        for name, _, wanted in self.m.asking(self.now):
+            if wait is None:
+                self.m.ungranted(name, 5.0, self.now)
+            else:
+                self.do(self.m.granted(name, min(count, wanted), wait, self.now))
 
     @rule(slots=st.integers(0, 5))
     def resize(self, slots: int) -> None:
