@@ -26,7 +26,7 @@ def main() -> int:
     told = parsed()
     family = peers.CORE if told.size == "core" else peers.FULL
     if told.kept:
-        seen = Seen.read(told.kept)
+        seen = Seen.read(told.kept)  # a later file goes before an earlier one
         print(
             f"written: {table.write(seen.cells, family, seen.titles, len(worse_than_stock(seen.cells)), seen.rolled)}"
         )
@@ -75,10 +75,13 @@ class Seen:
         file.write_text(json.dumps({"titles": self.titles, "rolled": self.rolled, "cells": rows}, indent=0))
 
     @classmethod
-    def read(cls, file: Path) -> Seen:
-        held = json.loads(file.read_text())
-        cells = {Place(*row[:4]): Cell(How[row[4]], row[5]) for row in held["cells"]}
-        return cls(cells, held["titles"], held["rolled"])
+    def read(cls, files: Sequence[Path]) -> Seen:
+        made = cls({}, {}, [])
+        for held in (json.loads(file.read_text()) for file in files):
+            made.cells |= {Place(*row[:4]): Cell(How[row[4]], row[5]) for row in held["cells"]}
+            made.titles |= held["titles"]
+            made.rolled = held["rolled"] or made.rolled
+        return made
 
 
 def roll(count: int) -> list[tuple[str, bool]]:
@@ -96,7 +99,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--worker", action="append", help="these workers alone")
     parser.add_argument("--capability", action="append", default=[], help="this capability alone")
     parser.add_argument("--keep", type=Path, help="keep what was seen in this file as well")
-    parser.add_argument("--kept", type=Path, help="run nothing: make docs/interop.md of what such a file holds")
+    parser.add_argument("--kept", type=Path, action="append", help="run nothing: make docs/interop.md of such files")
     parser.add_argument("--write", action="store_true", help="write docs/interop.md; the full run always does")
     return parser.parse_args()
 

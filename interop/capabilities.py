@@ -48,6 +48,7 @@ class Pair:
     by_keyword: bool = False
     named: str = "interop.{}"
     patience: Patience = QUICK
+    by_trace: bool = False
 
     def ask(self, op: str, **more: Any) -> Answer:
         more.setdefault("timeout", self.patience.wait)
@@ -63,9 +64,20 @@ class Pair:
         return self.ask("call", task=self.named.format(task), args=list(args), **more)
 
     def echo(self, value: Any, **more: Any) -> Answer:
+        if self.by_trace:
+            return self.traced(value, **more)
         if self.by_keyword:
             return self.call("echo", kwargs={"value": value}, **more)
         return self.call("echo", value, **more)
+
+    def traced(self, value: Any, *, wait: float = 1, keyword: bool = False, **more: Any) -> Answer:
+        """A value that is kept in Redis by the task that it is sent to, as the task understood it."""
+        key = f"interop-{uuid.uuid4()}"
+        if keyword:
+            self.call("keep", kwargs={"value": value, "key": key}, get=False, **more)
+        else:
+            self.call("keep", value, key, get=False, **more)
+        return {"value": self.until(lambda: self.broker.trace(key), "it did not run", wait)[0]}
 
     def needs(self, *things: str) -> None:
         for thing in things:
@@ -143,7 +155,9 @@ def reads_twice(pair: Pair) -> None:
 
 @capability("kwargs", "keyword arguments")
 def keywords(pair: Pair) -> None:
-    same(pair.call("sub", kwargs={"x": 9, "y": 4}), 5)
+    if pair.by_trace:
+        return same(pair.traced(5, keyword=True), 5)
+    return same(pair.call("sub", kwargs={"x": 9, "y": 4}), 5)
 
 
 def echoes(name: str, title: str, value: Any) -> None:
@@ -202,6 +216,11 @@ def tells_exception(pair: Pair) -> None:
 def waits(pair: Pair) -> None:
     began = time.time()
     soon = pair.patience.soon
+    if pair.by_trace:
+        pair.traced(5, options={"eta_in": soon}, wait=2)
+        if time.time() - began < soon - 0.1:
+            raise Wrong(f"run after {time.time() - began:.1f} s")
+        return
     answer = pair.call("now", options={"eta_in": soon}, timeout=soon + pair.patience.wait)
     if answer.get("late"):
         raise Wrong("no result came")
@@ -211,6 +230,12 @@ def waits(pair: Pair) -> None:
 
 @capability("expires", "expired is revoked, not run")
 def expires(pair: Pair) -> None:
+    if pair.by_trace:
+        pair.call("keep", 1, "interop-expired", options={"expires_in": -10}, get=False)
+        pair.traced(2)  # sent later
+        if pair.broker.trace("interop-expired"):
+            raise Wrong("it was run")
+        return
     sent = pair.call("keep", 1, "interop-expired", options={"expires_in": -10}, get=False)
     if pair.broker.keeps:
         meta = pair.until(lambda: pair.broker.meta(sent["id"]), "the worker stored nothing")
@@ -222,7 +247,8 @@ def expires(pair: Pair) -> None:
 
 @capability("expires later", "an expiry that is still to come is none")
 def expires_later(pair: Pair) -> None:
-    same(pair.call("add", 2, 3, options={"expires_in": 300}), 5)
+    options = {"expires_in": 300}
+    same(pair.traced(5, options=options) if pair.by_trace else pair.call("add", 2, 3, options=options), 5)
 
 
 @capability("priority", "its priority is seen by the task")

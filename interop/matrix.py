@@ -143,7 +143,7 @@ def _try(
             ).wait()
             pair = Pair(
                 asker, broker, worker.lacks, worker.python, settings.sending, worker.by_keyword, worker.task_name,
-                patience,
+                patience, producer.by_trace or worker.by_trace,
             )  # fmt: skip
             cells: dict[str, Cell] = {}
             for name in names:

@@ -47,6 +47,7 @@ class Peer:
     answers_of_ours: Mapping[str, object] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
     task_name: str = "interop.{}"
+    by_trace: bool = False  # it knows no results: what its calls come to is seen by what they leave in Redis
     by_keyword: bool = False  # its workers take values of any type only as keyword arguments
     user_must: str = "nothing"
     folder: Path = PYTHON_PROGRAMS
@@ -245,6 +246,7 @@ RUSTY_CELERY = Peer(
     once("rusty-celery", sources("rusty-celery"), build_rusty),
     (RUST, "client"),
     (RUST, "worker"),
+    by_trace=True,
     lacks=dict.fromkeys(("add", "echo", "sub", "fail", "nothing", "now", "tracked", "again", "describe"), NO_RESULTS),
     user_must="nothing; it reads and stores no results, and its tasks take named arguments",
 )
@@ -269,6 +271,14 @@ CELERY_JAVA = Peer(
 CORE = (CELERY_57, CELERIAC, GOCELERY, NODE_CELERY, CELERY_NODE)
 FULL = (*CORE, CELERY_52, CELERY_44, CELERY_31, CELERY_TS, RUSTY_CELERY, CELERY_JAVA)
 EVERY = {peer.name: peer for peer in FULL}
+
+
+# Of the family, and not to be had: what was asked, and what was answered.
+ABSENT = {
+    "gopher-celery": "asked on 2026-11-21, `go get github.com/marselester/gopher-celery` ends with "
+    "`reading https://proxy.golang.org/github.com/marselester/gopher-celery/@v/list: 403 Forbidden, server response: "
+    "This module version is not available`. What its sources write is among the recorded messages.",
+}
 
 
 def installed(peer: Peer) -> str:

@@ -1,4 +1,4 @@
-"""Messages that real clients have sent, byte for byte as they were recorded, and odd ones that were written by hand.
+"""Messages that real clients have sent, byte for byte as they were recorded, and some that were written by hand.
 
 They stand in tests/golden; those of clients that no machine of today can run (Celery 3.1 wants Python 3.6) are
 proven here all the same. Law: what is sent is what was recorded, but that moments are moved to now. The worker has
@@ -88,6 +88,43 @@ MOMENTS = re.compile(rf'("(?:eta|expires)"\s*:\s*")({MOMENT})')
 
 
 Sender = Callable[[Broker], None]
+
+
+def _gopher(version: int) -> bytes:
+    """As gopher-celery's sources write it (protocol/serializer.go, json.go); the client itself cannot be installed."""
+    name, moment = "wire.add", datetime.now(timezone.utc).isoformat(timespec="seconds")
+    call = f"60b4e2e0-0000-4000-8000-00000000000{version}"
+    headers: dict[str, Any] = {}
+    given = {"id": call, "task": name, "args": [1, 2], "kwargs": {}, "expires": None, "retries": 0, "eta": moment}
+    body = json.dumps({**given, "utc": True}, separators=(",", ":")) + "\n"
+    if version == 2:
+        headers = {
+            "lang": "go",
+            "id": call,
+            "root_id": call,
+            "task": name,
+            "origin": "7@go",
+            "expires": None,
+            "retries": 0,
+        }
+        body = '[[1,2]\n,{}\n,{"callbacks":null,"errbacks":null,"chain":null,"chord":null}]'
+    properties = {
+        "delivery_info": {"exchange": "celery", "routing_key": "celery"},
+        "correlation_id": call,
+        "reply_to": "60b4e2e0-0000-4000-8000-000000000000",
+        "body_encoding": "base64",
+        "delivery_tag": f"60b4e2e0-0000-4000-9000-00000000000{version}",
+        "delivery_mode": 2,
+        "priority": 0,
+    }
+    envelope = {
+        "body": base64.b64encode(body.encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": properties,
+    }
+    return json.dumps(envelope, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -187,6 +224,9 @@ def _redis() -> Iterator[Recording]:
             }
             pushed = _pusher(raw or {"celery": [base64.b64decode(capture["entry"]["b64"])]}, beside)
             yield Recording(f"redis/{case}", f"{client}: {what}", pushed, _results(capture, case))
+    for version in (1, 2):
+        title = f"gopher-celery, as its sources tell: protocol {version}"
+        yield Recording(f"redis/gopher-celery/{version}", title, _pusher({"celery": [_gopher(version)]}), [3])
     for name, title in ODD_REDIS.items():
         raw = {"celery": [base64.b64decode(_capture(f"redis/odd/{name}")["pushed"]["b64"])]}
         yield Recording(f"odd/{name}", f"by hand: {title}", _pusher(raw), [3])

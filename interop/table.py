@@ -11,22 +11,34 @@ from pathlib import Path
 from interop import capabilities, fleet, recorded
 from interop.capabilities import TITLES
 from interop.matrix import HAS_NO, Cell, Cells, How, Place
-from interop.peers import OURS, ROOT, Peer
+from interop.peers import ABSENT, OURS, ROOT, Peer
 
 FILE = ROOT / "docs" / "interop.md"
 SIGNS = {How.works: "works", How.setting: "set", How.cannot: "no"}
 HEAD = """\
 # Who understands whom
 
-Made by `make interop` on {day}: each cell is the real package at work, against a private broker. What is not here was
-not tried. Results are stored in Redis, but for «{results}», where they travel through RabbitMQ.
+Made by `make interop` on {day}: each cell is the real package at work, against a private broker. Results are stored in
+Redis, but for «{results}», where they travel through RabbitMQ: there is no cell for what asks about the store.
 
-*works*; *set*: with the setting that is named below the table; *no*: cannot. Where stock Celery 5.7.0 in our place does
-otherwise, its cell stands behind ours: `works (stock no)`. No cell is better with stock.
+*works*; *set*: with the setting that is named below the table; *no*: cannot, and stock Celery 5.7.0 in our place cannot
+either. Where stock does otherwise its cell stands behind ours: `works (stock no)`. No cell is better with stock.
+What the page says of Celery 5.7, gocelery, node-celery and celery-node is tried again by every `make test`.
 
 | peer | version | from | what a user must set |
 |---|---|---|---|
 {peers}
+
+Not to be had:
+
+{absent}
+"""
+
+ROLLING = """
+## Rolling replacement
+
+A queue served while its workers are replaced one by one, by kill -9, stock by celeriac and back. What stock kombu on
+Redis holds in its own memory when it is killed is lost (celery#4354).
 """
 
 
@@ -34,10 +46,11 @@ def written(
     cells: Cells, peers: Sequence[Peer], titles: Mapping[str, str], when: date, worse: int, rolled: Sequence[str]
 ) -> str:
     rows = "\n".join(f"| {p.name} | {p.version} | {p.source} | {p.user_must} |" for p in peers)
-    head = HEAD.format(day=when.isoformat(), results=titles.get("rpc", "results over AMQP"), peers=rows)
+    absent = "\n".join(f"- {name}: {why}" for name, why in ABSENT.items())
+    head = HEAD.format(day=when.isoformat(), results=titles.get("rpc", "results over AMQP"), peers=rows, absent=absent)
     if worse:
         head = head.replace("No cell is better with stock.", f"**{worse} cells are better with stock.**")
-    return head + _summary(cells, peers) + _rolling(rolled) + "".join(_sections(cells, titles))
+    return head + _summary(cells, peers) + _better(cells, titles) + _rolling(rolled) + "".join(_sections(cells, titles))
 
 
 def _summary(cells: Cells, peers: Sequence[Peer]) -> str:
@@ -59,14 +72,30 @@ def _count(cells: Cells, producer: str, worker: str) -> str:
     return f"{ours} of {len(places)} (stock {theirs})"
 
 
+def _better(cells: Cells, titles: Mapping[str, str]) -> str:
+    """What works here and not with stock in our place, a line for each pair."""
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for place, cell in cells.items():
+        theirs = cells.get(place.of_stock)
+        if OURS in f"{place.producer} {place.worker}" and theirs is not None and theirs.how < cell.how:
+            what = titles_of(place.producer, place.worker)[place.capability]
+            found.setdefault(_direction(place), {}).setdefault(what, []).append(titles[place.broker])
+    lines = []
+    for (producer, worker), whats in sorted(found.items()):
+        said = (f"{what} ({', '.join(where)})" for what, where in whats.items())
+        lines.append(f"- {producer} → {worker}: {'; '.join(said)}")
+    if not lines:
+        return ""
+    return (
+        "\n## Where stock fails and celeriac does not\n\nOr where stock needs a setting.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
 def _rolling(rolled: Sequence[str]) -> str:
     if not rolled:
         return ""
     lines = "\n".join(f"- {said}" for said in rolled)
-    return (
-        "\nA queue served while its workers are replaced one by one, by kill -9, stock by celeriac and back. What\n"
-        f"stock kombu on Redis holds in its own memory when it is killed is lost (celery#4354).\n\n{lines}\n"
-    )
+    return f"{ROLLING}\n{lines}\n"
 
 
 def _sections(cells: Cells, titles: Mapping[str, str]) -> Iterable[str]:

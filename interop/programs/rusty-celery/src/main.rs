@@ -76,8 +76,12 @@ macro_rules! program {
                 let sent = match ask["task"].as_str().unwrap_or("") {
                     "interop.add" => app.send_task(with_options(add::new(number(0), number(1)), &ask)).await,
                     "interop.keep" => {
-                        let key = ask["args"][1].as_str().unwrap_or("").to_string();
-                        app.send_task(with_options(keep::new(ask["args"][0].clone(), key), &ask)).await
+                        // It names every argument, however it is given.
+                        let named = ask["kwargs"]["key"].is_string();
+                        let key = if named { &ask["kwargs"]["key"] } else { &ask["args"][1] };
+                        let value = if named { &ask["kwargs"]["value"] } else { &ask["args"][0] };
+                        let key = key.as_str().unwrap_or("").to_string();
+                        app.send_task(with_options(keep::new(value.clone(), key), &ask)).await
                     }
                     other => {
                         println!("{}", json!({"cannot": format!("{other} is not declared")}));
