@@ -67,7 +67,7 @@ class Link:
 
     # --- asking
 
-    def ask(self, *commands: Command, timeout: float | None = None) -> list[Any]:
+    def ask(self, *commands: Command | bytes, timeout: float | None = None) -> list[Any]:
         """The replies to these in one round trip, errors among them as `ErrorReply`."""
         end = self._send(pack(*commands), timeout)
         try:
@@ -176,7 +176,7 @@ class Link:
         if len(self._owed) >= WINDOW:
             self.settle(WINDOW // 2)
 
-    def tell(self, *commands: Command) -> None:
+    def tell(self, *commands: Command | bytes) -> None:
         """Send these; the replies come out of `read`, among what arrives unasked. Not to be mixed with asking."""
         self._send(pack(*commands), None)
 
@@ -270,13 +270,22 @@ class Link:
             if self._armed != seconds:
                 self._arm(connected, seconds)
             self.used = time.monotonic()
-            connected.sendall(data)
+            if self._plain is None or (sent := self._write(self._plain, data)) == 0:
+                connected.sendall(data)
+            elif sent < len(data):
+                connected.sendall(data[sent:])
         except OSError as problem:
             self._fail("sending", problem)
         except BaseException:
             self.close()
             raise
         return self.used + seconds
+
+    def _write(self, plain: int, data: bytes) -> int:
+        try:
+            return os.write(plain, data)
+        except BlockingIOError:
+            return 0
 
     def _next(self, end: float) -> Any:
         while not self._replies:

@@ -21,7 +21,7 @@ from .json import plain_dumps
 from .redis import Layout
 from .redis_bindings import Binding, reached
 from .redis_scripts import PUT_BACK, RECLAIM, TAKE, UNLOCK
-from .resp import Command
+from .resp import Command, pack
 
 MOST = 1000  # messages in one take: Lua passes them to HSET as arguments, of which there are 8000
 _WHAT = "unacked entry"
@@ -110,9 +110,12 @@ def take(layout: Layout, queues: Sequence[str], count: int, owner: str, serial: 
 
 def parse_taken(layout: Layout, reply: Any, queues: Sequence[str]) -> list[Taken]:
     """The answer to `take` with the same queues."""
+    return _taken(reply, queues, layout.list_keys(*queues))
+
+
+def _taken(reply: Any, queues: Sequence[str], keys: Sequence[str]) -> list[Taken]:
     if not isinstance(reply, list) or len(reply) % _COLUMNS:
         raise BadMessage("take", f"expected rows of tag, list, message, got {shown(reply)}")
-    keys = layout.list_keys(*queues)
     try:
         return [
             Taken(tag.decode(), queues[row % len(queues)], keys[row], envelope)
@@ -120,6 +123,33 @@ def parse_taken(layout: Layout, reply: Any, queues: Sequence[str]) -> list[Taken
         ]
     except (AttributeError, TypeError, LookupError, ValueError, ZeroDivisionError) as problem:
         raise BadMessage("take", f"not a row of tag, list, message: {problem}") from None
+
+
+class Taking:
+    """`take` and `parse_taken` for who asks the same queues again and again: what stays the same is packed once."""
+
+    __slots__ = ("_after", "_before", "_keys", "_owner", "_queues")
+
+    def __init__(self, layout: Layout, queues: Sequence[str], owner: str) -> None:
+        self._queues = queues
+        self._keys = layout.list_keys(*queues)
+        name, sha, count, *rest = take(layout, queues, 1, owner, 0, 0.0)
+        keys, (_, _, prefix, _, *tails) = rest[: int(count)], rest[int(count) :]
+        whole = b"*%d\r\n" % (len(rest) + 3)
+        self._before = whole + pack((name, sha, count, *keys)).partition(b"\r\n")[2]
+        self._owner = pack((prefix,)).partition(b"\r\n")[2]
+        self._after = pack(tuple(tails)).partition(b"\r\n")[2]
+
+    def command(self, count: int, serial: int, now: float) -> bytes:
+        """Packed; `count` is not more than MOST."""
+        time, many, first = b"%r" % now, b"%d" % count, b"%d" % serial
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b" % (
+            *(self._before, len(time), time, len(many), many),
+            *(self._owner, len(first), first, self._after),
+        )
+
+    def taken(self, reply: Any) -> list[Taken]:
+        return _taken(reply, self._queues, self._keys)
 
 
 def hold(layout: Layout, tag: str, held: bytes, now: float) -> list[Command]:
@@ -132,6 +162,25 @@ def hold(layout: Layout, tag: str, held: bytes, now: float) -> list[Command]:
 
 def ack(layout: Layout, *tags: str) -> list[Command]:
     return [("MULTI",), *_removed(layout, tags), ("EXEC",)]
+
+
+class Acking:
+    """`ack`, packed, for who acknowledges again and again."""
+
+    __slots__ = ("_hash", "_index")
+
+    def __init__(self, layout: Layout) -> None:
+        self._index = pack(("ZREM", layout.unacked_index)).partition(b"\r\n")[2]
+        self._hash = pack(("HDEL", layout.unacked)).partition(b"\r\n")[2]
+
+    def command(self, tags: Iterable[str]) -> bytes:
+        """One run of bytes; four replies, of which the last tells of all."""
+        packed = [b"$%d\r\n%b\r\n" % (len(tag), tag) for tag in map(str.encode, tags)]
+        count, all_tags = len(packed) + 2, b"".join(packed)
+        return b"*1\r\n$5\r\nMULTI\r\n*%d\r\n%b%b*%d\r\n%b%b*1\r\n$4\r\nEXEC\r\n" % (
+            *(count, self._index, all_tags),
+            *(count, self._hash, all_tags),
+        )
 
 
 def _removed(layout: Layout, tags: Sequence[str]) -> tuple[Command, Command]:

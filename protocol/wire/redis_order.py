@@ -27,6 +27,6 @@ class ConsumeOrder:
         return tuple(sorted(self.queues)) if self.strategy == "sorted" else self.queues
 
     def served(self, queue: str) -> ConsumeOrder:
-        if self.strategy != "round_robin" or queue not in self.queues:
+        if self.strategy != "round_robin" or queue not in self.queues or queue == self.queues[-1]:
             return self
         return replace(self, queues=(*(name for name in self.queues if name != queue), queue))

@@ -20,6 +20,7 @@ MAX_BULK = 512 * 1024 * 1024  # Redis' own default bound, proto-max-bulk-len
 MAX_ITEMS = 2**31 - 1
 MAX_DEPTH = 64
 _MAX_INTEGER = 20  # digits and sign of 64 bits
+_FEW_DIGITS = 8  # of a length that need not be looked at
 _MAX_DIGITS = 4_300  # what Python converts without being asked twice
 _WHAT = "RESP"
 
@@ -39,13 +40,17 @@ class Push:
     items: tuple[Any, ...]
 
 
-def pack(*commands: Command) -> bytes:
-    """Commands as one run of bytes. Floats are written as Python shows them, which is how kombu scores deliveries."""
+def pack(*commands: Command | bytes) -> bytes:
+    """Commands as one run of bytes; one that is bytes is packed already. Floats are written as Python shows them,
+    which is how kombu scores deliveries."""
     parts: list[bytes] = []
     add = parts.append
     for command in commands:
         if not command:
             raise BadCall("a Redis command has at least a name")
+        if type(command) is bytes:
+            add(command)
+            continue
         add(b"*%d\r\n" % len(command))
         for argument in command:
             data = argument if type(argument) is bytes else _argument(argument)
@@ -133,9 +138,10 @@ class Parser:
     def _read(self, data: bytes, ready: list[Any]) -> int:
         """Reads what is complete, says how many bytes that was, and leaves in `_need` how many the rest must become."""
         stack = self._stack
+        find, add = data.find, ready.append
         position, size = 0, len(data)
         while position < size:
-            end = data.find(b"\r\n", position, position + MAX_LINE)
+            end = find(b"\r\n", position, position + MAX_LINE)
             if end < 0:
                 if size - position >= MAX_LINE:
                     raise BadMessage(_WHAT, f"a line longer than {MAX_LINE} bytes")
@@ -145,8 +151,12 @@ class Parser:
             line = data[position + 1 : end]
             after = end + 2
             value: Any
-            if kind in _BULK:
-                length = _length(line, MAX_BULK)
+            if kind == b"+":  # the usual kinds first
+                value = line
+            elif kind == b":":
+                value = int(line) if line.isdigit() and end - position < _MAX_INTEGER else _integer(line)
+            elif kind in _BULK:
+                length = int(line) if line.isdigit() and end - position < _FEW_DIGITS else _length(line, MAX_BULK)
                 if length < 0:
                     value = None
                 else:
@@ -156,7 +166,9 @@ class Parser:
                         return position
                     if data[stop : stop + 2] != b"\r\n":
                         raise BadMessage(_WHAT, "a bulk string that does not end where its length says")
-                    value = _BULK[kind](data[after:stop])
+                    value, decode = data[after:stop], _BULK[kind]
+                    if decode is not None:
+                        value = decode(value)
                     after = stop + 2
             elif kind in _LINES:
                 value = _LINES[kind](line)
@@ -174,11 +186,15 @@ class Parser:
                 raise BadMessage(_WHAT, f"no reply begins with {shown(kind)}")
             position = after
             if stack:
+                if value is not _NOTHING and (frame := stack[-1]).left > 1:
+                    frame.items.append(value)
+                    frame.left -= 1
+                    continue
                 value = self._finished(value)
                 if value is _UNFINISHED:
                     continue
             if value is not _NOTHING:
-                ready.append(value)
+                add(value)
         return position
 
     def _finished(self, value: Any) -> Any:
@@ -245,10 +261,6 @@ def _error(line: bytes) -> ErrorReply:
     return ErrorReply(text.partition(" ")[0], text)
 
 
-def _same(data: bytes) -> bytes:
-    return data
-
-
 def _verbatim(data: bytes) -> bytes:
     if data[3:4] != b":":
         raise BadMessage(_WHAT, f"a verbatim string without its format: {shown(data)}")
@@ -274,11 +286,9 @@ def _attribute(_: list[Any]) -> object:
     return _NOTHING
 
 
-_BULK: dict[bytes, Callable[[bytes], Any]] = {b"$": _same, b"=": _verbatim, b"!": _error}
+_BULK: dict[bytes, Callable[[bytes], Any] | None] = {b"$": None, b"=": _verbatim, b"!": _error}
 _LINES: dict[bytes, Callable[[bytes], Any]] = {
-    b"+": _same,
     b"-": _error,
-    b":": _integer,
     b",": _double,
     b"#": _boolean,
     b"_": _null,

@@ -21,7 +21,7 @@ from ...protocol.wire.envelope import priority_of
 from ...protocol.wire.envelope_template import EnvelopeTemplate
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members, reached
-from ...protocol.wire.redis_held import Taken
+from ...protocol.wire.redis_held import Acking, Taken, Taking
 from ...protocol.wire.redis_order import ConsumeOrder
 from ...protocol.wire.redis_scripts import (
     PARK,
@@ -33,7 +33,7 @@ from ...protocol.wire.redis_scripts import (
     TAKE,
     UNLOCK,
 )
-from ...protocol.wire.resp import Command, ErrorReply, pack
+from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
 from ..ids import chance, new_tag
 from ..late import logger
@@ -50,6 +50,8 @@ _SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, REFRESH_BINDING, SWEEP_
 _AT_ONCE = 1000  # envelopes in one write
 _BYTES_AT_ONCE = 1 << 20
 _PAUSE = 0.01  # per peer: how long who came too late stays away, so that the fleet's looks stay within bounds
+_ORDERS = 100  # in which queues are asked, that are remembered
+_FEW = 4  # peers, among whom nobody need step back
 _CHECK = 10.0  # between two signs of life of the waiting connection; `health_check_interval` may shorten it
 
 _LOG = logger(__name__)
@@ -110,6 +112,10 @@ class RedisBroker:
         self._serial = 0
         self._keeper: Keeper | None = None
         self._ear: Ear | None = None
+        self._takings: dict[tuple[str, ...], Taking] = {}
+        self._acking = Acking(layout)
+        self._asks = False  # a take asks what is left as well
+        self._full = True  # the last take got all that it asked for
         self._check = min(float(options.get("health_check_interval") or _CHECK), _CHECK)
         self._checked = time.monotonic()
         self._listening: tuple[Queue, ...] = ()
@@ -237,6 +243,7 @@ class RedisBroker:
             self._keeper.live(time.time())
         if self._ear is None:
             self._ear = Ear(self._link.place, self._layout)
+            self._asks = self._ear.told_for(self._link)
         self._ear.follow(self._layout.list_keys(*self._order.queues), list(self._patterns))
 
     def inherit(self, before: Broker) -> None:
@@ -258,7 +265,7 @@ class RedisBroker:
             room = min(limit, self._credit - len(self._held), redis_held.MOST) if self._acks else limit
             if ear.look and room > 0 and self._order.queues:
                 roused = ear.roused
-                taken = self._take(room) if self._acks else self._grab(limit)
+                taken = self._take(ear, room) if self._acks else self._grab(limit)
                 if taken:
                     return taken
                 peers = self._keeper.peers if self._keeper is not None else 1
@@ -276,23 +283,37 @@ class RedisBroker:
             self._hear(ear, min(left, self._check))
             self._watch(ear)
 
-    def _take(self, count: int) -> list[Delivery]:
+    def _take(self, ear: Ear, count: int) -> list[Delivery]:
         asked = self._order.asked
-        now = time.time()
-        command = redis_held.take(self._layout, asked, count, self.owner, self._serial, now)
-        reply = self._ask(*self._unwritten(), command)[-1]
-        taken = redis_held.parse_taken(self._layout, reply, asked)
+        taking = self._takings.get(asked) or self._taking(asked)
+        peers = self._keeper.peers if self._keeper is not None else 1
+        # Who takes the last of it asks in the same write to be told of more; not who was roused with many others.
+        ask = self._asks and not self._full and (peers <= _FEW or not ear.roused)
+        question = ear.question if ask else ()
+        command = taking.command(count, self._serial, time.time())
+        replies = self._ask(*self._unwritten(), command, *question)
+        taken = taking.taken(replies[-3] if ask else replies[-1])
         self._serial += len(taken)
+        self._full = len(taken) == count
         deliveries = []
         for each in taken:
             self._held[each.tag] = each
             deliveries.append(opened(each.tag, each.envelope, each.queue))
-        for queue in dict.fromkeys(each.queue for each in taken):
-            self._order = self._order.served(queue)
-        if taken and self._ear is not None:
+        if len(asked) > 1:
+            for queue in dict.fromkeys(each.queue for each in taken):
+                self._order = self._order.served(queue)
+        if ask:
+            ear.asked(replies[-1])
+        elif taken:
             # Fewer than asked for: the lists were empty then, and the next step is to ask to be told.
-            self._ear.served(more=len(taken) == count)
+            ear.served(more=self._full)
         return deliveries
+
+    def _taking(self, asked: tuple[str, ...]) -> Taking:
+        if len(self._takings) > _ORDERS:
+            self._takings.clear()
+        found = self._takings[asked] = Taking(self._layout, asked, self.owner)
+        return found
 
     def _grab(self, limit: int) -> list[Delivery]:
         """Without acknowledgements: out of the lists, and gone. What is more than the limit is kept for the next."""
@@ -355,15 +376,13 @@ class RedisBroker:
         """At once, and without waiting for what Redis says: whoever waits for an acknowledgement to begin a task must
         not be killed in between. What Redis has against it comes out of the next call that asks something."""
         acked, self._acked = self._acked, []
-        commands: list[Command] = []
-        for start in range(0, len(acked), _AT_ONCE):
-            commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
         self._told += len(acked)
-        data = pack(*commands)
+        parts = [self._acking.command(acked[start : start + _AT_ONCE]) for start in range(0, len(acked), _AT_ONCE)]
+        data = b"".join(parts)
         try:
             if self._telling is not None:
                 self._telling(data)
-            self._link.post_packed(data, len(commands), self._hear_of_acked)
+            self._link.post_packed(data, 4 * len(parts), self._hear_of_acked)
         except BaseException:
             self._lost()
             raise
@@ -471,7 +490,7 @@ class RedisBroker:
 
     # --- asking
 
-    def _ask(self, *commands: Command) -> list[Any]:
+    def _ask(self, *commands: Command | bytes) -> list[Any]:
         """The replies. An error among them ends the connection, but for a script that the server has forgotten."""
         if not commands:
             return []
@@ -493,7 +512,7 @@ class RedisBroker:
                 continue
             link.close()
             self._lost()
-            raise operational(f"{link.place} answered {commands[index][0]!s} with an error: {error.text}")
+            raise operational(f"{link.place} answered {_name(commands[index])} with an error: {error.text}")
         self._on_the_way = 0
         if self._refused is not None:
             link.close()
@@ -517,7 +536,11 @@ def _error_in(reply: Any) -> ErrorReply | None:
     return None
 
 
-def _is_done_all_the_same(command: Command, error: ErrorReply) -> bool:
+def _name(command: Command | bytes) -> str:
+    return str(command[0]) if isinstance(command, tuple) else command.split(b"\r\n", 3)[2].decode()
+
+
+def _is_done_all_the_same(command: Command | bytes, error: ErrorReply) -> bool:
     """Redis before 6.2 has no deadlines for bindings; the binding itself is made before it finds that out."""
     return command[:2] == ("EVALSHA", REFRESH_BINDING.sha) and "syntax error" in error.text
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...protocol.wire.redis import Layout
-from ...protocol.wire.resp import Command, ErrorReply, Push
+from ...protocol.wire.resp import Command, ErrorReply, Push, pack
 from ..redis_link import connect, operational
 from ..redis_place import Place
 
@@ -39,6 +39,8 @@ class Ear:
         self._link = connect(place)
         self._voice = self._link
         self._keys: tuple[str, ...] = ()
+        self.question: tuple[bytes, bytes] = (b"", b"")
+        """What a taker asks of Redis after it has taken, if this link is told on its behalf (`told_for`)."""
         self._patterns: frozenset[str] = frozenset()
         self._state = _RESTING
         self._replies: deque[bool] = deque()  # of what we asked: whether it is the answer about the lists
@@ -65,6 +67,7 @@ class Ear:
         """From now on these lists and these channels. Returns when nothing published later is missed."""
         if self._keys != tuple(keys):
             self._keys = tuple(keys)
+            self.question = pack(_CACHING), pack(("EXISTS", *self._keys))
             if self._state is _ARMED:
                 self._state = _RESTING
             self._others = self._state is _ASKED
@@ -112,6 +115,22 @@ class Ear:
         self._replies.extend([False] * (len(commands) - 1) + [True])
         self._state, self._asked_at = _ASKED, time.monotonic() + pause
         self.look = self.roused = False
+
+    def told_for(self, link: Link) -> bool:
+        """Whether Redis tells us of what is asked on that link: then its taker may put our `question` itself."""
+        if self._poll:
+            return False
+        (ours,) = self._link.ask(("CLIENT", "ID"))
+        if type(ours) is not int:
+            return False
+        (reply,) = link.ask(("CLIENT", "TRACKING", "ON", "REDIRECT", ours, "OPTIN"))
+        return type(reply) is not ErrorReply
+
+    def asked(self, there: int) -> None:
+        """Its taker put our question; `there`: how many lists hold something."""
+        self.look, self.roused = there > 0, False
+        if not there and self._state is _RESTING:
+            self._state, self._asked_at = _ARMED, time.monotonic()
 
     def served(self, *, more: bool) -> None:
         """Something was taken, or put back; whether to look again at once."""

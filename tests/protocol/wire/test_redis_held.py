@@ -15,6 +15,7 @@ from celeriac.protocol.wire import redis_held, redis_parked, redis_scripts
 from celeriac.protocol.wire.redis import Layout
 from celeriac.protocol.wire.redis_bindings import Binding
 from celeriac.protocol.wire.redis_held import Entry, Taken
+from celeriac.protocol.wire.resp import pack
 
 LAYOUT = Layout(global_keyprefix="p:")
 ENVELOPE = b'{"body": "", "headers": {}, "properties": {"priority": 6, "delivery_info": {}}}'
@@ -94,6 +95,22 @@ def test_take_names_its_lists_and_queues() -> None:
     for count in (0, -1, 1001):
         with pytest.raises(BadCall):
             redis_held.take(LAYOUT, ["a"], count, "me", 0, 0)
+
+
+@given(st.integers(1, 1000), st.integers(0, 10**18), st.floats(0, 1e12))
+def test_who_takes_again_and_again_asks_the_same(count: int, serial: int, now: float) -> None:
+    for queues in (["a"], ["a", 'b"', "\u00e9"]):
+        layout = Layout(global_keyprefix="p:", priority_steps=(0, 5))
+        again = redis_held.Taking(layout, queues, "me")
+        assert again.command(count, serial, now) == pack(redis_held.take(layout, queues, count, "me", serial, now))
+        reply = [b"me:0", len(queues), b"{}"]
+        assert again.taken(reply) == redis_held.parse_taken(layout, reply, queues)
+
+
+@given(st.lists(st.from_regex(r"[0-9a-f]{4}:[0-9]{1,4}", fullmatch=True), min_size=1, max_size=5))
+def test_who_acknowledges_again_and_again_says_the_same(tags: list[str]) -> None:
+    layout = Layout(global_keyprefix="p:")
+    assert redis_held.Acking(layout).command(tags) == pack(*redis_held.ack(layout, *tags))
 
 
 def test_rows_of_a_take() -> None:

@@ -174,6 +174,14 @@ def test_pack_refuses_what_is_no_argument(argument: Any) -> None:
         resp.pack(("GET", argument))
 
 
+def test_lists_in_lists() -> None:
+    assert Parser().feed(b"*3\r\n*2\r\n:1\r\n:2\r\n*1\r\n:3\r\n:4\r\n:5\r\n") == [[[1, 2], [3], 4], 5]
+
+
+def test_pack_leaves_what_is_packed() -> None:
+    assert resp.pack(("GET", "a"), resp.pack(("PING",))) == resp.pack(("GET", "a"), ("PING",))
+
+
 def test_pack_refuses_an_empty_command() -> None:
     with pytest.raises(BadCall):
         resp.pack(())
