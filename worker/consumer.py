@@ -109,6 +109,8 @@ class Consumer:
         self._widened = 0.0
         self._more = False
         self._looked = 0.0
+        self._roomed = 0.0
+        self._sized: tuple[int, int | None] = (0, None)
         self._tend_at = 0.0
         self._wake_at = 0.0
         self._settlements: list[Settlement] = []
@@ -187,6 +189,7 @@ class Consumer:
         happened = self.pool.collect()
         if happened:
             self.heard(happened, now)
+            self._roomed = 0.0
         if now >= self._wake_at:
             self._do(self.deliveries.wake(now), now)
         if self.outside and self.deliveries.stopping:
@@ -205,6 +208,10 @@ class Consumer:
     def _make_room(self, now: float) -> None:
         """As many slots as the settings say; more where tasks are so quick that the pool runs dry."""
         deliveries = self.deliveries
+        size = self.pool.size, self.prefetch
+        if now < self._roomed + _SELDOM and size == self._sized:
+            return
+        self._roomed, self._sized = now, size
         slots = max(self._slots(), deliveries.busy - len(self.outside) + self.pool.room())
         if slots != deliveries.slots:
             self._do(deliveries.resize(slots, now), now)

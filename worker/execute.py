@@ -12,6 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from ..protocol.errors import BadMessage, shown
@@ -21,7 +22,7 @@ from ..protocol.wire import states
 from ..protocol.wire.json import loads
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.result import Result
-from ..protocol.wire.sealed import opened
+from ..protocol.wire.sealed import Sealed, opened
 from . import limit, redis_link
 from .coroutines import LOOPS
 from .pools.base import Job
@@ -35,6 +36,7 @@ Built = Callable[..., Any]
 """A tracer: ours, or one that somebody has put around it or in its place."""
 
 _EMPTY: Mapping[str, Any] = {}
+_FRESH = 1.0  # seconds for which a connection that was used is taken to be there; if not, all is stored one by one
 _JSON = "application/json"
 
 
@@ -70,8 +72,8 @@ class Debts(threading.local):
 
     def hold(self, store: Any, result: Result) -> Debt:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        command = _commanding(store).store_command(result)
-        debt = Debt(store, result, command, command[_VALUE])
+        command, value = _commanding(store).packed(result)
+        debt = Debt(store, result, command, value)
         self.all.append(debt)
         return debt
 
@@ -103,7 +105,7 @@ class Debts(threading.local):
     def _link(self, store: Any) -> Any:
         link = self.links.get(id(store))
         if link is not None:
-            if link.open and link.alive():
+            if link.open and (monotonic() - link.used < _FRESH or link.alive()):
                 return link
             link.close()
         link = self.links[id(store)] = redis_link.connect(store.place)
@@ -113,9 +115,6 @@ class Debts(threading.local):
         links, self.links = self.links, {}
         for link in links.values():
             link.close()
-
-
-_VALUE = 4  # in ("EVALSHA", sha, 1, key, value, ...)
 
 
 class Traced:
@@ -258,7 +257,15 @@ class Execution:
 
     def read(self, job: Job) -> tuple[Any, Any, dict[str, Any]]:
         """args, kwargs, and the request as Celery's workers make it."""
-        message = opened(job.message)
+        message: Any = job.message
+        if type(message) is Sealed and self._plain_json:
+            data, headers, properties = message.contents()
+            payload = loads(data)
+            if type(payload) is list and len(payload) == 3:  # noqa: PLR2004 - args, kwargs, embed
+                args, kwargs, embed = payload
+                if type(args) is list and type(kwargs) is dict and embed == _NOTHING_FOLLOWS:
+                    return args, kwargs, self.request(job, headers, args, kwargs, embed, properties)
+        message = opened(message)
         headers = message.headers
         if (
             self._plain_json
@@ -274,7 +281,7 @@ class Execution:
             if type(payload) is list and len(payload) == 3:  # noqa: PLR2004 - args, kwargs, embed
                 args, kwargs, embed = payload
                 if type(kwargs) is dict and embed == _NOTHING_FOLLOWS:
-                    return args, kwargs, self.request(job, headers, args, kwargs, embed)
+                    return args, kwargs, self.request(job, headers, args, kwargs, embed, message.properties or _EMPTY)
         head = read_head(message, self.reader)
         body = read_body(message, head, self.reader)
         fields = {
@@ -306,13 +313,14 @@ class Execution:
             "chord": body.chord,
         }
         args = () if body.args is None else body.args
-        request = self.request(job, fields, args, body.kwargs, embed)
+        request = self.request(job, fields, args, body.kwargs, embed, message.properties or _EMPTY)
         request["correlation_id"] = head.correlation_id
         request["reply_to"] = head.reply_to
         return args, body.kwargs, request
 
-    def request(self, job: Job, headers: Mapping[str, Any], args: Any, kwargs: Any, embed: Any) -> dict[str, Any]:
-        properties = opened(job.message).properties or _EMPTY
+    def request(
+        self, job: Job, headers: Mapping[str, Any], args: Any, kwargs: Any, embed: Any, properties: Mapping[str, Any]
+    ) -> dict[str, Any]:
         return {
             **headers,
             "properties": properties,

@@ -18,6 +18,7 @@ class Loop:
         self._poll = select.poll()
         self._descriptors: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._deaf: str | None = None
         self.watch("bell", self.bell.fileno())
 
     def watch(self, name: str, descriptor: int) -> None:
@@ -32,8 +33,22 @@ class Loop:
             self._descriptors[name] = descriptor
             self._names[descriptor] = name
 
+    def ignore(self, name: str | None) -> None:
+        """Sleep through what this one has to say, until another is named, or nobody."""
+        if name == self._deaf:
+            return
+        before = self._descriptors.get(self._deaf or "", -1)
+        if before >= 0:
+            self._poll.register(before, _READABLE)
+        descriptor = self._descriptors.get(name or "", -1)
+        if descriptor >= 0:
+            self._poll.unregister(descriptor)
+        self._deaf = name if descriptor >= 0 else None
+
     def forget(self, name: str) -> None:
         """Before its descriptor is closed: the next to have that number is somebody else."""
+        if name == self._deaf:
+            self.ignore(None)
         descriptor = self._descriptors.pop(name, -1)
         if descriptor >= 0 and self._names.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)

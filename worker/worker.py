@@ -59,6 +59,10 @@ _LAST_WORDS = 1.0
 _NEVER = float("inf")
 
 
+def _in_no_patience() -> float:
+    return 0.0
+
+
 class Worker:
     """`pool` is made stopped. `without` names services that are not wanted: gossip, mingle, heartbeat.
 
@@ -120,6 +124,7 @@ class Worker:
         self.tasks = self._kept(self._tasks_up, self._tasks_down)
         self.telling = self._kept(self._telling_up, self._telling_down)
         self._pool_at = self._services_at = 0.0
+        self._patience: Callable[[], float] = getattr(pool, "patience", _in_no_patience)
         self.health: Health | None = None
         if telling.health:
             from .health import Health
@@ -202,7 +207,8 @@ class Worker:
             self._begin_stop(now)
         if "telling" in ready:
             self._tell(now)  # what was revoked before a task was sent is known before the task is taken
-        more = self.consumer.turn(now, readable="tasks" in ready or self.consumer.blind)
+        blind = self.consumer.blind
+        more = self.consumer.turn(now, readable=blind or "tasks" in ready)
         if self.consumer.trouble is not None:
             trouble, self.consumer.trouble = self.consumer.trouble, None
             self.tasks.lost(trouble, now)
@@ -215,9 +221,15 @@ class Worker:
             self._services_at = self._tend(now)
         self.loop.watch("tasks", self.consumer.fileno())
         if more:
+            self.loop.ignore(None)
             return 0.0
-        until = min(self.consumer.next(), self._services_at, now + self._pool_at - steady, self._cold_at)
-        return min(until - now, _BLIND) if self.consumer.blind or self._telling_blind() else until - now
+        wait = min(self.consumer.next(), self._services_at, now + self._pool_at - steady, self._cold_at) - now
+        if blind or self._telling_blind():
+            wait = min(wait, _BLIND)
+        # A task whose end nobody waits for is heard of when something else happens: one waking less.
+        calm = 0.0 if self.events.on or self.stopping else self._patience()
+        self.loop.ignore("pool" if calm > 0 else None)
+        return min(wait, calm) if calm > 0 else wait
 
     def _tend(self, now: float) -> float:
         """Everything that happens by the clock."""

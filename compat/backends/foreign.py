@@ -45,7 +45,7 @@ def _decode(data: bytes) -> Any:
 
 
 _JSON = BUILTIN["json"]
-OURS = BUILTIN.with_(Serializer("json", _JSON.content_type, _JSON.content_encoding, _encode, _decode))
+OURS = BUILTIN.with_(Serializer("json", _JSON.content_type, _JSON.content_encoding, _encode, _decode, True))
 """Our serializers, the JSON among them with the types that were registered with kombu."""
 
 

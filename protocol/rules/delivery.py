@@ -146,8 +146,8 @@ class Deliveries:
 
     def next(self, now: float) -> float:
         """When `wake` has something to do."""
-        lines = min((line.next(now) for line in self._lines.values()), default=math.inf)
-        return min(self._etas.next(), self._expiries.next(), lines)
+        first = min(self._etas.next(), self._expiries.next())
+        return min([first, *(line.next(now) for line in self._lines.values())]) if self._lines else first
 
     # --- from the broker
 

@@ -60,41 +60,42 @@ class Sealed:
     def unsealed(self) -> Message:
         """The message itself."""
         if self._opened is None:
-            body, lang, task, task_id, group, index, retries, root, parent, args, kwargs, origin, *rest = self.parts
-            ignored, nesting, correlated, reply_to, mode, _, _, priority = rest
-            self._opened = Message(
-                a2b_base64(body),
-                "application/json",
-                "utf-8",
-                {
-                    "lang": lang,
-                    "task": task,
-                    "id": task_id,
-                    "shadow": None,
-                    "eta": None,
-                    "expires": None,
-                    "group": group,
-                    "group_index": index and int(index),
-                    "retries": int(retries),
-                    "timelimit": [None, None],
-                    "root_id": root,
-                    "parent_id": parent,
-                    "argsrepr": loads(f'"{args}"') if args and "\\" in args else args,
-                    "kwargsrepr": loads(f'"{kwargs}"') if kwargs and "\\" in kwargs else kwargs,
-                    "origin": origin,
-                    "ignore_result": _FLAGS[ignored],
-                    "replaced_task_nesting": nesting and int(nesting),
-                    "stamped_headers": None,
-                    "stamps": {},
-                },
-                {
-                    "correlation_id": correlated,
-                    "reply_to": reply_to,
-                    "delivery_mode": int(mode),
-                    "priority": int(priority),
-                },
-            )
+            body, headers, properties = self.contents()
+            self._opened = Message(body, "application/json", "utf-8", headers, properties)
         return self._opened
+
+    def contents(self) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+        """Its body, headers and properties, made anew for whoever asks."""
+        body, lang, task, task_id, group, index, retries, root, parent, args, kwargs, origin, *rest = self.parts
+        ignored, nesting, correlated, reply_to, mode, _, _, priority = rest
+        headers = {
+            "lang": lang,
+            "task": task,
+            "id": task_id,
+            "shadow": None,
+            "eta": None,
+            "expires": None,
+            "group": group,
+            "group_index": index and int(index),
+            "retries": int(retries),
+            "timelimit": [None, None],
+            "root_id": root,
+            "parent_id": parent,
+            "argsrepr": loads(f'"{args}"') if args and "\\" in args else args,
+            "kwargsrepr": loads(f'"{kwargs}"') if kwargs and "\\" in kwargs else kwargs,
+            "origin": origin,
+            "ignore_result": _FLAGS[ignored],
+            "replaced_task_nesting": nesting and int(nesting),
+            "stamped_headers": None,
+            "stamps": {},
+        }
+        properties = {
+            "correlation_id": correlated,
+            "reply_to": reply_to,
+            "delivery_mode": int(mode),
+            "priority": int(priority),
+        }
+        return a2b_base64(body), headers, properties
 
     @property
     def body(self) -> bytes:

@@ -38,6 +38,8 @@ class Serializer:
     content_encoding: str
     encode: Callable[[Any], bytes | str] | None
     decode: Callable[[bytes], Any] | None
+    composes: bool = False
+    """It writes JSON, in which what holds a value holds the text of that value."""
 
 
 class Encoded(NamedTuple):
@@ -94,7 +96,7 @@ def json_serializer(types: JsonTypes = BUILTIN_TYPES) -> Serializer:
     def decode(data: bytes) -> Any:
         return loads(data, "JSON", types)
 
-    return Serializer("json", "application/json", "utf-8", encode, decode)
+    return Serializer("json", "application/json", "utf-8", encode, decode, True)
 
 
 BUILTIN = Serializers(

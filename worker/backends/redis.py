@@ -19,7 +19,7 @@ from ...protocol.wire import chord_keys, stores
 from ...protocol.wire.children import Node
 from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count
 from ...protocol.wire.redis_scripts import Script
-from ...protocol.wire.resp import Argument, Command, ErrorReply
+from ...protocol.wire.resp import Argument, Command, ErrorReply, pack
 from ...protocol.wire.result import Result, build, build_group, parse_group
 from ...protocol.wire.stores import may_replace
 from .. import redis_place
@@ -34,6 +34,9 @@ PART = Script("chord_part", chord_keys.PART.text)
 EXTEND = Script("chord_extend", chord_keys.EXTEND.text)
 CLEAN = Script("chord_clean", chord_keys.CLEAN.text)
 
+_COMMAND: Command = ("EVALSHA", STORE.sha, *stores.store_arguments("", b"", 0))
+_BEFORE = pack(_COMMAND[:3]).replace(b"*3", b"*%d" % len(_COMMAND), 1)
+_AFTER = pack(_COMMAND[6:]).partition(b"\r\n")[2]
 LOOK = 0.8
 """Seconds between two looks at what is waited for: gocelery and others store and tell nobody."""
 
@@ -108,6 +111,15 @@ class RedisStore(KeyValueStore):
     def store_command(self, result: Result, seen: bytes | None = None) -> Command:
         """The same as one command, for a link on which something must come after it; `kept` reads the answer."""
         return ("EVALSHA", STORE.sha, *stores.store_arguments(*self._row(result), seen))
+
+    def packed(self, result: Result) -> tuple[bytes, bytes]:
+        """That command packed, and the document that it stores."""
+        key, value, expires = self._row(result)
+        name, seconds = key.encode(), b"%d" % expires
+        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
+            *(_BEFORE, len(name), name, len(value), value),
+            *(len(seconds), seconds, _AFTER),
+        ), value
 
     def kept(self, reply: Any) -> bool | None:
         """What `store` would have said to that answer of `store_command`; None: it must still be stored."""

@@ -40,6 +40,9 @@ _FROZEN = 60.0
 """A child that has a job and has not begun it for so long is not there any more, whatever the system says."""
 _DEAF = 5.0
 """Seconds that a child has to die of the signal it was sent, before it is sent the last."""
+_PATIENCE = 0.004
+"""So long a quick job's end need not be heard of, if nobody waits for it."""
+_PAIR = 2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _FITS = 1 << 16
 """Bytes that a child's socket takes without a doubt, though it reads none."""
@@ -129,6 +132,24 @@ class Prefork:
         room = self._pace.room
         most = sum(room(len(child.given)) for child in self._children.values() if not child.leaving)
         return max(0, most - len(self._waiting))
+
+    def patience(self) -> float:
+        """Seconds for which nobody misses what `collect` would say: another child is idle, and the one job that runs
+        is quick and nothing is owed for it."""
+        if self._waiting or self._closing:
+            return 0.0
+        busy = None
+        for child in self._children.values():
+            if child.given:
+                if busy is not None:
+                    return 0.0
+                busy = child
+        if busy is None or len(busy.given) > 1 or len(self._children) < _PAIR or busy.leaving:
+            return 0.0
+        ((_, job),) = busy.given.values()
+        if not job.held or self._pace.expects(job.task) > _PATIENCE:
+            return 0.0
+        return busy.handed + _PATIENCE - time.monotonic()
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._waiting.extend(jobs)

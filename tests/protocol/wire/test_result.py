@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celeriac.protocol.errors import BadMessage, Refused, Undecodable
+from celeriac.protocol.errors import BadCall, BadMessage, Refused, Undecodable
 from celeriac.protocol.wire import children, failure, result, rows, rpc, serializers, states, stores
 from celeriac.protocol.wire.children import Node
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.message import Message
 from celeriac.protocol.wire.result import About, Result
-from celeriac.protocol.wire.serializers import NoSerializer
+from celeriac.protocol.wire.serializers import BUILTIN, NoSerializer, Serializer, Unencodable
 from celeriac.protocol.wire.stored import JSON, MAGIC, Codec
 
 WITH_PICKLE = serializers.accepted(["json", "pickle"])
@@ -218,6 +218,27 @@ def test_pickles_are_refused_unless_accepted():
         result.parse(data, Codec("pickle"))
     found = result.parse(data, Codec("pickle", WITH_PICKLE))
     assert isinstance(found.result, KeyError)
+
+
+@given(results, st.sampled_from(CODECS))
+def test_one_step_writes_what_the_document_is(one, codec):
+    one = replace(one, children=[], traceback=None, about=None)
+    for each in (one, replace(one, extra={}), replace(one, extra={}, children=None)):
+        try:
+            wanted = codec.encode(result.document(each))
+        except BadCall as problem:
+            with pytest.raises(type(problem)):
+                result.build(each, codec)
+        else:
+            assert result.build(each, codec) == wanted
+
+
+def test_what_one_step_cannot_write_is_said_the_long_way():
+    with pytest.raises(Unencodable):
+        result.build(Result("id", result=object(), children=[]))
+    latin = Serializer("json", "application/json", "utf-8", lambda value: json.dumps(value).encode(), None, True)
+    one = Result("id", result=5, children=[])
+    assert result.build(one, Codec(table=BUILTIN.with_(latin))) == result.build(one)
 
 
 @given(values)

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire import chord_keys, states
 from celeriac.protocol.wire.chord_keys import Member
-from celeriac.protocol.wire.resp import ErrorReply
+from celeriac.protocol.wire.resp import ErrorReply, pack
 from celeriac.protocol.wire.result import Result, build
 from celeriac.worker import backends
 from celeriac.worker.backends import redis as redis_module
@@ -142,6 +142,7 @@ class TestBytes:
         link.load(STORE)
         got: list[Any] = []
         for result in (fresh, known, over):
+            assert store.packed(result) == (pack(store.store_command(result)), build(result))
             link.post(store.store_command(result), then=got.append)
             link.post(("INCR", "acks"))
         link.settle()
