@@ -53,11 +53,6 @@ class Debt:
         self.report: Report | None = None
 
 
-def _commanding(store: Any) -> Any:
-    """What makes commands of its results; None: nobody does, each must be stored by itself."""
-    return store if hasattr(store, "store_command") else getattr(store, "inner", None)
-
-
 class Debts(threading.local):
     """What one thread has to write, and the connection it writes on."""
 
@@ -65,14 +60,23 @@ class Debts(threading.local):
         self.all: list[Debt] = []
         self.last: Debt | None = None
         self.links: dict[int, Any] = {}
+        self._store: Any = None
+        self._packs: Any = None
 
     def takes(self, store: Any) -> bool:
         """Whether results of this store can wait for each other."""
-        return hasattr(_commanding(store), "store_command")
+        return self._commanding(store) is not None
+
+    def _commanding(self, store: Any) -> Any:
+        """What makes commands of its results; None: nobody does, each must be stored by itself."""
+        if store is not self._store:
+            found = store if hasattr(store, "packed") else getattr(store, "inner", None)
+            self._store, self._packs = store, found if hasattr(found, "packed") else None
+        return self._packs
 
     def hold(self, store: Any, result: Result) -> Debt:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        command, value = _commanding(store).packed(result)
+        command, value = self._commanding(store).packed(result)
         debt = Debt(store, result, command, value)
         self.all.append(debt)
         return debt
@@ -94,7 +98,7 @@ class Debts(threading.local):
 
     def _at_once(self, store: Any, debts: list[Debt]) -> list[Debt]:
         """In one write. What is left is to be stored one by one, which has patience."""
-        commanding = store if hasattr(store, "store_command") else store.inner
+        commanding = self._commanding(store)
         try:
             replies = self._link(commanding).ask(*[debt.command for debt in debts])
         except redis_link.operational_error():
@@ -174,7 +178,8 @@ class Execution:
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request)))
+                known = type(job.message) is Sealed
+                return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request, known)))
             return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:
             return answer.report

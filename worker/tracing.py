@@ -282,8 +282,8 @@ class Run:
 
     def enter(self) -> None:
         tracer = self.tracer
-        tracer.around.tasks.push(tracer.task)
-        tracer.task.request_stack.push(self.request)
+        tracer.around.tasks.put(tracer.task)
+        tracer.task.request_stack.put(self.request)
 
     def before(self) -> None:
         tracer, task, uuid = self.tracer, self.tracer.task, self.uuid

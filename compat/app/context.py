@@ -90,10 +90,13 @@ class Context:
             self.time_limit = self.soft_time_limit = None
 
     @classmethod
-    def adopt(cls, own: dict[str, Any]) -> Context:
-        """The same as `Context(own)`, for a caller that has no further use for the mapping."""
+    def adopt(cls, own: dict[str, Any], known: bool = False) -> Context:
+        """The same as `Context(own)`, for a caller that has no further use for the mapping. `known`: its sender has
+        put nothing of his own into it."""
         self = cls.__new__(cls)
-        if own.get("headers") is None:
+        if known:
+            own["headers"] = None
+        elif own.get("headers") is None:
             own["headers"] = None if own.keys() <= KNOWN else self._get_custom_headers(own)
         limits = own.get("timelimit", _UNSET)
         if limits is not _UNSET:

@@ -182,6 +182,10 @@ class LocalStack:
         self._held.set(held)
         return list(held)
 
+    def put(self, obj: Any) -> None:
+        """`push`, for who does not ask what is there now."""
+        self._held.set((*self._held.get(), obj))
+
     def pop(self) -> Any:
         """Takes away what is on top, and returns it; None when nothing is."""
         held = self._held.get()

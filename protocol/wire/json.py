@@ -249,9 +249,23 @@ def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
     return encode
 
 
+def _decoder(plain: json.JSONDecoder) -> Callable[[str], Any]:
+    """`decode` without its steps for blanks around a value; where there are any, or an error, that tells."""
+    scan: Any = plain.scan_once
+
+    def decode(text: str) -> Any:
+        try:
+            value, end = scan(text, 0)
+        except StopIteration:
+            return plain.decode(text)
+        return value if end == len(text) else plain.decode(text)
+
+    return decode
+
+
 _PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _bounded_int
 _plain_encode = _encoder(None)
-_plain_decode = json.JSONDecoder(parse_int=_PARSE_INT).decode
+_plain_decode = _decoder(json.JSONDecoder(parse_int=_PARSE_INT))
 
 BUILTIN_TYPES = JsonTypes(
     _OnDemand(),

@@ -60,6 +60,9 @@ class Serializers(Mapping[str, Serializer]):
     def __getitem__(self, name: str) -> Serializer:
         return self._by_name[name]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._by_name.get(name, default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._by_name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -324,3 +325,25 @@ def test_a_mistake_of_ours_is_no_trouble_of_the_broker() -> None:
     line.tend(100.0)
     with pytest.raises(ZeroDivisionError):
         line.tend(100.0)
+
+
+def test_a_loop_sleeps_through_what_it_ignores() -> None:
+    loop, (ours, theirs) = Loop(), socket.socketpair()
+    try:
+        loop.watch("pool", ours.fileno())
+        theirs.send(b"!")
+        assert loop.wait(5) == {"pool"}
+        loop.ignore("pool")
+        assert loop.wait(0) == set()
+        loop.bell.ring()
+        assert loop.wait(5) == {"bell"}
+        loop.ignore(None)
+        assert loop.wait(5) == {"pool"}
+        loop.ignore("pool")
+        loop.forget("pool")
+        loop.ignore("pool")  # nobody of that name
+        assert loop.wait(0) == set()
+    finally:
+        loop.close()
+        ours.close()
+        theirs.close()

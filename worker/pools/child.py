@@ -14,10 +14,11 @@ import socket
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 
 from ...protocol.rules.outcome import Fate, Report
 from .base import Job, Program
-from .frames import Done, Reader, job_of, pack, report_values
+from .frames import Done, Reader, done_values, job_of, pack
 from .marks import Journal, Mark
 
 _PATIENCE = 0.005
@@ -42,6 +43,8 @@ class Child:
         self._place = place
         self._job: Job | None = None
         self._done: list[Done] = []
+        self._values: list[tuple[Any, ...]] = []
+        """The same as they are told."""
         self._count = 0
         self._batch = 0
         self._told = 0.0
@@ -107,7 +110,7 @@ class Child:
         if mark.recalled >= self._batch:
             # The parent may have seen our mark, and then counts on us; or not, and has given the job to another.
             mark.finish(self._count)
-            self._done.append((job.number, -1.0, _UNBEGUN))
+            self._add((job.number, -1.0, _UNBEGUN))
             raise _Stopped
         self._perform(job, began)
 
@@ -125,19 +128,30 @@ class Child:
             self._tell()
 
     def _note(self, done: Done) -> None:
-        self._done.append(done)
-        entry = pack(self._batch, (report_values([done]), self._program.debts()))
+        values = self._add(done)
+        entry = pack(self._batch, ((values,), self._program.debts()))
         if not self._journal.add(entry):
             self._tell()
+
+    def _add(self, done: Done) -> tuple[Any, ...]:
+        values = done_values(done)
+        self._done.append(done)
+        self._values.append(values)
+        return values
 
     def _tell(self) -> None:
         done = self._done
         if done:
-            reports = self._program.flush([report for _, _, report in done])
-            told = [(number, took, report) for (number, took, _), report in zip(done, reports, strict=True)]
+            kept = [each[2] for each in done]
+            reports = self._program.flush(kept)
+            values = self._values
+            if reports is not kept:
+                told = zip(done, reports, strict=True)
+                values = [done_values((number, took, report)) for (number, took, _), report in told]
             with contextlib.suppress(ConnectionError):  # nobody is left to be told; what was to be stored is stored
-                self._parent.sendall(pack(self._batch, report_values(told)))
+                self._parent.sendall(pack(self._batch, values))
             done.clear()
+            self._values.clear()
             self._journal.clear()
         self._told = time.monotonic()
 

@@ -80,17 +80,15 @@ _message_values = attrgetter("body", "content_type", "content_encoding", "header
 
 def job_of(values: Sequence[Any]) -> Job:
     if len(values) == _SEALED:
-        parts, number, task, task_id, *rest = values
-        return Job(number, task, task_id, cast("Message", Sealed(parts)), *rest)
+        # As `Job(...)` makes it, without its dozen of arguments.
+        return tuple.__new__(Job, (*values[1:4], cast("Message", Sealed(values[0])), *values[4:]))
     number, task, task_id, *rest = values[5:]
     return Job(number, task, task_id, Message(*values[:5]), *rest)
 
 
-def report_values(done: Iterable[Done]) -> list[tuple[Any, ...]]:
-    return [
-        (number, took, report[0], 0 if report[1] is _FIRST else _PLACE_OF[report[1]], *report[2:])
-        for number, took, report in done
-    ]
+def done_values(done: Done) -> tuple[Any, ...]:
+    number, took, report = done
+    return number, took, report[0], 0 if report[1] is _FIRST else _PLACE_OF[report[1]], *report[2:]
 
 
 def report_of(values: Sequence[Any]) -> Done:

@@ -147,7 +147,7 @@ class Prefork:
         if busy is None or len(busy.given) > 1 or len(self._children) < _PAIR or busy.leaving:
             return 0.0
         ((_, job),) = busy.given.values()
-        if not job.held or self._pace.expects(job.task) > _PATIENCE:
+        if not job.held or self._pace.expects(job.task) >= _PATIENCE:
             return 0.0
         return busy.handed + _PATIENCE - time.monotonic()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from celeriac.worker.pools.base import Begun, Ended, Lost, Overdue, Returned
+from celeriac.worker.pools.base import Begun, Ended, Job, Lost, Overdue, Returned
 from celeriac.worker.pools.prefork import Prefork
 from tests.conformance.pools import Driven, runs
 from tests.worker.pools.programs import Script, job
@@ -84,6 +84,32 @@ def test_children_killed_at_any_moment(started: Callable[..., Driven], ledger: P
     twice = [n for n, count in counts.items() if count > 1]
     assert not twice
     assert set(pool.of(Ended)) <= set(counts)
+
+
+def test_what_need_not_be_heard_at_once(started: Callable[..., Driven]) -> None:
+    """One quick job that is paid for, and somebody idle: then a worker may sleep through its end, for a little."""
+    pool = started()
+    prefork = pool.pool
+    assert isinstance(prefork, Prefork)
+    pool.run(*map(job, range(1, 50)))
+
+    def patience(*jobs: Job) -> float:
+        prefork._pace._seconds["nothing"] = 1e-5
+        prefork.submit(jobs)
+        found = prefork.patience()
+        prefork.release([each.number for each in jobs])
+        pool.until(lambda: all(each.number in pool.of(Ended) for each in jobs))
+        return found
+
+    assert prefork.patience() == 0
+    assert 0 < patience(job(101, held=True)) <= 0.004
+    assert patience(job(102)) == 0  # its message is owed until it has ended
+    assert patience(job(103, held=True), job(104, held=True)) == 0
+    assert patience(job(105, "sleep 0.05", held=True)) == 0
+    one = started(1)
+    one.run(*map(job, range(1, 50)))
+    one.pool.submit([job(101, held=True)])
+    assert one.pool.patience() == 0  # type: ignore[attr-defined]  # who comes next would wait for it
 
 
 def test_soft_limit_raises_in_the_task(started: Callable[..., Driven]) -> None:
