@@ -178,7 +178,8 @@ class Execution:
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                known = type(job.message) is Sealed
+                message: Any = job.message  # a `Sealed` stands for a `Message`, and is none
+                known = type(message) is Sealed
                 return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request, known)))
             return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:

@@ -251,7 +251,7 @@ def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
 
 def _decoder(plain: json.JSONDecoder) -> Callable[[str], Any]:
     """`decode` without its steps for blanks around a value; where there are any, or an error, that tells."""
-    scan: Any = plain.scan_once
+    scan = vars(plain)["scan_once"]  # which type stubs do not know
 
     def decode(text: str) -> Any:
         try:

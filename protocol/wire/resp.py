@@ -135,7 +135,7 @@ class Parser:
         self._have = len(data) - used
         return ready
 
-    def _read(self, data: bytes, ready: list[Any]) -> int:
+    def _read(self, data: bytes, ready: list[Any]) -> int:  # noqa: PLR0915 - one loop over every byte that Redis says
         """Reads what is complete, says how many bytes that was, and leaves in `_need` how many the rest must become."""
         stack = self._stack
         find, add = data.find, ready.append

@@ -157,7 +157,7 @@ def decode(
 
 def named(name: str, table: Serializers = BUILTIN) -> Serializer:
     """The row of this name, or NoSerializer."""
-    row = table.get(name)
+    row: Serializer | None = table.get(name)
     if row is None:
         raise NoSerializer(f"No encoder/decoder installed for {name}; there are {', '.join(sorted(table))}")
     return row

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.resp import Command, ErrorReply, Push, pack
-from ..redis_link import connect, operational
+from ..redis_link import Link, connect, operational
 from ..redis_place import Place
 
 POLL = 0.1

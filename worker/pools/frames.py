@@ -10,7 +10,7 @@ from __future__ import annotations
 import marshal
 import pickle
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any, cast
 
