@@ -106,13 +106,9 @@ class Consumer:
         self._promising = pool if "promise" in pool.can and isinstance(pool, Promising) else None
         self._number = 0
         self._window = 0
-        self._widened = 0.0
         self._more = False
-        self._looked = 0.0
-        self._roomed = 0.0
+        self._widened = self._looked = self._roomed = self._tend_at = self._wake_at = 0.0
         self._sized: tuple[int, int | None] = (0, None)
-        self._tend_at = 0.0
-        self._wake_at = 0.0
         self._settlements: list[Settlement] = []
         self._submits: list[Job] = []
         self._releases: list[int] = []
