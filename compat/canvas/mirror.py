@@ -95,13 +95,13 @@ def flat_options(options: Plain) -> Plain:
     return copy
 
 
-_DEFAULTS: Plain = {"args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
-
-
 def completed(sig: Any) -> Any:
-    """What others wrote may lack keys."""
+    """What others wrote may lack keys. Each gets boxes of its own: links and ids are written into them."""
     if type(sig) is dict and len(sig) < 6:
-        return {"task": sig["task"], **_DEFAULTS, **sig}
+        return {
+            "task": sig["task"], "args": (), "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False,
+            **sig,
+        }  # fmt: skip
     return sig
 
 

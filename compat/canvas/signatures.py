@@ -61,7 +61,7 @@ class Signature(dict[str, Any]):
         """The signature that a dict describes; subclasses say how theirs is made."""
         kind = d.get("subtask_type")
         if kind:
-            target: Any = cls.TYPES[kind]
+            target: Any = _class_of(kind, cls.TYPES)
             if target is not cls:
                 return target.from_dict(d, app=app)
         return Signature(d, app=app)
@@ -338,6 +338,16 @@ class Signature(dict[str, Any]):
     options = Item("options", "Options of the call.")
     subtask_type = Item("subtask_type", "Chain, group, chord, or None.")
     immutable = Item("immutable", "Whether it takes no more arguments.")
+
+
+def _class_of(kind: str, types: Mapping[str, Class]) -> Class:
+    try:
+        return types[kind]
+    except KeyError:
+        raise KeyError(
+            f"no class is registered for signatures of the kind {kind!r}: import the module that calls "
+            f"Signature.register_type({kind!r}) in this process too, workers included"
+        ) from None
 
 
 def rerouted() -> bool:
