@@ -16,6 +16,8 @@ from .dead_letters import HEADER
 
 _AT_ONCE = 1000
 _WAIT = 0.5
+_PATIENCE = 10
+"""So many times in a row a busy broker may give nothing of what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,14 @@ def parcel(dead: Dead, queue: str | None = None) -> Parcel | None:
 
 def each(broker: Broker, queue: str) -> Iterator[Delivery]:
     """Everything that lies in the queue, once: taken, and in our hands until it is settled or the broker closed."""
-    left = broker.size(queue)
+    left, slow = broker.size(queue), 0
     if not left:
         return
     broker.listen([Queue(queue)], credit=max(left, 1))
     while left > 0:
         taken = broker.take(min(left, _AT_ONCE), _WAIT)
-        if not taken:
+        slow = 0 if taken else slow + 1
+        if slow and (slow > _PATIENCE or not broker.size(queue)):
             return
         left -= len(taken)
         yield from taken

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-from ..protocol.errors import BadMessage, shown
+from ..protocol.errors import BadCall, BadMessage, shown
 from ..protocol.rules.outcome import Fate, Report
 from ..protocol.wire import result as wire
 from ..protocol.wire import states
@@ -101,7 +101,7 @@ class Debts(threading.local):
         commanding = self._commanding(store)
         try:
             replies = self._link(commanding).ask(*[debt.command for debt in debts])
-        except redis_link.operational_error():
+        except (redis_link.operational_error(), BadCall):  # or one of them cannot be said: the others can
             return debts
         kept = commanding.kept
         return [debt for debt, reply in zip(debts, replies, strict=True) if kept(reply) is None]
@@ -217,7 +217,11 @@ class Execution:
 
     def pay(self, debts: bytes) -> None:
         store = self.app.backend.store
-        store.store(wire.parse(debts, store.settings.codec))
+        owed = wire.parse(debts, store.settings.codec)
+        try:
+            store.store(owed)
+        except Exception as exc:  # noqa: BLE001 - whatever a store raises, the worker goes on
+            log.critical("The result of %s, whose child died, could not be stored: %r", owed.task_id, exc)
 
     @property
     def overdue(self) -> type[BaseException]:

@@ -104,6 +104,8 @@ def open_request(number: int, delivery: Delivery, reader: Reader) -> Request:
         and type(name := headers.get("task")) is str
         and task_id
         and name
+        and task_id.isascii()
+        and name.isascii()
         and message.content_type == _JSON
         and "compression" not in headers
         and message.body[:1] == b"["

@@ -328,6 +328,32 @@ def test_what_a_child_that_died_owed_is_paid_by_its_parent(redis_scene: Scene) -
 
 
 @pytest.mark.real
+def test_a_debt_that_cannot_be_paid_is_told_and_ends_nobody(
+    redis_scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = redis_scene
+    scene.program.run(scene.job("add", 1, 2, id="owed"))
+    debts = scene.program.debts()
+    assert debts is not None
+
+    def away(*_: Any) -> None:
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(scene.app.backend.store, "store", away)
+    scene.program.pay(debts)
+    assert "owed, whose child died, could not be stored: OSError('the store is away')" in caplog.text
+
+
+@pytest.mark.real
+def test_a_result_that_has_no_key_costs_no_other(redis_scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene = redis_scene
+    reports = [scene.program.run(scene.job("add", 1, 2, id=name)) for name in ("before", "\ud800", "after")]
+    assert [report.state for report in scene.program.flush(reports)] == ["SUCCESS", "FAILURE", "SUCCESS"]
+    assert scene.stored("before").result == scene.stored("after").result == 3
+    assert "could not be stored" in caplog.text
+
+
+@pytest.mark.real
 def test_a_result_that_could_not_be_stored_is_no_success(
     redis_scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

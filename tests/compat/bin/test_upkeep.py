@@ -19,7 +19,7 @@ from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue
 from celeriac.worker.brokers.redis_survey import Litter, Survey
 from celeriac.worker.dead_letters import HEADER, DeadLetters
-from celeriac.worker.dead_queue import dead_queues, parcel, read
+from celeriac.worker.dead_queue import dead_queues, each, parcel, read
 
 pytestmark = pytest.mark.real
 
@@ -247,3 +247,22 @@ def test_bindings_are_listed(app: Celery, tmp_path: Path) -> None:
     done = run(app, "list", "bindings")
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1].split() == ["jobs", "jobs", "jobs"]
+
+
+def test_a_slow_broker_is_asked_again() -> None:
+    """What it has and does not give at once is not left behind; what others have taken meanwhile is not waited for."""
+
+    class Slow:
+        def __init__(self, *left: int) -> None:
+            self.left = list(left)
+            self.gives = iter([["a"], [], [], ["b"], []])
+
+        def size(self, _: str) -> int:
+            return self.left.pop(0)
+
+        def listen(self, *_: object, **__: object) -> None: ...
+
+        def take(self, *_: object) -> list[str]:
+            return next(self.gives)
+
+    assert list(each(Slow(3, 2, 2, 0), "q")) == ["a", "b"]  # type: ignore[comparison-overlap,arg-type]  # stands for a broker
