@@ -116,6 +116,10 @@ class Health:
         memory: dict[Labels, float] = {
             (("pid", str(each["pid"])),): each["memory"] * 1024 for each in members if each.get("memory")
         }
+        frozen = sum(bool(each.get("frozen")) for each in members)
+        yield "celeriac_worker_processes_frozen", "gauge", "Child processes that are stopped.", {(): frozen}
+        deaths = getattr(worker.pool, "deaths", 0)
+        yield "celeriac_worker_process_deaths_total", "counter", "Child processes that died untold.", {(): deaths}
         yield "celeriac_worker_child_memory_bytes", "gauge", "Resident memory of each process.", memory
         yield from process_gauges(worker.started)
 

@@ -18,7 +18,13 @@ from .base import Pool, Program
 def _prefork(program: Program, options: PoolOptions) -> Pool:
     from .prefork import Prefork
 
-    return Prefork(program, options.concurrency, max_tasks=options.max_tasks, max_memory=options.max_memory)
+    return Prefork(
+        program,
+        options.concurrency,
+        max_tasks=options.max_tasks,
+        max_memory=options.max_memory,
+        alive_timeout=options.alive_timeout,
+    )
 
 
 def _greenlets(library: str) -> Callable[[Program, PoolOptions], Pool]:

@@ -55,6 +55,7 @@ class Child:
         """Until the parent hangs up. Returns the exit code."""
         self._take_signals()
         self._program.begin(self._place)
+        self._mark.rise()
         reader = Reader()
         try:
             while data := self._parent.recv(_CHUNK):  # the parent's death ends it, so it needs no deadline

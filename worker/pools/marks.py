@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import struct
 
-_RECORD = 64
+_RECORD = 128
 _NUMBER = struct.Struct("=q")
 _TIME = struct.Struct("=d")
 
@@ -19,6 +19,8 @@ _RUNNING, _SINCE, _DONE = 0, 8, 16
 # The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
 # the job that is to end, the last batch that it is about to acknowledge.
 _RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 24, 32, 40, 48, 56
+# The child's again: it has begun its life.
+_UP = 64
 # The parent writes, for all, before the first record: whether it is telling the broker something, how many bytes, how
 # many bytes the connection had taken before, and the bytes. So what is told is one word, and is written last.
 _TELLING, _LENGTH, _POSITION, _BYTES = 0, 8, 16, 24
@@ -87,6 +89,9 @@ class Mark:
 
     # --- the child's
 
+    def rise(self) -> None:
+        _NUMBER.pack_into(self._memory, self._at + _UP, 1)
+
     def begin(self, number: int, at: float) -> None:
         """The time first: who sees the number sees its time."""
         _TIME.pack_into(self._memory, self._at + _SINCE, at)
@@ -125,6 +130,10 @@ class Mark:
         return self._read(_CONDEMNED)
 
     # --- the parent's
+
+    @property
+    def up(self) -> bool:
+        return bool(self._read(_UP))
 
     @property
     def running(self) -> int:

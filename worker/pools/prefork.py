@@ -23,21 +23,20 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from . import vigil
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .batching import AIM, MOST, Pace
 from .child import live
 from .frames import Reader, job_values, pack, report_of
 from .marks import Journal, Mark, Marks
+from .processes import memory, reap, send, watch, why
 from .witness import Witness
 
 _CHUNK = 1 << 18
 _SETTLING = 0.002
 """Seconds after a recall until a child's mark can be believed."""
-_FROZEN = 60.0
-"""A child that has a job and has not begun it for so long is not there any more, whatever the system says."""
 _DEAF = 5.0
 """Seconds that a child has to die of the signal it was sent, before it is sent the last."""
 _PATIENCE = 0.004
@@ -47,7 +46,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _FITS = 1 << 16
 """Bytes that a child's socket takes without a doubt, though it reads none."""
 _IDLE_TEND = 1.0
-_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 _NONE: tuple[int, Job | None] = (0, None)
 _log = logging.getLogger("celery.concurrency.prefork")
 
@@ -79,6 +77,11 @@ class Child:
     ended_by: tuple[int, int | None, float | None] | None = None
     ended_at: float = 0.0
     leaving: bool = False
+    looked: float = 0.0
+    stopped: float = 0.0
+    """Since when it has been seen to be stopped; 0: it was not, at the last look."""
+    warned: bool = False
+    """Somebody was told that it is stopped, or slow to come up."""
     told: int = 0
     """How many jobs it has told of; its mark says how many it has done."""
 
@@ -97,8 +100,12 @@ class Prefork:
         max_memory: int | None = None,
         on_fork: Callable[[], None] = lambda: None,
         places: int = 1024,
+        alive_timeout: float = 4.0,
     ) -> None:
         self.size = size
+        self.deaths = 0
+        """How many children died that nobody had told to."""
+        self._alive_timeout = alive_timeout
         self._program = program
         self._max_tasks = max_tasks
         self._max_memory = max_memory
@@ -226,6 +233,8 @@ class Prefork:
             if not child.watch:
                 self._look_after(child)
             again = min(again, self._limits(child, now), self._unstick(child, now))
+            if now - child.looked >= vigil.EVERY:
+                vigil.look_at(child, now, self._alive_timeout)
         if not self._closing:
             again = min(again, self._staff(now))
         if self._waiting:
@@ -238,7 +247,7 @@ class Prefork:
                 child.ended_by = (number, signal, None)
                 child.ended_at = time.monotonic()
                 child.mark.condemn(number)
-                _signal(child.pid, signal)
+                send(child.pid, signal)
                 return True
         return False
 
@@ -264,7 +273,8 @@ class Prefork:
                 "done": child.mark.done,
                 "running": child.mark.running or None,
                 "waiting": len(child.given),
-                "memory": _memory(child.pid),
+                "memory": memory(child.pid),
+                "frozen": bool(child.stopped),
             }
             for child in self._children.values()
         ]
@@ -342,7 +352,7 @@ class Prefork:
             self._be_child(theirs, mark, journal, place)
         theirs.close()
         ours.setblocking(False)
-        child = Child(place, pid, ours, mark, journal, _watch(pid), now)
+        child = Child(place, pid, ours, mark, journal, watch(pid), now)
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, (child, "socket"))
         if child.watch:
@@ -373,12 +383,12 @@ class Prefork:
 
     def _end_all(self) -> None:
         for child in self._children.values():
-            _signal(child.pid, signal.SIGKILL)
+            send(child.pid, signal.SIGKILL)
 
     def _recycle(self, child: Child) -> None:
         """Let it go when it has done its share, or has grown too big."""
         if not child.leaving and (
-            self._share(child) <= 0 or (self._max_memory and _memory(child.pid) > self._max_memory)
+            self._share(child) <= 0 or (self._max_memory and memory(child.pid) > self._max_memory)
         ):
             self._leave(child)
 
@@ -558,7 +568,7 @@ class Prefork:
         if self._children.get(child.pid) is not child:
             return
         self._drain(child)
-        status = _reap(child.pid)
+        status = reap(child.pid)
         del self._children[child.pid]
         self._selector.unregister(child.socket)
         child.socket.close()
@@ -566,6 +576,8 @@ class Prefork:
             self._selector.unregister(child.watch)
             os.close(child.watch)
         self._inherit(child)
+        meant = child.ended_by is not None and child.ended_by[0]
+        self.deaths += bool(status) and not meant and not self._closing
         running = child.mark.running
         early = not child.mark.done and not running and not child.leaving
         entry = child.given.pop(running, None)
@@ -578,7 +590,7 @@ class Prefork:
         self._free_places.append(child.place)
         if status and entry is None and child.ended_by is None and not self._closing:
             _log.error(
-                "Child process %s died between tasks: %s. Its place is taken by a new one.", child.pid, _why(status)
+                "Child process %s died between tasks: %s. Its place is taken by a new one.", child.pid, why(status)
             )
         if early and status:
             self._not_before = time.monotonic() + self._pause
@@ -629,17 +641,17 @@ class Prefork:
             return now  # it has just gone on to the next
         ran = now - since
         if child.ended_by is not None and child.ended_by[0] == running and now - child.ended_at > _DEAF:
-            _signal(child.pid, signal.SIGKILL)
+            send(child.pid, signal.SIGKILL)
         if job.hard and ran >= job.hard:
             if child.ended_by is None:
                 child.ended_by = (running, None, job.hard)
-                _signal(child.pid, signal.SIGKILL)
+                send(child.pid, signal.SIGKILL)
             return now + _IDLE_TEND
         if job.soft and ran >= job.soft and child.told_overdue != running:
             child.told_overdue = running
             child.mark.overrun(running)
             self._happened.append(Overdue(running, job.soft))
-            _signal(child.pid, signal.SIGUSR1)
+            send(child.pid, signal.SIGUSR1)
         waits = [limit - ran for limit in (job.soft, job.hard) if limit and limit > ran]
         return now + min([*waits, _IDLE_TEND])
 
@@ -654,9 +666,8 @@ class Prefork:
             child.recalled = None
             self._take_back(child, batch)
             return now + _IDLE_TEND
+        vigil.unmoved(child, now)
         running = child.mark.running
-        if not running and now - child.handed > _FROZEN and now - child.born > _FROZEN:
-            _signal(child.pid, signal.SIGKILL)
         if len(child.given) > 1 and self._idle():
             slow = running in child.given and now - child.mark.since > 0.02  # noqa: PLR2004 - five batches' worth
             if slow:
@@ -687,56 +698,7 @@ def _loss(child: Child, number: int, status: int) -> Lost:
     limit = sent = None
     if child.ended_by is not None and child.ended_by[0] == number:
         _, sent, limit = child.ended_by
-    return Lost(number, _why(status), True, limit, sent)
-
-
-def _why(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = "unknown"
-        return f"signal {number} ({name})"
-    return f"exitcode {os.WEXITSTATUS(status)}"
-
-
-def _watch(pid: int) -> int:
-    """A descriptor that is readable when the process has ended; 0 where the system has none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return 0
-
-
-def _reap(pid: int) -> int:
-    """How it ended. One that lives on without its socket is of no use to anybody."""
-    for pause in (0.0, 0.001, 0.01, 0.05):
-        time.sleep(pause)
-        try:
-            reaped, status = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return 0  # somebody else waited for it: a task's own SIGCHLD handler
-        if reaped:
-            return status
-    _signal(pid, signal.SIGKILL)
-    try:
-        return os.waitpid(pid, 0)[1]
-    except ChildProcessError:
-        return 0
-
-
-def _memory(pid: int) -> int:
-    """Resident, in KiB; 0 where the system does not tell. The child is not asked: asking costs it more than a task."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * _PAGE
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+    return Lost(number, why(status), True, limit, sent)
 
 
 def _hang_up(child: Child) -> None:
