@@ -15,19 +15,26 @@ from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
 HEADER = "celeriac_dead"
 
 
-class DeadLetters:
-    """`suffix` after a queue's name is its dead letters' queue; empty: there are none."""
+def dead_queue_of(queue: str, told: str) -> str | None:
+    """By the setting `worker_dead_queue`: a suffix that begins with a dot, or one queue for all."""
+    if not told:
+        return None
+    return queue + told if told.startswith(".") else told
 
-    def __init__(self, suffix: str) -> None:
-        self._suffix = suffix
+
+class DeadLetters:
+    """`told` is the setting `worker_dead_queue`."""
+
+    def __init__(self, told: str) -> None:
+        self._told = told
 
     def bury(self, broker: Broker, queues: Sequence[Queue], delivery: Delivery, why: str, now: float) -> Verdict | None:
         """How to settle it then; None: it was not kept anywhere."""
         if "dead-letter" in broker.can and any("x-dead-letter-exchange" in queue.arguments for queue in queues):
             return Verdict.DROP
-        if not self._suffix:
+        name = dead_queue_of(delivery.queue, self._told)
+        if name is None:
             return None
-        name = delivery.queue + self._suffix
         said = {
             "reason": why,
             "queue": delivery.queue,

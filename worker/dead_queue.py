@@ -12,7 +12,7 @@ from typing import Any
 from ..protocol.wire.message import Message
 from ..protocol.wire.sealed import opened
 from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
-from .dead_letters import HEADER
+from .dead_letters import HEADER, dead_queue_of
 
 _AT_ONCE = 1000
 _WAIT = 0.5
@@ -131,6 +131,5 @@ def settle(
 
 def dead_queues(queues: Sequence[str], told: str) -> dict[str, str]:
     """Queue -> where its dead letters go, by the setting `worker_dead_queue`."""
-    if not told:
-        return {}
-    return {name: name + told if told.startswith(".") else told for name in queues}
+    places = {name: dead_queue_of(name, told) for name in queues}
+    return {name: place for name, place in places.items() if place is not None}

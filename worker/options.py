@@ -41,7 +41,6 @@ class PoolOptions:
     max_memory: int | None = None
     soft_limit: float | None = None
     hard_limit: float | None = None
-    lost_wait: float = 10.0
     alive_timeout: float = 4.0
     restarts: bool = False
     autoscale: tuple[int, int] | None = None
@@ -58,8 +57,6 @@ class Taking:
     """`worker_disable_prefetch`: nothing is taken that cannot run at once."""
     eta_limit: int | None = None
     eta_horizon: float | None = 60.0
-    direct: bool = False
-    detect_quorum: bool = True
     rate_limits: bool = True
     common_rate_limits: bool = False
     max_deliveries: int | None = 10
@@ -69,17 +66,6 @@ class Taking:
     unknown_task_retries: int = 6
     deduplicate: bool = False
     cancel_on_connection_loss: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Acks:
-    """What tasks that say nothing of their own say."""
-
-    late: bool = False
-    on_failure: bool = True
-    on_timeout: bool = True
-    reject_on_worker_lost: bool = False
-    retry_on_worker_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +87,6 @@ class Telling:
     control_queue_exclusive: bool = True
     control_queue_durable: bool = False
     health: str | None = None
-    json_logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +96,6 @@ class Options:
     broker: BrokerOptions
     pool: PoolOptions = field(default_factory=PoolOptions)
     taking: Taking = field(default_factory=Taking)
-    acks: Acks = field(default_factory=Acks)
     telling: Telling = field(default_factory=Telling)
     accept: frozenset[str] = frozenset({"json"})
     """Serializers by name or content type, as `accept_content` has them."""

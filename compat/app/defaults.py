@@ -115,6 +115,8 @@ def _typed(type: str) -> Callable[..., Option]:
 _any, _bool, _dict, _list, _tuple = _typed("any"), _typed("bool"), _typed("dict"), _typed("list"), _typed("tuple")
 _int, _float, _text = _typed("int"), _typed("float"), _typed("string")
 
+_AZURE = "Azure's own library tries again by a policy of its own; Celery reads it nowhere either"
+
 NAMESPACES: dict[str, Any] = Namespace(
     accept_content=_list(
         DEFAULT_ACCEPT_CONTENT, "Content types and serializers that are read; all others are refused.", old=OLD_NS
@@ -149,7 +151,11 @@ NAMESPACES: dict[str, Any] = Namespace(
         connection_retry=_bool(True, "A worker that lost its broker connects anew."),
         connection_retry_on_startup=_bool(None, "The same at start; as `broker_connection_retry` if unset."),
         connection_max_retries=_int(100, "Attempts to connect anew; None or 0: for ever."),
-        channel_error_retry=_bool(False, "An error of a channel counts as one of the connection."),
+        channel_error_retry=_bool(
+            False,
+            "An error of a channel counts as one of the connection.",
+            ignored="a worker always connects anew after an error of a channel",
+        ),
         failover_strategy=_text(
             None, "In which order several URLs are tried: round-robin, shuffle, or a function.", also=(object,)
         ),
@@ -198,9 +204,9 @@ NAMESPACES: dict[str, Any] = Namespace(
     ),
     azureblockblob=Namespace(
         container_name=_text("celery", "The container of results."),
-        retry_initial_backoff_sec=_int(2, "First wait before a request is repeated."),
-        retry_increment_base=_int(2, "By what the wait grows."),
-        retry_max_attempts=_int(3, "How often a request is repeated."),
+        retry_initial_backoff_sec=_int(2, "First wait before a request is repeated.", ignored=_AZURE),
+        retry_increment_base=_int(2, "By what the wait grows.", ignored=_AZURE),
+        retry_max_attempts=_int(3, "How often a request is repeated.", ignored=_AZURE),
         base_path=_text("", "What the names of blobs begin with."),
         connection_timeout=_int(20, "Seconds for connecting."),
         read_timeout=_int(120, "Seconds for an answer."),
@@ -255,7 +261,11 @@ NAMESPACES: dict[str, Any] = Namespace(
         port=_int(None, "Its port."),
         socket_timeout=_float(120.0, "Seconds for an answer."),
         socket_connect_timeout=_float(None, "Seconds for connecting."),
-        retry_on_timeout=_bool(False, "What timed out is tried again."),
+        retry_on_timeout=_bool(
+            False,
+            "What timed out is tried again.",
+            ignored="it always is, by the retry_policy in result_backend_transport_options, if that does it once",
+        ),
         socket_keepalive=_bool(False, "TCP looks whether the other side is alive."),
     ),
     result=Namespace(
@@ -311,7 +321,9 @@ NAMESPACES: dict[str, Any] = Namespace(
         ),
         table_schemas=_dict(None, "Schemas of the tables of results and of groups."),
         table_names=_dict(None, "Names of these tables.", old={"celery_result_db_tablenames"}),
-        create_tables_at_setup=_bool(True, "The tables are created when the store is first used."),
+        create_tables_at_setup=_bool(
+            True, "The tables are created at start.", ignored="they are created when the store is first used"
+        ),
     ),
     task=Namespace(
         __old__=OLD_NS,
@@ -404,7 +416,10 @@ NAMESPACES: dict[str, Any] = Namespace(
         log_datefmt=_text(None, "Format of dates in the log."),
         log_format=_text(DEFAULT_PROCESS_LOG_FMT, "Format of lines of the log."),
         lost_wait=_float(
-            10.0, "Seconds that the result of a process that died is waited for.", old={"celeryd_worker_lost_wait"}
+            10.0,
+            "Seconds that the result of a process that died is waited for.",
+            old={"celeryd_worker_lost_wait"},
+            ignored="what a process had done before it died is in memory that it shares: nothing is waited for",
         ),
         max_memory_per_child=_int(None, "Kilobytes after which a process is replaced by a new one."),
         max_tasks_per_child=_int(None, "Tasks after which a process is replaced by a new one."),
@@ -435,7 +450,11 @@ NAMESPACES: dict[str, Any] = Namespace(
         timer_precision=_float(
             1.0, "The longest sleep of the worker's timer.", ignored="the worker wakes when something is due"
         ),
-        detect_quorum_queues=_bool(True, "Quorum queues are consumed from without a global prefetch."),
+        detect_quorum_queues=_bool(
+            True,
+            "Quorum queues are consumed from without a global prefetch.",
+            ignored="they always are, and each queue's type is looked at",
+        ),
     ),
 )
 

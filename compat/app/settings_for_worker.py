@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...protocol.errors import BadCall
-from ...worker.options import Acks, Options, PoolOptions, Taking, Telling
+from ...worker.options import Options, PoolOptions, Taking, Telling
 from ..exceptions import ImproperlyConfigured
 from .reading import flag, number, whole
 from .settings_for_broker import broker_options
@@ -18,14 +18,13 @@ def worker_options(conf: Any, **given: Any) -> Options:
 
     `concurrency`, `pool` (or `pool_cls`), `prefetch_multiplier`, `autoscale`, `task_events`, `statedb`, `time_limit`,
     `soft_time_limit`, `max_tasks_per_child`, `max_memory_per_child`, `disable_rate_limits`, `pool_start_method`,
-    `pool_restarts`, `worker_lost_wait`, `autoscaler_cls`, `health`; None is not said.
+    `pool_restarts`, `autoscaler_cls`, `health`; None is not said.
     """
     said = {name: value for name, value in given.items() if value is not None}
     return Options(
         broker=broker_options(conf),
         pool=_pool(conf, said),
         taking=_taking(conf, said),
-        acks=_acks(conf),
         telling=_telling(conf, said),
         accept=_accepted(conf),
         utc=flag(conf, "enable_utc"),
@@ -49,7 +48,6 @@ def _pool(conf: Any, said: dict[str, Any]) -> PoolOptions:
         max_memory=whole(conf, "worker_max_memory_per_child", said.get("max_memory_per_child")) or None,
         soft_limit=number(conf, "task_soft_time_limit", said.get("soft_time_limit")) or None,
         hard_limit=number(conf, "task_time_limit", said.get("time_limit")) or None,
-        lost_wait=number(conf, "worker_lost_wait", said.get("worker_lost_wait")) or 0.0,
         alive_timeout=number(conf, "worker_proc_alive_timeout") or 4.0,
         restarts=bool(said.get("pool_restarts", flag(conf, "worker_pool_restarts"))),
         autoscale=autoscale,
@@ -65,8 +63,6 @@ def _taking(conf: Any, said: dict[str, Any]) -> Taking:
         only_what_runs=flag(conf, "worker_disable_prefetch"),
         eta_limit=whole(conf, "worker_eta_task_limit") or None,
         eta_horizon=number(conf, "worker_eta_horizon"),
-        direct=flag(conf, "worker_direct"),
-        detect_quorum=flag(conf, "worker_detect_quorum_queues"),
         rate_limits=not unlimited,
         common_rate_limits=flag(conf, "worker_common_rate_limits"),
         max_deliveries=whole(conf, "worker_max_deliveries") or None,
@@ -76,18 +72,6 @@ def _taking(conf: Any, said: dict[str, Any]) -> Taking:
         unknown_task_retries=whole(conf, "worker_unknown_task_retries") or 0,
         deduplicate=flag(conf, "worker_deduplicate_successful_tasks"),
         cancel_on_connection_loss=flag(conf, "worker_cancel_long_running_tasks_on_connection_loss"),
-    )
-
-
-def _acks(conf: Any) -> Acks:
-    """The two that followed `task_acks_on_failure_or_timeout` stand for it where they say nothing."""
-    both = flag(conf, "task_acks_on_failure_or_timeout")
-    return Acks(
-        late=flag(conf, "task_acks_late"),
-        on_failure=both if conf.task_acks_on_failure is None else flag(conf, "task_acks_on_failure"),
-        on_timeout=both if conf.task_acks_on_timeout is None else flag(conf, "task_acks_on_timeout"),
-        reject_on_worker_lost=flag(conf, "task_reject_on_worker_lost"),
-        retry_on_worker_lost=flag(conf, "task_retry_on_worker_lost"),
     )
 
 
@@ -108,7 +92,6 @@ def _telling(conf: Any, said: dict[str, Any]) -> Telling:
         control_queue_exclusive=flag(conf, "control_queue_exclusive"),
         control_queue_durable=flag(conf, "control_queue_durable"),
         health=_health(said.get("health") or conf.worker_health),
-        json_logs=flag(conf, "worker_json_logs"),
     )
 
 

@@ -20,6 +20,7 @@ from celeriac.worker.brokers.base import Parcel, Queue
 from celeriac.worker.brokers.memory import MemoryBroker, Store
 from celeriac.worker.consumer import Consumer
 from celeriac.worker.dead_letters import HEADER
+from celeriac.worker.dead_queue import dead_queues
 from celeriac.worker.events import Dispatcher
 from celeriac.worker.options import BrokerOptions, Options, Taking
 from celeriac.worker.pools.base import Begun, Ended, Job, Lost, Returned
@@ -231,6 +232,14 @@ def test_a_body_that_its_child_cannot_read_is_buried(scene: Scene) -> None:
     scene.turn(Begun(number, 1, 1.0), Ended(number, Report("REJECTED", Fate.REJECTED, error="bad", internal=True)))
     scene.settle_down()
     assert (scene.waiting("celery.dead"), scene.held) == (1, 0)
+
+
+def test_dead_letters_of_all_queues_in_one_queue() -> None:
+    scene = Scene(dead_queue="graveyard")
+    scene.other.send([Parcel(Message(b"no json", "application/json", "utf-8", {}, {}), "celery")])
+    scene.settle_down()
+    assert (scene.waiting("graveyard"), scene.held) == (1, 0)
+    assert dead_queues(["celery", "b"], "graveyard") == {"celery": "graveyard", "b": "graveyard"}
 
 
 def test_without_dead_letters_it_is_dropped() -> None:

@@ -47,7 +47,9 @@ class CassandraStore(Store):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         options = settings.options
-        self._servers, self._bundle = options.get("cassandra_servers"), options.get("cassandra_secure_bundle_path")
+        self._servers = options.get("cassandra_servers")
+        # The second is the setting's name in Celery's table, the first what its code and its documentation read.
+        self._bundle = options.get("cassandra_secure_bundle_path") or options.get("cassandra_bundle_path")
         self._keyspace, self._table = options.get("cassandra_keyspace"), options.get("cassandra_table")
         if bool(self._servers) == bool(self._bundle) or not self._keyspace or not self._table:
             raise BadCall(

@@ -26,11 +26,10 @@ def test_the_defaults_are_celerys() -> None:
     assert options.broker.urls == ("amqp://localhost",)
     assert options.broker.retry
     assert options.broker.retry_at_start
-    assert (options.pool.kind, options.pool.start_method, options.pool.lost_wait) == ("prefork", "fork", 10.0)
+    assert (options.pool.kind, options.pool.start_method, options.pool.alive_timeout) == ("prefork", "fork", 4.0)
     assert options.pool.concurrency >= 1
     assert (options.taking.prefetch, options.taking.eta_limit, options.taking.dead_queue) == (4, None, ".dead")
     assert options.taking.rate_limits
-    assert (options.acks.late, options.acks.on_failure, options.acks.on_timeout) == (False, True, True)
     assert options.telling.control
     assert not options.telling.events
     assert options.accept == {"json"}
@@ -79,20 +78,6 @@ def test_as_many_places_as_cpus(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "acks"),
-    [
-        ({}, (True, True)),
-        ({"task_acks_on_failure_or_timeout": False}, (False, False)),
-        ({"task_acks_on_failure_or_timeout": False, "task_acks_on_failure": True}, (True, False)),
-        ({"task_acks_on_timeout": False}, (True, False)),
-    ],
-)
-def test_the_newer_settings_of_acks_win(settings: dict[str, Any], acks: tuple[bool, bool]) -> None:
-    found = worker_options(conf(**settings)).acks
-    assert (found.on_failure, found.on_timeout) == acks
-
-
-@pytest.mark.parametrize(
     ("setting", "value"),
     [
         ("worker_prefetch_multiplier", -1),
@@ -100,7 +85,7 @@ def test_the_newer_settings_of_acks_win(settings: dict[str, Any], acks: tuple[bo
         ("worker_prefetch_multiplier", 1.5),
         ("task_time_limit", "soon"),
         ("task_time_limit", -3),
-        ("worker_lost_wait", float("nan")),
+        ("worker_proc_alive_timeout", float("nan")),
         ("worker_pool_start_method", "thread"),
         ("worker_unknown_task", "drop"),
         ("accept_content", "json"),
@@ -122,7 +107,7 @@ def test_an_autoscale_that_cannot_be_meant(value: str) -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("false", False), ("0", False), ("yes", True), ("", False)])
 def test_truth_as_a_text(text: str, value: bool) -> None:
-    assert worker_options(conf(task_acks_late=text)).acks.late is value
+    assert worker_options(conf(worker_lasting_revokes=text)).lasting_revokes is value
 
 
 class TestBroker:
