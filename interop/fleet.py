@@ -16,7 +16,7 @@ from interop.brokers import Broker
 from interop.capabilities import QUICK, TITLES, Cannot, Pair, Patience, Wrong, same, sig
 from interop.matrix import HAS_NO, Cell, Cells, How, Place, short
 from interop.peers import OURS, STOCK, Peer
-from interop.processes import PeerFailed, Process, Producer, Worker
+from interop.processes import Answer, PeerFailed, Process, Producer, Worker
 
 Check = Callable[[Pair], None]
 CHECKS: dict[str, Check] = {}
@@ -36,9 +36,15 @@ def handed(name: str, title: str, *, foreign: bool = False) -> Callable[[Check],
 
 def shaped(name: str, title: str, shape: Any, expected: Any, *, foreign: bool = False) -> None:
     def check(pair: Pair) -> None:
+        pair.needs("add")
         same(pair.ask("canvas", shape=shape, timeout=pair.patience.wait * 2), expected)
 
     handed(name, title, foreign=foreign)(check)
+
+
+def call(pair: Pair, task: str, *args: Any, **more: Any) -> Answer:
+    """A call to the one or the other, whatever the second lacks."""
+    return pair.ask("call", task=f"interop.{task}", args=list(args), **more)
 
 
 def add(queue: str, *numbers: int) -> dict[str, Any]:
@@ -74,7 +80,8 @@ def _linked(first: str, second: str) -> Check:
     def check(pair: Pair) -> None:
         key = f"interop-{uuid.uuid4()}"
         options = {"queue": first, "link": sig("keep", key, queue=second)}
-        same(pair.call("add", 2, 3, options=options), 5)
+        pair.needs("keep")
+        same(call(pair, "add", 2, 3, options=options), 5)
         pair.until(lambda: pair.broker.trace(key) == [5], "the callback did not run")
 
     return check
@@ -83,7 +90,7 @@ def _linked(first: str, second: str) -> Check:
 def _linked_error(first: str, second: str) -> Check:
     def check(pair: Pair) -> None:
         options = {"queue": first, "link_error": sig("onfail", queue=second)}
-        sent = pair.call("fail", "boom", options=options)
+        sent = call(pair, "fail", "boom", options=options)
         store = pair.broker.store
         assert store
         pair.until(
@@ -93,7 +100,7 @@ def _linked_error(first: str, second: str) -> Check:
     return check
 
 
-handed("link a b", "a callback at the second")(_linked("a", "b"))
+handed("link a b", "a callback at the second", foreign=True)(_linked("a", "b"))
 handed("link b a", "a callback at the first")(_linked("b", "a"))
 handed("link_error a b", "an errback at the second")(_linked_error("a", "b"))
 handed("link_error b a", "an errback at the first")(_linked_error("b", "a"))
@@ -103,12 +110,12 @@ handed("link_error b a", "an errback at the first")(_linked_error("b", "a"))
 def both_protocols(pair: Pair) -> None:
     more = {"settings": {**pair.settings, "task_queue_protocols": {"b": 1}}}
     for queue, version in (("a", 2), ("b", 1)):
-        if queue == "b" and pair.lacks:
-            same(pair.call("add", 2, 3, options={"queue": queue}, **more), 5)
+        options = {"queue": queue}
+        if queue == "b" and "describe" in pair.lacks:
+            pair.needs("add")
+            same(call(pair, "add", 2, 3, options=options, **more), 5)
         else:
-            seen = (
-                pair.ask("call", task="interop.describe", args=[], options={"queue": queue}, **more).get("value") or {}
-            )
+            seen = call(pair, "describe", options=options, **more).get("value") or {}
             if seen.get("protocol") != version:
                 raise Wrong(f"at {queue} the task saw protocol {seen.get('protocol')}")
 
@@ -139,7 +146,7 @@ def watched(pair: Pair) -> None:
 
 @handed("revoke at b", "a revoke told to both is kept by the one that has the task")
 def revokes(pair: Pair) -> None:
-    sent = pair.call("add", 1, 1, options={"queue": "b", "eta_in": pair.patience.soon}, get=False)
+    sent = call(pair, "add", 1, 1, options={"queue": "b", "eta_in": pair.patience.soon}, get=False)
     pair.ask("revoke", id=sent["id"])
     answer = pair.ask("await_id", id=sent["id"])
     if answer.get("state") != "REVOKED":
@@ -178,9 +185,8 @@ def try_fleet(
                 each.wait()
             asker = Producer(producer, broker.variables(producer, "celery", settings), Path(folder) / "producer")
             started.append(asker)
-            pair = Pair(
-                asker.wait(), broker, {"describe": "b"} if not second.python else {}, True, settings, patience=patience
-            )
+            lacks = second.lacks if second.python else {"describe": "not asked for", **second.lacks}
+            pair = Pair(asker.wait(), broker, lacks, True, settings, patience=patience)
             for name in names:
                 cell = _cell(pair, name)
                 cells[name] = Cell(How.setting, said) if settings and cell.how is How.works else cell
