@@ -23,6 +23,7 @@ from ..protocol.wire.json import loads
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.result import Result
 from ..protocol.wire.sealed import Sealed, opened
+from ..protocol.wire.serializers import BUILTIN
 from . import limit, redis_link
 from .coroutines import LOOPS
 from .pools.base import Job
@@ -158,6 +159,10 @@ class Execution:
         self._traced = Traced(ended, self._debts)
         self._tracers: dict[str, Built] = {}
         self._plain_json = _JSON in self.reader.accept
+        known = self.reader.codecs.serializers.of_type(_JSON)
+        self._loads: Callable[[bytes], Any] = (
+            loads if known is None or known is BUILTIN["json"] else known.decode or loads
+        )
 
     made_by: tuple[Callable[..., Execution], tuple[Any, ...]] | None = None
     """How to make it again in another process, for pools that spawn."""
@@ -270,7 +275,7 @@ class Execution:
         message: Any = job.message
         if type(message) is Sealed and self._plain_json:
             data, headers, properties = message.contents()
-            payload = loads(data)
+            payload = self._loads(data)
             if type(payload) is list and len(payload) == 3:  # noqa: PLR2004 - args, kwargs, embed
                 args, kwargs, embed = payload
                 if type(args) is list and type(kwargs) is dict and embed == _NOTHING_FOLLOWS:
@@ -287,7 +292,7 @@ class Execution:
             and "task" in headers
             and message.body[:2] == b"[["
         ):
-            payload = loads(message.body)
+            payload = self._loads(message.body)
             if type(payload) is list and len(payload) == 3:  # noqa: PLR2004 - args, kwargs, embed
                 args, kwargs, embed = payload
                 if type(kwargs) is dict and embed == _NOTHING_FOLLOWS:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..protocol.values import dataclass, field
+from ..protocol.wire.message import CODECS, Codecs
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Options:
     telling: Telling = field(default_factory=Telling)
     accept: frozenset[str] = frozenset({"json"})
     """Serializers by name or content type, as `accept_content` has them."""
+    codecs: Codecs = CODECS
+    """Those that there are."""
     utc: bool = True
     state_db: str | None = None
     lasting_revokes: bool = False

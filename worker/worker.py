@@ -105,7 +105,7 @@ class Worker:
         self._awake = {"tasks"}
         self.loop = Loop()
         telling = options.telling
-        reader = Reader(accept=accepted(options.accept))
+        reader = Reader(accept=accepted(options.accept, options.codecs.serializers), codecs=options.codecs)
         exists = telling.events or not {"gossip", "heartbeat"} <= self.without
         self.events = Dispatcher(
             hostname, owner.clock_forward, on=telling.events, exists=exists, exchange=telling.event_exchange

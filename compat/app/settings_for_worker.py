@@ -6,6 +6,7 @@ from typing import Any
 
 from ...protocol.errors import BadCall
 from ...worker.options import Options, PoolOptions, Taking, Telling
+from ..backends.foreign import codecs
 from ..exceptions import ImproperlyConfigured
 from .reading import flag, number, whole
 from .settings_for_broker import broker_options
@@ -26,7 +27,8 @@ def worker_options(conf: Any, **given: Any) -> Options:
         pool=_pool(conf, said),
         taking=_taking(conf, said),
         telling=_telling(conf, said),
-        accept=_accepted(conf),
+        accept=(accept := _accepted(conf)),
+        codecs=codecs(accept),
         utc=flag(conf, "enable_utc"),
         state_db=said.get("statedb") or said.get("state_db") or conf.worker_state_db or None,
         lasting_revokes=flag(conf, "worker_lasting_revokes"),

@@ -557,8 +557,10 @@ def __getattr__(name: str) -> Any:
 def _reader(app: Any) -> Any:
     from ...protocol.wire.message_reading import Reader
     from ...protocol.wire.serializers import accepted
+    from ..backends.foreign import codecs
 
-    return Reader(accept=accepted(app.conf.accept_content))
+    known = codecs(app.conf.accept_content)
+    return Reader(accept=accepted(app.conf.accept_content, known.serializers), codecs=known)
 
 
 def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
