@@ -1,4 +1,4 @@
-"""Entries that are made while beat runs: as JSON in a Redis, and the doors for whoever lists, adds, pauses, removes.
+"""Entries that are made while beat runs: as JSON beside the lease, and the doors for who lists, adds, pauses, removes.
 
 Law: a schedule is a text that a person can read: a number of seconds, a cron line, or a solar event with its place.
 What cannot be read is refused here, before it is stored.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..protocol.errors import BadCall
 from ..protocol.wire.json import dumps, loads
 from ..worker.beat_lease import RedisLease
 from ..worker.redis_place import parse
@@ -20,19 +21,24 @@ from .beat import ScheduleEntry
 from .exceptions import ImproperlyConfigured
 from .schedules import crontab, schedule, solar
 
+if TYPE_CHECKING:
+    from ..worker.beat_lease_database import DatabaseLease
+
 __all__ = ("Listed", "add", "entry_of", "lease_of", "listed", "pause", "remove", "resume", "schedule_of", "text_of")
 
 _CRON_FIELDS = 5
 _SOLAR_FIELDS = 3
 _NO_REDIS = (
-    "The leased scheduler needs a Redis: set beat_lease_url to its URL. "
+    "The leased scheduler needs a Redis or a database: set beat_lease_url to its URL, as db+postgresql://... "
     "(The broker is used when it is a Redis; this one is {0}.)"
 )
 
 
-def lease_of(app: Any) -> RedisLease:
+def lease_of(app: Any) -> RedisLease | DatabaseLease:
     """The lease that this app's beats share."""
     url, options = app.conf.beat_lease_url, {}
+    if url and url.startswith("db+"):
+        return _database(app, url)
     if not url:
         outlet: Outlet = app.amqp.outlet
         url = outlet.told.urls[0]
@@ -40,6 +46,24 @@ def lease_of(app: Any) -> RedisLease:
             raise ImproperlyConfigured(_NO_REDIS.format(url.partition("://")[0]))
         options = {name: value for name, value in broker_options(app.conf, write=True).options.items() if value}
     return RedisLease(parse(url, options), app.conf.beat_lease_name)
+
+
+def _database(app: Any, url: str) -> DatabaseLease:
+    outlet: Outlet = app.amqp.outlet
+    place = None
+    if outlet.kind == ".redis" and len(outlet.told.urls) == 1:
+        given = {name: value for name, value in outlet.told.options.items() if value}
+        place = parse(outlet.told.urls[0], given)
+    try:
+        from ..worker.beat_lease_database import DatabaseLease
+
+        return DatabaseLease(url, app.conf.beat_lease_name, place)
+    except ImportError as problem:
+        raise ImproperlyConfigured(
+            f"beat_lease_url names a database, which needs SQLAlchemy: pip install 'celeriac[sqlalchemy]' ({problem})"
+        ) from None
+    except BadCall as problem:
+        raise ImproperlyConfigured(str(problem)) from None
 
 
 # --- schedules as text

@@ -1,9 +1,10 @@
 """`celeriac.compat.beat:LeasedScheduler`: of several beats one leads, and the others take over when it is gone.
 
-Law: the state is in a Redis (`worker.beat_lease`), and this process' copy of it counts only from one `_load` to the
-first doubt: a write that was refused or whose answer was lost ends the leading, and what is there is read anew. Where
-the queue is in the same Redis, a message is queued in the step that writes its run down: each tick once, whoever dies
-when. Elsewhere the run is written down first: who dies in between loses the tick in his hands, and nothing is doubled.
+Law: the state is in a Redis (`worker.beat_lease`) or a database (`worker.beat_lease_database`), and this process' copy
+of it counts only from one `_load` to the first doubt: a write that was refused or whose answer was lost ends the
+leading, and what is there is read anew. Where the queue is in the same Redis, or in any with the lease in a database,
+each tick is queued once, whoever dies when. Elsewhere the run is written down first: who dies in between loses the tick
+in his hands, and nothing is doubled.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class LeasedScheduler(Scheduler):
 
     def _load(self) -> None:
         """Take up what any leader before left."""
+        self.store.finish()
         kept = self.store.load()
         entries = dict(self._configured)
         for name, text in kept.entries.items():
@@ -191,18 +193,19 @@ class LeasedScheduler(Scheduler):
 
     def _message(self, held: tuple[Sequence[Parcel], Sequence[Queue], Any]) -> tuple[str, bytes] | None:
         parcels, queues, _ = held
-        if not self._shares_redis or len(parcels) != 1:
+        place = self.store.queues_at
+        if place is None or not self._shares_redis or len(parcels) != 1:
             return None
-        return pushed(parcels[0], queues, self.store.place, self.app.amqp.outlet.told.options)
+        return pushed(parcels[0], queues, place, self.app.amqp.outlet.told.options)
 
     @cached_property
     def _shares_redis(self) -> bool:
-        """Whether the lease is where the queues are."""
+        """Whether the lease can put messages where the queues are."""
         outlet = self.app.amqp.outlet
         if outlet.kind != ".redis" or len(outlet.told.urls) != 1:
             return False
         options = {name: value for name, value in outlet.told.options.items() if value}
-        there, here = parse(outlet.told.urls[0], options), self.store.place
+        there, here = parse(outlet.told.urls[0], options), self.store.queues_at
         same = ("host", "port", "path", "db", "sentinels")
         return all(getattr(there, name) == getattr(here, name) for name in same)
 
@@ -225,7 +228,7 @@ class LeasedScheduler(Scheduler):
 
     @property
     def info(self) -> str:
-        return f"    . lease -> {self.store.name} ({self.lease.ttl:g}s) in {self.store.place}"
+        return f"    . lease -> {self.store.name} ({self.lease.ttl:g}s) in {self.store.where}"
 
 
 def _copied(value: Any) -> Any:

@@ -81,6 +81,7 @@ class RedisLease:
     def __init__(self, place: Place, name: str = "celeriac-beat") -> None:
         self.place = place
         self.name = name
+        self.where = str(place)
         self._link: Link | None = None
 
     def _key(self, part: str) -> str:
@@ -111,6 +112,14 @@ class RedisLease:
             keys.append(message[0])
             arguments.append(message[1])
         return bool(self._open.run(COMMIT, len(keys), *keys, *arguments))
+
+    @property
+    def queues_at(self) -> Place:
+        """The Redis that a message can be put into as its run is written down."""
+        return self.place
+
+    def finish(self) -> None:
+        """Nothing: no leader ever leaves a message unsent whose run is written down."""
 
     # --- what is written down
 

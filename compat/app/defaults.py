@@ -472,7 +472,7 @@ _OWN: dict[str, dict[str, Option]] = {
     ),
     "beat": Namespace(
         lease_url=_text(
-            None, "Redis where beats agree which of them leads, for the LeasedScheduler; the broker if it is one."
+            None, "Redis or database (db+postgresql://...) where leased beats agree who leads; the broker if a Redis."
         ),
         lease_name=_text("celeriac-beat", "Beats with this name are one leader and its spares."),
         lease_ttl=_float(10.0, "Seconds until a spare takes over from a leader that is gone."),

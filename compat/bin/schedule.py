@@ -43,7 +43,7 @@ def _explained(name: str = "") -> Iterator[None]:
         ) from None
     except (ValueError, ImproperlyConfigured) as problem:
         raise click.ClickException(str(problem)) from None
-    except Exception as problem:  # noqa: BLE001 - the Redis cannot be reached
+    except Exception as problem:  # noqa: BLE001 - the lease cannot be reached
         handle_remote_command_error("schedule", problem)
 
 

@@ -547,9 +547,17 @@ def test_a_schedule_of_somebody_elses_is_shown_somehow() -> None:
     assert beat_entries.text_of("anything") == "'anything'"
 
 
-def leased(redis_server: RedisServer, clock: Clock, name: str) -> tuple[Celery, Any]:
+@pytest.fixture(params=["redis", "database"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    """Of the lease: the broker's, or another one."""
+    return None if request.param == "redis" else f"db+sqlite:///{tmp_path / 'lease.db'}"
+
+
+def leased(redis_server: RedisServer, clock: Clock, name: str, place: str | None) -> tuple[Celery, Any]:
     app = Celery("leased", broker=redis_server.url, set_as_current=False)
     _OPENED.append(app)
+    app.conf.beat_lease_url = place
+    name += "-in-database" * bool(place)
     app.now = clock  # type: ignore[method-assign] # the app's own clock
     app.conf.update(
         result_expires=None,
@@ -562,29 +570,32 @@ def leased(redis_server: RedisServer, clock: Clock, name: str) -> tuple[Celery, 
 
 
 @pytest.mark.real
-def test_one_leads_and_the_other_takes_over_where_it_was(redis_server: RedisServer, clock: Clock) -> None:
-    app, first = leased(redis_server, clock, "takes-over")
+def test_one_leads_and_the_other_takes_over_where_it_was(
+    redis_server: RedisServer, clock: Clock, place: str | None
+) -> None:
+    app, first = leased(redis_server, clock, "takes-over", place)
+    queue = app.conf.task_default_queue
     second = beat.LeasedScheduler(app)
     assert first.tick() < 10
     assert second.tick() > 0
     assert not second.lease.leads(time.monotonic())
     clock.at += timedelta(seconds=10)
     assert first.tick() == 0
-    assert redis_server.call("LLEN", "of-takes-over") == 1
+    assert redis_server.call("LLEN", queue) == 1
     first.close()  # gives the lease back
     second.lease.ended(time.monotonic())
     assert second.tick() > 0
     assert second.lease.token == 2
     assert second.schedule["a"].total_run_count == 1
-    assert redis_server.call("LLEN", "of-takes-over") == 1
+    assert redis_server.call("LLEN", queue) == 1
     clock.at += timedelta(seconds=10)
     first.lease.granted(1, time.monotonic() + 100)  # a sleeper who takes himself for the leader
     first.store.acquire = mock.Mock(side_effect=AssertionError)  # type: ignore[method-assign] # nobody asks
     first.tick()
-    assert redis_server.call("LLEN", "of-takes-over") == 1
+    assert redis_server.call("LLEN", queue) == 1
     assert not first.lease.leads(time.monotonic())
     assert second.tick() == 0
-    assert redis_server.call("LLEN", "of-takes-over") == 2
+    assert redis_server.call("LLEN", queue) == 2
     assert "lease -> takes-over" in second.info
     first.store.close()
     second.close()
@@ -593,22 +604,21 @@ def test_one_leads_and_the_other_takes_over_where_it_was(redis_server: RedisServ
 @pytest.mark.real
 @pytest.mark.parametrize(("missed", "deadline", "sent"), [("once", None, 1), ("each", None, 5), ("each", 25, 3)])
 def test_missed_ticks_are_made_up_for_as_is_configured(
-    redis_server: RedisServer, clock: Clock, missed: str, deadline: float | None, sent: int
+    redis_server: RedisServer, clock: Clock, place: str | None, missed: str, deadline: float | None, sent: int
 ) -> None:
-    name = f"missed-{missed}-{deadline}"
-    app, scheduler = leased(redis_server, clock, name)
+    app, scheduler = leased(redis_server, clock, f"missed-{missed}-{deadline}", place)
     app.conf.update(beat_missed=missed, beat_missed_deadline=deadline)
     scheduler.tick()
     clock.at += timedelta(seconds=50)
     for _ in range(10):
         scheduler.tick()
-    assert redis_server.call("LLEN", f"of-{name}") == sent
+    assert redis_server.call("LLEN", app.conf.task_default_queue) == sent
     scheduler.close()
 
 
 @pytest.mark.real
-def test_entries_come_pause_and_go_while_beat_runs(redis_server: RedisServer, clock: Clock) -> None:
-    app, scheduler = leased(redis_server, clock, "at-run-time")
+def test_entries_come_pause_and_go_while_beat_runs(redis_server: RedisServer, clock: Clock, place: str | None) -> None:
+    app, scheduler = leased(redis_server, clock, "at-run-time", place)
     scheduler.tick()
     beat_entries.add(app, "b", "t.b", "5", [1], {"k": 2}, queue="other")
     beat_entries.pause(app, "a")
@@ -633,6 +643,8 @@ def test_entries_come_pause_and_go_while_beat_runs(redis_server: RedisServer, cl
     scheduler.close()
 
 
-def test_a_lease_needs_a_redis(app: Celery) -> None:
-    with pytest.raises(celeriac.compat.exceptions.ImproperlyConfigured, match="beat_lease_url"):
-        beat.LeasedScheduler(app)
+def test_a_lease_needs_a_redis_or_a_database(app: Celery) -> None:
+    for url in (None, "db+nothing"):
+        app.conf.beat_lease_url = url
+        with pytest.raises(celeriac.compat.exceptions.ImproperlyConfigured, match="beat_lease_url"):
+            beat.LeasedScheduler(app)

@@ -1,4 +1,4 @@
-"""Beats that are killed and suspended while they lead. Run by a test in a process of its own: `URL KILLS SEED`.
+"""Beats that are killed and suspended while they lead. Run by a test in a process of its own: `URL KILLS SEED [LEASE]`.
 
 Every beat is forked from this process. Whoever sends says in the message who it is and which tick it sends.
 """
@@ -21,12 +21,15 @@ from celery.beat import LeasedScheduler, Service  # noqa: E402
 from redis import Redis  # noqa: E402
 
 URL, KILLS, SEED = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+LEASE = sys.argv[4] if len(sys.argv) > 4 else None
+PAUSES = not (LEASE or "").startswith("db+sqlite")  # who is suspended within a transaction keeps the whole file
 TTL = 0.25
 EVERY = 0.02
 
 app = Celery("leaders", broker=URL, set_as_current=True)
 app.conf.update(
     beat_schedule={"tick": {"task": "t", "schedule": timedelta(seconds=EVERY)}},
+    beat_lease_url=LEASE,
     beat_lease_ttl=TTL,
     beat_lease_name=f"leaders-{SEED}",
     beat_missed="each",
@@ -74,7 +77,7 @@ try:
     while killed < KILLS:
         gone = leader(redis, gone)
         time.sleep(chance.uniform(0, 2 * EVERY))
-        if killed and killed % 4 == 0 and paused < killed / 4:
+        if PAUSES and killed and killed % 4 == 0 and paused < killed / 4:
             paused += 1
             os.kill(gone, signal.SIGSTOP)
             after = leader(redis, gone)
