@@ -95,6 +95,8 @@ class Worker:
         self.bounds = options.pool.autoscale
         self.stopping = Stop.NOT
         self.without = frozenset(without)
+        self.controller: Any = None
+        """Whose it is, if somebody is: its `autoscaler` keeps the bounds, its steps tell of themselves."""
         self._notes: deque[Stop] = deque()
         self._cold_at = _NEVER
         self._ready = ready
@@ -389,7 +391,11 @@ class Worker:
         self.pool.resize(size)
 
     def autoscale(self, most: int | None, fewest: int | None) -> tuple[int, int]:
-        """New bounds for the pool; what is None stays."""
+        """New bounds for the pool; what is None stays. Who follows the load keeps them."""
+        follower = getattr(self.controller, "autoscaler", None)
+        if follower is not None:
+            self.bounds = most, fewest = follower.update(most, fewest)
+            return most, fewest
         before = self.bounds or (self.pool.size, self.pool.size)
         bounds = int(most or before[0]), int(before[1] if fewest is None else fewest)
         self.bounds = max(bounds), min(bounds)

@@ -312,6 +312,7 @@ class WorkController:
             down=self.consumer.down,
             chores=self.consumer.chores,
         )
+        self.worker.controller = self
         if getattr(self._native, "pool", None) is not self.pool:
             self.pool.bind(self.worker)
         strategies = self.consumer.strategies
@@ -453,11 +454,11 @@ class WorkController:
         return dict(ask._rusage())
 
     def stats(self) -> dict[str, Any]:
-        info = self.info()
-        info.update(self.blueprint.info(self))
-        info.update(self.consumer.blueprint.info(self.consumer))
-        info["rusage"] = self.rusage()
-        return info
+        return {**self.info(), **self.told_by_steps(), "rusage": self.rusage()}
+
+    def told_by_steps(self) -> dict[str, Any]:
+        """What the steps of this worker, users' own among them, have to say of themselves."""
+        return {**self.blueprint.info(self), **self.consumer.blueprint.info(self.consumer)}
 
     def reload(self, modules: Any = None, reload: bool = False, reloader: Any = None) -> None:
         """Import these again, and start new processes."""

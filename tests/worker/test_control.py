@@ -115,6 +115,7 @@ def _worker(**more: Any) -> Any:
         started=0.0,
         options=options,
         told=told,
+        controller=None,
         stop=told.append,
         resize=lambda size: told.append(("resize", size)),
         autoscale=lambda most, fewest: (most, fewest),
@@ -235,6 +236,13 @@ def test_stats(ask: Any) -> None:
     assert stats["pool"]["timeouts"] == [0, 5.0]
     assert stats["pool"]["max-tasks-per-child"] == "N/A"
     assert len(stats["rusage"]) == 16
+
+
+def test_stats_of_a_worker_whose_steps_have_something_to_say() -> None:
+    steps = SimpleNamespace(told_by_steps=lambda: {"autoscaler": {"max": 5}, "pool": "not ours"})
+    stats = Desk(_worker(controller=steps), {}).answer("stats", {})
+    assert stats["autoscaler"] == {"max": 5}
+    assert stats["pool"]["max-concurrency"] == 2
 
 
 def test_memory(ask: Any) -> None:

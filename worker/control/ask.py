@@ -140,7 +140,8 @@ def report(worker: Worker) -> Any:
 @command
 def stats(worker: Worker, **_: Any) -> Any:
     consumer = worker.consumer
-    return {
+    told_by_steps: Mapping[str, Any] = getattr(worker.controller, "told_by_steps", dict)()
+    own = {
         "total": dict(consumer.done),
         "pid": worker.pid,
         "clock": str(worker.owner.clock_value()),
@@ -150,6 +151,7 @@ def stats(worker: Worker, **_: Any) -> Any:
         "prefetch_count": consumer.deliveries.slots,
         "rusage": _rusage(),
     }
+    return {**own, **{name: said for name, said in told_by_steps.items() if name not in own}}
 
 
 def _pool(worker: Worker) -> Mapping[str, Any]:
