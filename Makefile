@@ -14,7 +14,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem faults chaos bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,8 +91,11 @@ shim-test: ready stock ## that wheel in clean environments of each Python there 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
 
-chaos: ready stock ## the full sizes of tests/faults: 1,000 kills, 5,000 mixed messages, 200,000 sends, 100,000 poisons
-	@$(PY) -m pytest tests/faults --kills=1000 --messages=5000 --sends=200000 --down=10 --poison=100000 --terms=100 --leaders=200
+faults: ready stock ## the full sizes of tests/faults: kills, cuts, poison, 1,000,000 tasks on end; hours
+	@$(PY) -m pytest tests/faults --kills=1000 --worker-kills=200 --messages=5000 --sends=200000 --down=10 --poison=100000 --terms=100 --leaders=200 --soak=1000000
+
+chaos: ready stock ## ten minutes of random faults on a fleet of both Celerys, and stock alone beside it; writes docs/chaos.md; CHAOS_ARGS="--seconds 60 --seed 7"
+	@$(PY) -m interop.chaos --write $(CHAOS_ARGS)
 
 bench: ready stock ## CPU per message at brokers and stores, beside kombu, Celery, redis-py, py-amqp; 2 minutes
 	@$(PY) benchmarks/broker.py

@@ -120,7 +120,8 @@ def call(app, ask):
 
 
 def canvas(app, ask):
-    return read(build(ask["shape"]).apply_async(), ask["timeout"])
+    result = build(ask["shape"]).apply_async()
+    return read(result, ask["timeout"]) if ask.get("get", True) else {"id": result.id}
 
 
 def many(app, ask):

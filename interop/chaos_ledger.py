@@ -1,0 +1,191 @@
+"""What became of everything that chaos sent, and in whose hands it went wrong.
+
+Law: a task that was accepted is done, or its caller can read that its process was lost (early acknowledgements promise
+no more). Who was seen to have it last, at the broker or in a log, has lost it. A task may run again where nobody could
+prevent it: its connection, its broker or its producer came to harm meanwhile, or, acknowledged late, what ran it did.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from interop.peers import OURS, STOCK
+from tests import servers
+
+WORKER, PRODUCER = "worker", "producer"
+EARLY = frozenset({"early", "eta"})
+OF_PROCESSES = frozenset({"kill the parent", "kill a child", "SIGTERM"})
+BEFORE = 1.0
+"""Seconds before a task's first line at which what harmed it may have begun."""
+NOBODY = "nobody"
+SEEN = "seen"
+"""Where all that a broker of Redis was told is written."""
+_NAMED = re.compile(r"[a-z_.]+\[((?:early|late|eta|retry|chain|group|chord)-producer\d-\d+)[^\]]*\]")
+_AT = re.compile(r"^\[([\d-]+ [\d:,]+):")
+
+
+@dataclass(frozen=True)
+class Fault:
+    at: float
+    kind: str
+    slot: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Sent:
+    """`keys` are what the ledger must show; `first`: those that need no other to be done before."""
+
+    name: str
+    kind: str
+    keys: tuple[str, ...]
+    producer: str
+    began: float
+    ended: float
+    accepted: bool
+    first: tuple[str, ...]
+
+
+@dataclass
+class Account:
+    """`missing` are keys; `lost` and `doubled` are counted by whose they were."""
+
+    sent: int = 0
+    unknown: int = 0
+    canvases: int = 0
+    complete: int = 0
+    told: int = 0
+    runs: int = 0
+    excused: int = 0
+    stuck: int = 0
+    seconds: float = 0.0
+    missing: dict[str, str] = field(default_factory=dict)
+    doubled: dict[str, str] = field(default_factory=dict)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def by(self, names: Mapping[str, str]) -> Counter[str]:
+        return Counter(names.values())
+
+    @property
+    def wrong(self) -> int:
+        """What must not be: anything that went wrong, and was not stock's."""
+        ours = [whose for whose in (*self.missing.values(), *self.doubled.values()) if whose in {OURS, NOBODY}]
+        return len(ours)
+
+    def said(self) -> str:
+        return (
+            f"{self.sent} calls, {sum(self.faults.values())} faults: lost {dict(self.by(self.missing))}, wrongly "
+            f"doubled {dict(self.by(self.doubled))}, run again with reason {self.excused}, told of {self.told}, "
+            f"late {self.stuck}, canvases {self.complete} of {self.canvases}, all done {self.seconds:.0f} s after; "
+            f"{list(self.missing)[:8]} {list(self.doubled)[:8]}"
+        )
+
+
+def settled(
+    sent: Sequence[Sent], faults: Sequence[Fault], kinds: Mapping[str, str], folder: Path, results: str
+) -> Account:
+    """`kinds`: whose each slot is."""
+    starts, ends = _read(folder / "ledger")
+    made = Account(faults=Counter(fault.kind for fault in faults))
+    for each in list(sent):
+        if not each.accepted:
+            made.unknown += 1
+            continue
+        made.sent += 1
+        missing = [key for key in each.keys if key not in ends]
+        if missing and each.kind in EARLY and _was_told(results, each.name):
+            made.told += 1
+            missing = []
+        if missing:
+            made.missing |= dict.fromkeys(missing, _whose(each, missing[0], ends, kinds, folder))
+        if each.kind in {"chain", "group", "chord"}:
+            made.canvases += 1
+            made.complete += not missing
+        for key in each.keys:
+            made.runs += len(starts[key])
+            if len(starts[key]) > 1:
+                if _excused(each, starts[key], faults):
+                    made.excused += 1
+                else:
+                    made.doubled[key] = kinds[starts[key][0][1]]
+    return made
+
+
+def _read(ledger: Path) -> tuple[dict[str, list[tuple[float, str]]], dict[str, str]]:
+    starts: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    ends: dict[str, str] = {}
+    for line in ledger.read_text().splitlines() if ledger.exists() else ():
+        what, key, at, slot = line.split()
+        if what == "start":
+            starts[key].append((float(at), slot))
+        else:
+            ends[key] = slot
+    return starts, ends
+
+
+def _excused(sent: Sent, runs: Sequence[tuple[float, str]], faults: Sequence[Fault]) -> bool:
+    """Every further run has its reason. Of what is sent by a task, its first runner's harm is its sender's too."""
+    runs = sorted(runs)
+    for (first, slot), (second, _) in pairwise(runs):
+        at_work = {slot, "broker", "store"} if sent.kind not in EARLY else {slot, "broker"}
+        reasons = (
+            fault
+            for fault in faults
+            if (
+                (fault.slot in at_work and first - BEFORE - fault.seconds <= fault.at <= second)
+                or (fault.slot == sent.producer and sent.began - fault.seconds <= fault.at <= sent.ended)
+                or (len(sent.keys) > 1 and fault.slot != "store" and sent.began <= fault.at <= second)
+            )
+            and not (sent.kind in EARLY and fault.kind in OF_PROCESSES)
+        )
+        if next(reasons, None) is None:
+            return False
+    return True
+
+
+def _hands(folder: Path) -> dict[str, str]:
+    """Whose log names each call last."""
+    last: dict[str, tuple[str, str]] = {}
+    for log in folder.glob(f"{WORKER}*.log"):
+        whose, at = log.name.split(".", 2)[2].removesuffix(".log"), ""
+        for line in log.read_text(errors="replace").splitlines():
+            if moment := _AT.match(line):
+                at = moment[1]
+            for name in _NAMED.findall(line):
+                if (at, whose) >= last.get(name, ("", "")):
+                    last[name] = (at, whose)
+    return {name: whose for name, (_, whose) in last.items()}
+
+
+def _whose(each: Sent, key: str, ended: Mapping[str, str], kinds: Mapping[str, str], folder: Path) -> str:
+    """Who had it last; what should have followed it is lost with it.
+
+    On Redis all is known. A message that was put and never noted as taken was popped by stock kombu, which notes it
+    only afterwards (celery#4354); celeriac takes and notes in one step, by a script. What was never put is its sender's.
+    """
+    seen = folder / SEEN
+    if not seen.exists():
+        return _hands(folder).get(each.name, NOBODY)
+    ident = b'\\"id\\": \\"%b\\"' % key.encode()
+    last = next((line for line in reversed(seen.read_bytes().splitlines()) if ident in line), b"")
+    if last:
+        return OURS if b" lua] " in last and b'"HSET"' in last else STOCK
+    before = [name for name in each.keys if name in ended]
+    return kinds[each.producer if key in each.first or not before else ended[before[-1]]]
+
+
+def _was_told(results: str, name: str) -> bool:
+    """Whether who waits for its result hears that what ran it is lost."""
+    client = servers.RespClient(int(results.rpartition(":")[2].partition("/")[0]))
+    try:
+        raw = client.call("GET", f"celery-task-meta-{name}")
+    finally:
+        client.close()
+    result = json.loads(raw)["result"] if raw is not None else None
+    return isinstance(result, dict) and result.get("exc_type") == "WorkerLostError"

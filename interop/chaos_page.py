@@ -1,0 +1,65 @@
+"""docs/chaos.md: what became of each fleet under the same seed, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from interop.chaos_ledger import NOBODY, Account
+from interop.peers import OURS, STOCK
+
+TITLES = {"mixed": "celeriac and stock", "stock": "stock alone", "celeriac": "celeriac alone"}
+BROKERS = {"redis": "Redis", "rabbitmq": "RabbitMQ"}
+ROWS: dict[str, Callable[[Account], object]] = {
+    "calls that were accepted": lambda each: each.sent,
+    "calls whose producer was not told so": lambda each: each.unknown,
+    "faults": lambda each: sum(each.faults.values()),
+    "lost by celeriac": lambda each: each.by(each.missing)[OURS] + each.by(each.missing)[NOBODY],
+    "lost by stock": lambda each: each.by(each.missing)[STOCK],
+    "wrongly run twice by celeriac": lambda each: each.by(each.doubled)[OURS],
+    "wrongly run twice by stock": lambda each: each.by(each.doubled)[STOCK],
+    "run again with a reason": lambda each: each.excused,
+    "cut short, and the caller told so": lambda each: each.told,
+    "chains, groups and chords complete": lambda each: f"{each.complete} of {each.canvases}",
+    "done only later than 30 s after the faults": lambda each: each.stuck,
+    "seconds from the last fault until all was done": lambda each: f"{each.seconds:.0f}" if not each.missing else "-",
+}
+ABOUT = """# Chaos
+
+`make chaos` puts a fleet under random faults for ten minutes: parents and children killed, told to leave and frozen;
+connections cut, stalled, half-opened and refused; broker and result store killed and started again. Three workers with
+two children each and two producers share one broker: two workers and a producer are celeriac, the others stock Celery
+5.7.0. A seed decides what happens to whom and when; stock Celery alone goes through the same beside it. This page is
+written by it.
+
+"""
+READING = """
+Calls are single tasks acknowledged early and late, with an ETA, with a retry, and chains, groups and chords of three
+tasks acknowledged late. A call is lost if 30 seconds after the last fault, and 60 later, one of its tasks has not ended
+and its caller was not told that what ran it died. On Redis everything that the server is told is written down, and says who
+had it last: stock kombu holds what it has taken in its own memory alone for a moment (celery#4354), and where stock
+should have sent what follows, that is stock's. On RabbitMQ it was lost by whoever mentioned it last in a log; what
+nobody mentioned is counted as celeriac's. A second run is wrong unless something explains it: the connection of what ran it
+first, the broker or its producer came to harm meanwhile, or, where it is acknowledged late, what ran it was killed. A
+step of a canvas may also be sent again by a step that is run again. Both have publisher confirms, retries at the result
+store and `worker_deduplicate_successful_tasks`, and a visibility timeout of 5 seconds.
+"""
+
+
+def written(accounts: Mapping[tuple[str, str], Account], seconds: float, seed: int) -> str:
+    keys = list(accounts)
+    head = ["", *(f"{TITLES[fleet]}, {BROKERS[kind]}" for fleet, kind in keys)]
+    lines = [
+        f"Seed {seed}, {seconds:.0f} seconds of faults for each column.",
+        "",
+        _row(head),
+        _row(["---"] * len(head)),
+    ]
+    lines += [_row([title, *(str(cell(accounts[key])) for key in keys)]) for title, cell in ROWS.items()]
+    kinds = sorted({kind for account in accounts.values() for kind in account.faults})
+    lines += ["", "The faults:", "", _row(head), _row(["---"] * len(head))]
+    lines += [_row([kind, *(str(accounts[key].faults[kind]) for key in keys)]) for kind in kinds]
+    return ABOUT + "\n".join(lines) + "\n" + READING
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
