@@ -167,7 +167,8 @@ def _whose(each: Sent, key: str, ended: Mapping[str, str], kinds: Mapping[str, s
     """Who had it last; what should have followed it is lost with it.
 
     On Redis all is known. A message that was put and never noted as taken was popped by stock kombu, which notes it
-    only afterwards (celery#4354); celeriac takes and notes in one step, by a script. What was never put is its sender's.
+    only afterwards (celery#4354); celeriac takes and notes in one step, by a script. What was never put is its
+    sender's.
     """
     seen = folder / SEEN
     if not seen.exists():

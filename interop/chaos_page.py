@@ -34,14 +34,17 @@ written by it.
 """
 READING = """
 Calls are single tasks acknowledged early and late, with an ETA, with a retry, and chains, groups and chords of three
-tasks acknowledged late. A call is lost if 30 seconds after the last fault, and 60 later, one of its tasks has not ended
-and its caller was not told that what ran it died. On Redis everything that the server is told is written down, and says who
-had it last: stock kombu holds what it has taken in its own memory alone for a moment (celery#4354), and where stock
-should have sent what follows, that is stock's. On RabbitMQ it was lost by whoever mentioned it last in a log; what
-nobody mentioned is counted as celeriac's. A second run is wrong unless something explains it: the connection of what ran it
-first, the broker or its producer came to harm meanwhile, or, where it is acknowledged late, what ran it was killed. A
-step of a canvas may also be sent again by a step that is run again. Both have publisher confirms, retries at the result
-store and `worker_deduplicate_successful_tasks`, and a visibility timeout of 5 seconds.
+tasks acknowledged late. Both Celerys have publisher confirms, retries at the result store, a visibility timeout of 5
+seconds and `worker_deduplicate_successful_tasks`.
+
+- **Lost**: 30 seconds after the last fault, and 60 later, one of its tasks has not ended, and its caller was not told
+  that what ran it died. Whose loss it is: on Redis all that the server is told is written down, and says who had a
+  message last. Stock kombu holds what it has taken in its own memory alone for a moment (celery#4354); and a message
+  that should have followed and was never put is its sender's. On RabbitMQ it is whoever mentioned the call last in a
+  log; what nobody mentioned is counted as celeriac's.
+- **Wrongly run twice**: nothing explains the second run. What does: the connection of what ran it first, the broker or
+  its producer came to harm meanwhile; or, where it is acknowledged late, what ran it was killed. A step of a canvas may
+  be sent again by a step that is run again.
 """
 
 

@@ -24,7 +24,9 @@ _UP = 64
 # The parent writes, for all, before the first record: whether it is telling the broker something, how many bytes, how
 # many bytes the connection had taken before, and the bytes. So what is told is one word, and is written last.
 _TELLING, _LENGTH, _POSITION, _BYTES = 0, 8, 16, 24
-_FRONT = 1 << 18
+# Room for the acknowledgements of as many messages as a broker gives at most (65,535, of some 70 bytes each); what is
+# not used of it is no memory.
+_FRONT = 1 << 23
 # After them, for each job that went from one child to another, in the place of its number: number and how many times.
 _MOVES = 1 << 13
 _HOPS = 8

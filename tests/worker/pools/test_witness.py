@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from celeriac.worker.pools.marks import Marks
 from celeriac.worker.pools.prefork import Prefork
 from tests.conformance.pools import runs
 from tests.worker.pools.programs import Script, job
@@ -229,3 +230,15 @@ def test_a_connection_that_is_ended_is_ended_for_all(kind: str, ledger: Path, re
         assert not wire._wires
     broker.close()
     pool.close(1)
+
+
+def test_all_that_a_broker_may_give_at_once_can_be_told() -> None:
+    marks = Marks(1)
+    data = b"*4 an acknowledgement at Redis is about so long, with its tag and commands" * 0xFFFF
+    marks.tell(data, 17)
+    assert marks.untold() == (data, 17)
+    marks.at(0).clear()
+    assert marks.untold() == (data, 17)
+    marks.told()
+    assert marks.untold() == (b"", -1)
+    marks.close()
