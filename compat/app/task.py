@@ -386,7 +386,7 @@ class Task(Generic[P, R]):
         backend = self._backend if type(self).backend is Task.backend else self.backend
         return app.AsyncResult(task_id, backend=backend, task_name=self.name, **kwargs)  # type: ignore[no-any-return]  # an app is Any to its tasks
 
-    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature:
+    def signature(self, args: Any = None, *starargs: Any, **starkwargs: Any) -> Signature[R]:
         """A call of this task as a value, with whatever arguments and options there are already."""
         from ..canvas import signature
 
@@ -395,13 +395,13 @@ class Task(Generic[P, R]):
 
     subtask = signature
 
-    def s(self, *args: Any, **kwargs: Any) -> Signature:
+    def s(self, *args: Any, **kwargs: Any) -> Signature[R]:
         """`signature` with these arguments. There may be fewer than the task takes: the others come later."""
         if type(self).signature is not Task.signature:
             return self.signature(args, kwargs)
         return _signatures().of_task(self, args, kwargs)  # type: ignore[no-any-return]  # groups of any size are made so
 
-    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature:
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[R]:
         """`signature` with exactly these arguments, whatever comes before it."""
         return self.signature(args, kwargs, immutable=True)
 

@@ -6,12 +6,13 @@ untouched comes back as the very object that went in; what they made anew comes 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from ...protocol.rules.signature import CHAIN, CHORD, GROUP, is_signature, owned
 from .lazy import Lazy
 
 Plain = dict[str, Any]
+C = TypeVar("C", bound=type)
 
 _TASKS = (CHAIN, GROUP)
 _MAPS = frozenset({"celery.map", "celery.starmap", "celery.chunks"})
@@ -110,7 +111,7 @@ _known: set[type] = {dict}
 _types: dict[str, type] = {}
 
 
-def known(cls: type) -> type:
+def known(cls: C) -> C:
     """Of these the rules know how they are sent."""
     _known.add(cls)
     return cls

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, overload
 
 from ...protocol.rules import canvas as composing
 from ...protocol.rules import signature as rules
@@ -16,7 +16,19 @@ from ...protocol.rules import stamping
 from ...protocol.rules.signature import GROUP, is_signature, listed
 from ...worker.ids import new_id
 from .lazy import Lazy
-from .mirror import Mirror, _types, completed, flat, flat_options, known
+from .mirror import C, Mirror, _types, completed, flat, flat_options, known
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, TypeVar
+
+    from ..result import AsyncResult, EagerResult
+
+    R = TypeVar("R", default=Any)
+    S = TypeVar("S")
+
+    class _Dict(dict[str, Any], Generic[R]): ...
+else:
+    R, _Dict = Any, dict
 
 Class = type  # a signature's own `type` is its task
 
@@ -38,8 +50,8 @@ class Item:
 
 
 @known
-class Signature(dict[str, Any]):
-    """The call of one task: its name, arguments and options. `signature` makes them."""
+class Signature(_Dict[R]):
+    """The call of one task: its name, arguments and options. `signature` makes them; R is what the task returns."""
 
     TYPES: ClassVar[dict[str, Class]] = _types
     _app: Any = None
@@ -47,10 +59,10 @@ class Signature(dict[str, Any]):
     _IMMUTABLE_OPTIONS: ClassVar[set[str]] = {"group_id", "stamped_headers"}
 
     @classmethod
-    def register_type(cls, name: str | None = None) -> Callable[[Class], Class]:
+    def register_type(cls, name: str | None = None) -> Callable[[C], C]:
         """A class decorator: dicts whose `subtask_type` is this name become signatures of this class."""
 
-        def register(subclass: Class) -> Class:
+        def register(subclass: C) -> C:
             cls.TYPES[name or subclass.__name__] = subclass
             return subclass
 
@@ -97,26 +109,28 @@ class Signature(dict[str, Any]):
 
     # --- calling
 
-    def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
+    def __call__(self, *partial_args: Any, **partial_kwargs: Any) -> R:
         """Run the task here and now, as a function."""
         args, kwargs, _ = self._merge(partial_args, partial_kwargs, None)
-        return self.type(*args, **kwargs)
+        return self.type(*args, **kwargs)  # type: ignore[no-any-return]  # its task's own word
 
-    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> Any:
+    def delay(self, *partial_args: Any, **partial_kwargs: Any) -> AsyncResult[R]:
         """`apply_async` with star arguments."""
         return self.apply_async(partial_args, partial_kwargs)
 
-    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply(self, args: Any = None, kwargs: Any = None, **options: Any) -> EagerResult[R]:
         """Run the task here and now, and give its result as an EagerResult."""
         options = {key: value for key, value in options.items() if value is not None}
         args, kwargs, options = self._merge(args, kwargs, options)
-        return self.type.apply(args, kwargs, **options)
+        return self.type.apply(args, kwargs, **options)  # type: ignore[no-any-return]  # its task's own word
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, route_name: Any = None, **options: Any) -> Any:
+    def apply_async(
+        self, args: Any = None, kwargs: Any = None, route_name: Any = None, **options: Any
+    ) -> AsyncResult[R]:
         """Send the task; arguments come before the signature's own, options replace them."""
         options = {key: value for key, value in options.items() if value is not None}
         args, kwargs, options = self._merge(args, kwargs, options)
-        return self._apply_async(args, kwargs, **options)
+        return self._apply_async(args, kwargs, **options)  # type: ignore[no-any-return]  # its task's own word
 
     def _merge(self, args: Any = None, kwargs: Any = None, options: Any = None, force: bool = False) -> Any:
         sig: Any = {**self, "immutable": False} if force and self["immutable"] else self
@@ -124,7 +138,7 @@ class Signature(dict[str, Any]):
 
     # --- copies
 
-    def clone(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Any:
+    def clone(self, args: Any = None, kwargs: Any = None, **opts: Any) -> Self:
         """A copy with more arguments and options, which can be changed without touching this one."""
         mine, own_kwargs, options = self._merge(args, kwargs, opts)
         image = {
@@ -137,11 +151,11 @@ class Signature(dict[str, Any]):
         }
         made = Signature.from_dict(image, app=self._app)
         made._type = self._type
-        return made
+        return made  # type: ignore[no-any-return]  # of the kind that it says
 
     partial = clone
 
-    def replace(self, args: Any = None, kwargs: Any = None, options: Any = None) -> Any:
+    def replace(self, args: Any = None, kwargs: Any = None, options: Any = None) -> Self:
         """A copy with these instead of its own arguments or options; what is None stays."""
         made = self.clone()
         for key, value in (("args", args), ("kwargs", kwargs), ("options", options)):
@@ -164,7 +178,7 @@ class Signature(dict[str, Any]):
 
     # --- changes in place
 
-    def set(self, immutable: Any = None, **options: Any) -> Any:
+    def set(self, immutable: Any = None, **options: Any) -> Self:
         """More options; returns the signature itself."""
         if immutable is not None:
             self.set_immutable(immutable)
@@ -199,7 +213,7 @@ class Signature(dict[str, Any]):
         """What to call when the task fails; returns the errback."""
         return self.append_to_list_option("link_error", errback)
 
-    def on_error(self, errback: Any) -> Any:
+    def on_error(self, errback: Any) -> Self:
         """As `link_error`; returns the signature itself."""
         self.link_error(errback)
         return self
@@ -247,13 +261,19 @@ class Signature(dict[str, Any]):
 
     # --- composing
 
+    @overload  # type: ignore[override]  # a dict's own `|` merges
+    def __or__(self, other: Signature[S]) -> Signature[S]: ...
+
+    @overload
+    def __or__(self, other: Any) -> Any: ...
+
     def __or__(self, other: Any) -> Any:
         right = joinable(other)
         if right is None:
             return NotImplemented
         return joined(self, right)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]  # no overloads: it is `|`
         # A dict's own `|=` merges.
         return self.__or__(other)
 
@@ -281,7 +301,7 @@ class Signature(dict[str, Any]):
     def __repr__(self) -> str:
         return self.reprcall()
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> R:
         return self.apply_async().get()
 
     def items(self) -> Any:

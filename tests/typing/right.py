@@ -8,6 +8,7 @@ from typing_extensions import assert_type
 
 from celeriac.compat.app import Celery, shared_task
 from celeriac.compat.app.task import Task
+from celeriac.compat.canvas import Signature
 from celeriac.compat.result import AsyncResult
 
 app = Celery("typed")
@@ -84,8 +85,14 @@ assert_type(shared.delay("a"), AsyncResult[str])
 assert_type(shared_bound.delay("a"), AsyncResult[int])
 assert_type(based.delay(1), AsyncResult[int])
 assert_type(Class().delay(1), AsyncResult[str])
-add.s(1)  # the rest comes later
-add.si(1, 2)
+assert_type(add.s(1), Signature[int])  # the rest comes later
+assert_type(add.s(1).delay(2), AsyncResult[int])
+assert_type(add.si(1, 2).set(queue="q").apply_async(), AsyncResult[int])
+assert_type(add.signature((1, 2), countdown=1)(), int)
+assert_type(~add.s(1), int)
+assert_type((add.s(1) | bound.s()).delay(), AsyncResult[str])
+assert_type(add.s(1).clone((2,)), Signature[int])
+plain: Signature = add.s(1)
 assert_type(add.starmap_async([(1, 2), (3, 4)]), list[AsyncResult[int]])
 
 

@@ -42,6 +42,8 @@ bound.delay("text", True)  # wrong
 coroutine.delay("3")  # wrong
 shared.delay(3)  # wrong
 text: str = add.delay(1).get()  # wrong
+count: str = add.s(1).delay(2).get()  # wrong
+shout: int = (add.s(1) | bound.s()).apply_async().get()  # wrong
 number: int = coroutine.apply((1,)).get()  # wrong
 
 
