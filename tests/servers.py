@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import hiredis
+import pytest
 
 _TRIES = 3  # a free port may be taken by somebody else between our look and the server's
 _TAIL = 3000
@@ -72,6 +73,19 @@ class RedisServer:
 
     def call(self, *args: str | bytes | float) -> Any:
         return self.client.call(*args)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        (line,) = [line for line in self.call("INFO", "server").split(b"\r\n") if line.startswith(b"redis_version:")]
+        return tuple(map(int, line.partition(b":")[2].split(b".")))
+
+    def add_user(self, name: str, *may: str, needs: tuple[int, ...] = (6, 0)) -> str:
+        """A URL for this new user; where Redis is too old to say such a thing, the test is skipped."""
+        if self.version < needs:
+            pytest.skip(f"Redis {'.'.join(map(str, self.version))} cannot limit a user so")
+        channels = ["&*"] if self.version >= (6, 2) else []
+        self.call("ACL", "SETUSER", name, "reset", "on", ">secret", "~*", *channels, "+@all", *may)
+        return f"redis://{name}:secret@127.0.0.1:{self.port}/0"
 
     def connect(self) -> RespClient:
         """A further connection, for what blocks or subscribes; the caller closes it."""
@@ -146,7 +160,7 @@ def sentinel_server(master: RedisServer, name: str = "mymaster") -> Iterator[int
 
 def rabbitmq_program() -> str:
     # Debian's outer script changes user and session, so that its child could no longer be found; the inner one does not.
-    inner = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    inner = Path(os.environ.get("RABBITMQ_SERVER", "/usr/lib/rabbitmq/bin/rabbitmq-server"))
     return str(inner) if inner.exists() else _program("rabbitmq-server")
 
 

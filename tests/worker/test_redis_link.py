@@ -23,6 +23,7 @@ from celeriac.protocol.wire.resp import ErrorReply
 from celeriac.worker.redis_link import LOST, WINDOW, Link, connect, operational
 from celeriac.worker.redis_place import Place, parse
 from tests import servers
+from tests.certificate import made
 from tests.servers import RedisServer
 
 ECHO = Script("echo", "return ARGV[1]")
@@ -249,15 +250,12 @@ class TestEntering:
             connect(parse(f"redis+socket://{path}"))
 
     def test_tls(self, tmp_path: Path) -> None:
-        run = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        run += ["-addext", "subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
-        subprocess.run(run, cwd=tmp_path, check=True, capture_output=True)
-        cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+        cert = made(tmp_path, "DNS:localhost")
         tls_port = servers.free_port()
-        options = ["--tls-port", str(tls_port), "--tls-cert-file", str(cert), "--tls-key-file", str(key)]
+        options = ["--tls-port", str(tls_port), "--tls-cert-file", str(cert), "--tls-key-file", str(cert)]
         with servers.redis_server(*options, "--tls-ca-cert-file", str(cert), "--tls-auth-clients", "optional"):
             trusting = f"rediss://localhost:{tls_port}?ssl_ca_certs={cert}"
-            link = connect(parse(f"{trusting}&ssl_certfile={cert}&ssl_keyfile={key}&ssl_min_version=771"))
+            link = connect(parse(f"{trusting}&ssl_certfile={cert}&ssl_keyfile={cert}&ssl_min_version=771"))
             value = os.urandom(3_000_000)
             assert link.ask(("SET", "k", value), ("GET", "k")) == [b"OK", value]
             assert link.read(0) == []

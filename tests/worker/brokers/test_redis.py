@@ -100,7 +100,8 @@ def test_an_expiring_queue_expires(server: servers.RedisServer, connect: Connect
     broker.declare([brief])
     broker.send(to(brief, numbered(1)))
     assert 0 < server.call("PTTL", "brief") <= 200
-    assert server.call("ZSCORE", "_kombu.binding_deadlines", "e") is not None
+    if server.version >= (6, 2):  # without ZADD GT the deadline of a binding cannot be kept
+        assert server.call("ZSCORE", "_kombu.binding_deadlines", "e") is not None
     until(lambda: broker.size("brief") == 0)
 
 
@@ -300,9 +301,9 @@ def test_the_parked_survive_their_parker(server: servers.RedisServer, connect: C
 def test_where_redis_cannot_tell_the_lists_are_polled(
     server: servers.RedisServer, connect: Connect, denied: str
 ) -> None:
-    server.call("ACL", "SETUSER", "plain", "reset", "on", ">secret", "~*", "&*", "+@all", denied)
+    url = server.add_user("plain", denied, needs=(7, 0) if "|" in denied else (6, 0))
     fan = Queue("fan", "news", "fanout", auto_delete=True)
-    broker, other = connect(server.url.replace("redis://", "redis://plain:secret@")), connect()
+    broker, other = connect(url), connect()
     broker.listen([QUEUE, fan], credit=5)
     assert broker.take(1, 0) == []
     threading.Timer(0.3, other.send, [to(QUEUE, numbered(1))]).start()
@@ -343,15 +344,15 @@ def through(wire: proxy.Proxy) -> str:
 
 @pytest.mark.parametrize("fault", ["stall", "half_open"])
 def test_a_send_into_the_void_raises_in_time(connect: Connect, wire: proxy.Proxy, fault: str) -> None:
-    broker = connect(through(wire), timeout=0.5)
+    broker = connect(through(wire), timeout=1)
     broker.send(to(QUEUE, numbered(1)))
     getattr(wire, fault)()
     started = time.monotonic()
-    with pytest.raises(OperationalError, match=r"no answer while waiting for a reply, after 0\.[5-9] s"):
+    with pytest.raises(OperationalError, match=r"no answer while waiting for a reply, after 1\.\d s"):
         broker.send(to(QUEUE, numbered(1)))
-    assert time.monotonic() - started < 2
-    broker.close()
     assert time.monotonic() - started < 3
+    broker.close()
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("fault", ["stall", "half_open", "cut"])
@@ -411,7 +412,7 @@ def test_no_password_is_ever_said(server: servers.RedisServer) -> None:
     with pytest.raises(OperationalError) as caught:
         brokers.connect(f"redis://somebody:s3cret@127.0.0.1:{server.port}/0")
     assert "s3cret" not in str(caught.value)
-    assert "WRONGPASS" in str(caught.value)
+    assert "refused AUTH: " in str(caught.value)
 
 
 def test_a_sweeper_that_dies_keeps_nobody_away_for_long(server: servers.RedisServer, connect: Connect) -> None:
