@@ -196,7 +196,7 @@ UNHEARD = {
 
 def feed(name: str, data: bytes) -> bool:
     """True when the parser made a value of it. Fails on any error but BadMessage, and on one without a reason."""
-    started = time.perf_counter()
+    started = time.process_time()  # not the clock on the wall: the machine has others to serve
     try:
         PARSERS[name](data)
     except BadMessage as bad:
@@ -206,7 +206,7 @@ def feed(name: str, data: bytes) -> bool:
     except BaseException as problem:
         pytest.fail(f"{name}: {type(problem).__name__}: {problem} from {data[:2000]!r}")
     finally:
-        taken = time.perf_counter() - started
+        taken = time.process_time() - started
         assert taken < SLOW, f"{name}: {taken:.1f} s for {len(data)} bytes: {data[:200]!r}"
     return True
 

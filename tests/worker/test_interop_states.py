@@ -94,9 +94,9 @@ told, folder = {}, tempfile.mkdtemp()
 def name(text): return os.path.join(folder, text)
 def touch(text): open(name(text), "w").close()
 def end(result):
-    try: return [result.get(timeout=15), result.state]
+    try: return [result.get(timeout=40), result.state]
     except Exception as problem: return [type(problem).__name__, [str(each) for each in problem.args], result.state]
-def until(true, seconds=10):
+def until(true, seconds=30):
     end = time.time() + seconds
     while not true() and time.time() < end: time.sleep(0.02)
     return true()
@@ -105,9 +105,12 @@ def hear(event): seen.setdefault(event.get("uuid"), []).append(event["type"])
 def listen():
     try:
         with app.connection() as connection:
-            app.events.Receiver(connection, handlers={"*": hear}).capture(limit=None, timeout=60)
+            app.events.Receiver(connection, handlers={"*": hear}).capture(limit=None, timeout=120)
     except Exception: pass
-threading.Thread(target=listen, daemon=True).start(); time.sleep(0.7)
+def heard():
+    app.control.heartbeat()
+    return seen
+threading.Thread(target=listen, daemon=True).start(); until(heard)
 
 if not RPC: told["PENDING"] = app.AsyncResult("of-nobody").state
 r = add.delay(2, 3); told["SUCCESS"] = end(r)

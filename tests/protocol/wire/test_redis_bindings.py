@@ -96,12 +96,12 @@ def test_it_agrees_with_the_regex_that_kombu_stores(binding_key: str, routing_ke
 
 
 def test_a_hostile_binding_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not matches(".".join("#" * 300) + ".x", "a." * 400 + "!")
     assert not matches("a*" * 2000 + "b", "a" * 2000)
     evil = Binding("a", "^(a+)+$", "q")
     assert reached("topic", [evil], "a" * 50 + "!") == []
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_which_queues_are_reached() -> None:

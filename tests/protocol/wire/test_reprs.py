@@ -205,7 +205,7 @@ def test_the_short_way_says_the_same(items: list[Any], maxlen: int) -> None:
     ids=range(9),
 )
 def test_it_looks_at_no_more_than_it_shows(value: Any) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     shown = saferepr(value)
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
     assert len(shown) < 1200
