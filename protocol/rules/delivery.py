@@ -117,9 +117,9 @@ class Deliveries:
         """How many more to take now."""
         if self.stopping or not self.connected:
             return 0
-        if self.terms.aside is not None and self.aside >= self.terms.aside:
-            return 0
-        return max(0, self.slots - self._busy - len(self._ready))
+        free = max(0, self.slots - self._busy - len(self._ready))
+        # Whatever is taken may be for later.
+        return free if self.terms.aside is None else max(0, min(free, self.terms.aside - self.aside))
 
     @property
     def aside(self) -> int:

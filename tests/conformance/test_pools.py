@@ -1,10 +1,10 @@
-"""Every pool through the one suite."""
+"""Every pool through the one suite; gevent and eventlet in processes of their own (`tests/worker/pools`)."""
 
 from __future__ import annotations
 
 import pytest
 
-from celeriac.worker.pools import asyncio, prefork, threads
+from celeriac.worker.pools import asyncio, prefork, solo, threads
 from celeriac.worker.pools.base import Pool, Program
 from tests.conformance.pools import PoolSuite
 
@@ -27,6 +27,12 @@ class TestAsyncio(PoolSuite):
     @staticmethod
     def make(program: Program, size: int) -> Pool:
         return asyncio.Asyncio(program, size)
+
+
+class TestSolo(PoolSuite):
+    @staticmethod
+    def make(program: Program, size: int) -> Pool:
+        return solo.Solo(program, size)
 
 
 @pytest.mark.parametrize("count", [10_000])

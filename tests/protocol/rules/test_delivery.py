@@ -180,6 +180,15 @@ def test_no_more_is_submitted_than_there_are_slots() -> None:
     assert m.resize(2, NOW) == [Submit(3)]
 
 
+def test_no_more_is_taken_than_may_be_held_for_later() -> None:
+    m = machine(8, aside=3)
+    assert m.credit() == 3
+    m.received(1, arrival(id="a", eta=NOW + 5), NOW)
+    assert m.credit() == 2
+    m.received(2, arrival(id="b"), NOW)
+    assert m.credit() == 2
+
+
 def test_it_waits_for_its_eta_without_a_slot() -> None:
     m = machine(1, aside=1)
     assert m.received(1, arrival(eta=NOW + 5), NOW) == [Received(1)]

@@ -62,6 +62,7 @@ class Life(RuleBasedStateMachine):
         self.ours: dict[int, Arrival] = {}  # with us, by the number under which we settle it
         self.void: dict[int, Arrival] = {}  # was with us; the broker has it again
         self.pool: dict[int, bool] = {}  # submitted -> begun
+        self.guests: set[int] = set()
         self.recalled: set[int] = set()
         self.revoked: set[str] = set()
         self.mourned: list[tuple[int, str]] = []
@@ -172,15 +173,39 @@ class Life(RuleBasedStateMachine):
         self.queue.append(arrival)
 
     @precondition(lambda self: self.queue and self.m.connected)
-    @rule(stranger=st.sampled_from([*[False] * 9, True]), over=st.booleans(), data=st.data())
-    def take(self, stranger: bool, over: bool, data: st.DataObject) -> None:
+    @rule(
+        stranger=st.sampled_from([*[False] * 9, True]),
+        over=st.booleans(),
+        outside=st.sampled_from([*[False] * 5, True]),
+        data=st.data(),
+    )
+    def take(self, stranger: bool, over: bool, outside: bool, data: st.DataObject) -> None:
         if not self.m.credit() and not over:
             return
+        outside = outside and not stranger and self.m.credit() > 0
         arrival = self.queue.pop(data.draw(st.integers(0, len(self.queue) - 1)))
         self.number += 1
+        if outside:
+            arrival = arrival._replace(manner=Manner(late=True))
+            self.ours[self.number] = self.all[self.number] = arrival
+            self.do(self.m.outside(self.number, arrival, self.now))
+            if self.number in self.m:
+                self.pool[self.number] = True
+                self.guests.add(self.number)
+            return
         self.ours[self.number] = self.all[self.number] = arrival
         receive = self.m.unknown if stranger and not arrival.redelivered else self.m.received
         self.do(receive(self.number, arrival, self.now))
+
+    @precondition(lambda self: self.guests & set(self.pool) & set(self.ours))
+    @rule(data=st.data())
+    def take_in(self, data: st.DataObject) -> None:
+        """Who has rules of his own does not want it."""
+        number = data.draw(st.sampled_from(sorted(self.guests & set(self.pool) & set(self.ours))))
+        self.guests.discard(number)
+        del self.pool[number]
+        self.m.inside(number)
+        self.do(self.m.received(number, self.ours[number], self.now))
 
     def _waiting(self) -> list[int]:
         return [number for number, begun in self.pool.items() if not begun]
@@ -299,10 +324,11 @@ class Life(RuleBasedStateMachine):
     def reconnect(self) -> None:
         self.m.reconnected(parks=self.parks)
 
-    @precondition(lambda self: not self.m.stopping)
+    @precondition(lambda self: self.m.stopping is not Stop.COLD)
     @rule(how=st.sampled_from([Stop.WARM, Stop.COLD]), rarely=st.integers(0, 19))
     def stop(self, how: Stop, rarely: int) -> None:
-        if rarely == 0:
+        """A soft one is a warm one, and cold when its time is over."""
+        if how > self.m.stopping and (rarely == 0 or self.m.stopping):
             self.do(self.m.stop(how, self.now))
 
     # --- what always holds

@@ -1,0 +1,58 @@
+"""What whole workers take and what they leave in the queue: for others, and for later."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeriac.worker import brokers
+from tests.faults import ground
+
+pytestmark = pytest.mark.real
+
+
+def _size(url: str, queue: str) -> int:
+    with closing(brokers.connect(url, {}, 5)) as broker:
+        return broker.size(queue)
+
+
+def test_no_more_than_so_many_tasks_for_later_are_held(redis_server: Any, tmp_path: Path) -> None:
+    redis_server.call("FLUSHALL")
+    with ground.on(tmp_path, redis_server.url, worker_eta_task_limit=3) as place:
+        place.start("-c", "2").ready()
+        place.run("for n in range(12): work.apply_async((n,), countdown=8)")
+        assert ground.until(lambda: _size(redis_server.url, "hurt") == 9, 5), place.logs()
+        place.run("for n in range(20, 24): work.apply_async((n,), countdown=4)")
+        assert ground.until(lambda: sum(place.seen("end").values()) == 16, 40), place.logs()
+        assert set(place.seen("start").values()) == {1}
+
+
+def test_without_prefetch_what_cannot_run_is_left_for_others(redis_server: Any, tmp_path: Path) -> None:
+    redis_server.call("FLUSHALL")
+    with ground.on(tmp_path, redis_server.url, worker_disable_prefetch=True) as place:
+        place.start("-c", "2").ready()
+        place.run("for n in range(6): work.delay(n, 2)")
+        assert ground.until(lambda: len(place.seen("start")) == 2, 20), place.logs()
+        assert _size(redis_server.url, "hurt") == 4
+        place.start("-c", "2", pool="threads").ready()
+        assert ground.until(lambda: len(place.seen("start")) >= 4, 20), place.logs()
+        assert ground.until(lambda: len(place.seen("end")) == 6, 20), place.logs()
+        assert set(place.seen("start").values()) == {1}
+
+
+def test_quorum_queues(rabbitmq_server: Any, tmp_path: Path) -> None:
+    """Tasks for now, for later, and those whose process dies; none is lost, and none of those that end runs twice."""
+    conf = {"task_default_queue_type": "quorum", "task_default_exchange_type": "topic"}
+    with ground.on(tmp_path, rabbitmq_server.url, queue="quorum", **conf) as place:
+        worker = place.start("-c", "2").ready()
+        place.run(
+            "for n in range(20): late.delay(n)\nfor n in range(20, 25): work.apply_async((n,), countdown=2)\n"
+            "die_late.delay(30, 'oom')"
+        )
+        assert ground.until(lambda: len(place.seen("end")) == 25, 40), place.logs()
+        assert ground.until(lambda: place.seen("start")[30] >= 2, 20), place.logs()
+        assert {number: times for number, times in place.seen("end").items() if times != 1} == {}
+        assert "NOT_IMPLEMENTED" not in worker.text
