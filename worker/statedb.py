@@ -39,7 +39,8 @@ class StateDb:
             if not isinstance(state, dict) or state.get("form") != _FORM:
                 raise ValueError("not a state file of celeriac")  # noqa: TRY301 - one place says it
         except (OSError, ValueError) as problem:
-            log.error("State file %s cannot be read: %s. It is left as it is", self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
+            text = "State file %s cannot be read: %s. It is left as it is, and revokes are not kept: name another file"
+            log.error(text, self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
             self._path = None
             return
         self._revokes.load(state, now)
@@ -70,6 +71,6 @@ class StateDb:
                 os.fsync(file.fileno())
             beside.replace(self._path)
         except OSError as problem:
-            log.error("State file %s cannot be written: %s", self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
+            log.error("State file %s cannot be written: %s. Revokes are not kept", self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
             return
         self._written = dumped

@@ -109,7 +109,8 @@ class Beat:
             self.install_sync_handler(service)
             service.start()
         except Exception as exc:
-            logger.critical("beat raised exception %s: %r", exc.__class__, exc, exc_info=True)
+            plain = isinstance(exc, OSError) and exc.filename  # a file that cannot be written: its name says all
+            logger.critical("beat raised exception %s: %r", exc.__class__, exc, exc_info=not plain)
             raise
 
     def banner(self, service: Any) -> str:

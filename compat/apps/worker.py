@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import platforms, signals
 from ..app import trace
+from ..app.defaults import PROFILES
 from ..worker.worker import EX_FAILURE, EX_OK, WorkController
 
 __all__ = ("Worker",)
@@ -32,6 +33,7 @@ BANNER = """\
 .> results:     {results}
 .> concurrency: {concurrency}
 .> task events: {events}
+.> profile:     {profile}
 
 [queues]
 {queues}
@@ -41,6 +43,13 @@ EXTRA_INFO_FMT = """
 [tasks]
 {tasks}
 """
+
+
+def _profile(name: str) -> str:
+    """Which defaults are on, and what others there are."""
+    if PROFILES.get(name):
+        return f"{name} ({', '.join(PROFILES[name])})"
+    return f"{name} (Celery's defaults; celeriac_profile = 'safe' survives a lost worker)"
 
 
 def safe_say(msg: str, f: Any = sys.__stderr__) -> None:
@@ -134,6 +143,7 @@ class Worker(WorkController):
             results=app.backend.as_uri(),
             concurrency=f"{count} ({kind.rpartition('.')[-1]})",
             platform=platform.platform(),
+            profile=_profile(app.conf.celeriac_profile),
             events="ON" if told.telling.events else "OFF (enable -E to monitor tasks in this worker)",
             queues=app.amqp.queues.format(indent=0, indent_first=False),
         )

@@ -173,10 +173,11 @@ def _settle(
 
     def act() -> None:
         nonlocal done, failed
-        for _, went in _settled(ctx.obj.app, queues, chosen, replay=replay, to=to):
-            done, failed = done + went, failed + (not went)
-            if sys.stderr.isatty() and not ctx.obj.quiet and not done % 50:
-                click.echo(f"\r{verb}: {done}", err=True, nl=False)
+        hidden = ctx.obj.quiet or not sys.stderr.isatty()
+        settled = _settled(ctx.obj.app, queues, chosen, replay=replay, to=to)
+        with click.progressbar(settled, label=verb, show_pos=True, file=sys.stderr, hidden=hidden) as bar:
+            for _, went in bar:
+                done, failed = done + went, failed + (not went)
 
     _careful(f"dead {verb}", act)
     ctx.obj.echo(f"{done} {'sent again' if replay else 'dropped'}.")

@@ -1,0 +1,138 @@
+"""Queues, dead letters, litter and the doctor on a real RabbitMQ."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from kombu import Queue as DeclaredQueue
+
+from celeriac import Celery
+from celeriac.compat.bin.celery import celery
+from celeriac.protocol.wire.message import Message
+from celeriac.worker import brokers
+from celeriac.worker.brokers.base import Delivery, Queue
+from celeriac.worker.dead_letters import HEADER, DeadLetters
+from tests.servers import RabbitServer
+from tests.worker.running import wait_until
+
+pytestmark = pytest.mark.real
+HOME = Queue("upkept", "upkept", routing_key="upkept")
+
+
+@pytest.fixture
+def app(rabbitmq_server: RabbitServer) -> Iterator[Celery]:
+    made = Celery("upkeep", broker=rabbitmq_server.url, set_as_current=False)
+    made.conf.task_default_queue = "upkept"
+    yield made
+    with made.connection_for_write() as connection, connection.channel() as channel:
+        for name in ("upkept", "upkept.dead", "elsewhere"):
+            channel.queue_delete(name)
+    made.close()
+
+
+def run(app: Celery, *words: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(celery, [*words], default_map={"app": app}, input=text)
+
+
+def told(app: Celery, *words: str) -> Any:
+    done = run(app, *words, "--json")
+    assert done.stdout, done.output
+    return json.loads(done.stdout)
+
+
+def bury(url: str, name: str, count: int = 1) -> None:
+    """Messages that a worker could not run."""
+    with closing(brokers.connect(url)) as broker:
+        broker.declare([HOME])
+        for number in range(count):
+            headers = {"id": f"{name}-{number}", "task": name, "lang": "py"}
+            message = Message(
+                b"[[], {}, {}]", "application/json", "utf-8", headers, {"correlation_id": f"{name}-{number}"}
+            )
+            delivery = Delivery(None, message, "upkept", "upkept", "upkept")
+            DeadLetters(".dead").bury(broker, [HOME], delivery, "it has no such task", time.time() - 90)
+
+
+def size(url: str, queue: str) -> int:
+    with closing(brokers.connect(url)) as broker:
+        return broker.size(queue)
+
+
+def test_queues_are_told(app: Celery, rabbitmq_server: RabbitServer) -> None:
+    for _ in range(3):
+        app.send_task("upkeep.add")
+    wait_until(lambda: size(rabbitmq_server.url, "upkept") == 3)
+    row = {"queue": "upkept", "ready": 3, "oldest": None, "consumers": 0, "unacked": None, "parked": None}
+    assert row in told(app, "queues", "-t", "0.1")["queues"]
+    assert "nobody takes from upkept: start a worker with -Q upkept" in run(app, "queues", "-t", "0.1").output
+    with closing(brokers.connect(rabbitmq_server.url)) as broker:
+        broker.listen([HOME], credit=1)
+        assert len(broker.take(1, 5)) == 1
+        (found,) = (each for each in told(app, "queues", "-t", "0.1")["queues"] if each["queue"] == "upkept")
+        assert (found["ready"], found["consumers"]) == (2, 1)
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(app: Celery, rabbitmq_server: RabbitServer) -> None:
+    url = rabbitmq_server.url
+    bury(url, "upkeep.lost", 3)
+    bury(url, "upkeep.other")
+    wait_until(lambda: size(url, "upkept.dead") == 4)
+    rows = told(app, "dead", "list")
+    assert {row["id"] for row in rows} == {"upkeep.lost-0", "upkeep.lost-1", "upkeep.lost-2", "upkeep.other-0"}
+    assert {row["reason"] for row in rows} == {"it has no such task"}
+    wait_until(lambda: size(url, "upkept.dead") == 4)  # looking changes nothing
+    shown = told(app, "dead", "show", "upkeep.lost-1")
+    assert shown["body"] == "[[], {}, {}]"
+    assert shown["headers"][HEADER]["queue"] == "upkept"
+    wait_until(lambda: size(url, "upkept.dead") == 4)
+    assert run(app, "dead", "replay", "upkeep.lost-1").output == "1 sent again.\n"
+    wait_until(lambda: size(url, "upkept") == 1)
+    wait_until(lambda: size(url, "upkept.dead") == 3)
+    with closing(brokers.connect(url)) as broker:
+        broker.listen([HOME], credit=1)
+        (back,) = broker.take(1, 5)
+        assert back.message.headers == {"id": "upkeep.lost-1", "task": "upkeep.lost", "lang": "py"}
+    assert run(app, "dead", "drop", "--task", "upkeep.lost", "-f").output == "2 dropped.\n"
+    wait_until(lambda: size(url, "upkept.dead") == 1)
+    refused = run(app, "dead", "replay", "--all", "-f", "--to", "elsewhere")  # there is no such queue yet
+    assert "elsewhere" in refused.output, refused.output
+    assert refused.exit_code == 69
+    wait_until(lambda: size(url, "upkept.dead") == 1)  # it stays
+    with closing(brokers.connect(url)) as broker:
+        broker.declare([Queue("elsewhere")])
+    assert run(app, "dead", "replay", "--all", "-f", "--to", "elsewhere").exit_code == 0
+    wait_until(lambda: size(url, "elsewhere") == 1)
+    assert run(app, "dead", "list").output == "No dead letters.\n"
+
+
+def test_the_janitor_has_nothing_to_do(app: Celery) -> None:
+    """RabbitMQ deletes queues of processes that are gone by itself."""
+    assert "removes such queues itself" in run(app, "janitor").output
+    assert told(app, "janitor", "--yes") == {"found": [], "removed": 0}
+
+
+def test_the_doctor_finds_a_queue_that_was_declared_otherwise(app: Celery, rabbitmq_server: RabbitServer) -> None:
+    with app.connection_for_write() as connection, connection.channel() as channel:
+        DeclaredQueue("upkept", durable=False)(channel).declare()
+    app.send_task("upkeep.add", queue="elsewhere")
+    report = told(app, "doctor", "--live", "-t", "0.2")
+    (fault,) = (each for each in report["findings"] if (each["kind"], each["subject"]) == ("queue", "upkept"))
+    assert fault["level"] == "fault"
+    assert "durable" in fault["text"]
+    assert "delete the queue" in fault["advice"]
+
+
+def test_the_doctor_finds_what_nobody_takes(app: Celery, rabbitmq_server: RabbitServer) -> None:
+    app.send_task("upkeep.add")
+    wait_until(lambda: size(rabbitmq_server.url, "upkept") == 1)
+    found = {
+        (each["kind"], each["subject"], each["text"]) for each in told(app, "doctor", "--live", "-t", "0.2")["findings"]
+    }
+    assert ("fleet", "workers", "none answers") in found
+    assert ("queue", "upkept", "1 messages wait, and nobody takes from it") in found
