@@ -97,9 +97,8 @@ faults: ready stock ## the full sizes of tests/faults: kills, cuts, poison, 1,00
 chaos: ready stock ## ten minutes of random faults on a fleet of both Celerys, and stock alone beside it; writes docs/chaos.md; CHAOS_ARGS="--seconds 60 --seed 7"
 	@$(PY) -m interop.chaos --write $(CHAOS_ARGS)
 
-bench: ready stock ## CPU per message at brokers and stores, beside kombu, Celery, redis-py, py-amqp; 2 minutes
-	@$(PY) benchmarks/broker.py
-	@$(PY) benchmarks/store.py
+bench: ready stock ## Celery and celeriac side by side, huey, dramatiq, taskiq; writes docs/benchmarks.md; BENCH=--quick
+	@$(PY) benchmarks/bench.py $(BENCH)
 
 clean: ## remove what was built, the environments included
 	@rm -rf $(VENV) .peers build dist celeriac.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ from celery import Celery
 app = Celery("bench", broker=os.environ["BROKER"], backend=os.environ.get("RESULTS") or None)
 app.conf.update(
     task_ignore_result=not os.environ.get("RESULTS"),
+    task_acks_late=bool(os.environ.get("ACKS_LATE")),
     worker_prefetch_multiplier=int(os.environ.get("PREFETCH", "4")),
     broker_connection_retry_on_startup=True,
 )
@@ -34,3 +35,11 @@ def mark(path, number):
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, b"%d\n" % number)
     os.close(descriptor)
+
+
+@app.task(name="bench.rest")
+async def rest(seconds):
+    """Ours alone can run it."""
+    import asyncio
+
+    await asyncio.sleep(seconds)

@@ -55,40 +55,32 @@ def repeated(do: Callable[[], Any]) -> Work:
 
 
 def celeriac(url: str, queue: str) -> Rows:
-    """A send makes the whole task message: id, reprs, body, headers, envelope."""
-    from celeriac.protocol.wire.amqp.template import ContentTemplate
-    from celeriac.protocol.wire.message import Message, Posting, Task
+    """A send makes the whole task message, as `delay` does: id, reprs, body, headers, envelope."""
+    from celeriac.protocol.wire.message import Posting, Task
     from celeriac.protocol.wire.reprs import saferepr
     from celeriac.protocol.wire.template import Particulars, Template
     from celeriac.worker import brokers
-    from celeriac.worker.brokers.base import Parcel, Queue, Verdict
+    from celeriac.worker.brokers.base import Queue, Verdict
+    from celeriac.worker.producer import Plan, Producer
 
-    broker, taker = brokers.connect(url), brokers.connect(url)
-    taker.declare([Queue(queue)])
+    queues = (Queue(queue),)
     template = Template.of(Task(NAME, "", origin="gen1@host"), Posting(reply_to="6e41ab1d-0000-4000-8000-000000000000"))
-    content = ContentTemplate(template)
     new, redis = ids(), url.startswith("redis")
-    bare: dict[str, Any] = {"priority": 0}
 
-    def parcel() -> Parcel:
-        given = Particulars(next(new), ARGS, {}, saferepr(ARGS), "{}")
-        if not redis:
-            body = template.body(ARGS, {})
-            return Parcel(
-                Message(body, template.content_type, template.content_encoding, {}, bare),
-                queue,
-                content=content.fill(given),
-            )
-        body, headers, properties = template.pieces(given)
-        return Parcel(
-            Message(body, template.content_type, template.content_encoding, {}, bare),
-            queue,
-            texts=(headers, properties),
-        )
+    def given() -> Particulars:
+        return Particulars(next(new), ARGS, {}, saferepr(ARGS), "{}")
+
+    def sender(options: dict[str, Any]) -> tuple[Producer, Plan]:
+        return Producer(lambda: brokers.connect(url, options)), Plan(template, queue)
+
+    producer, plan = sender({})
+    producer.post_one(plan, given(), queues, None)  # connected, declared, the form of the message known
+    taker = brokers.connect(url)
+    taker.purge(queue)
 
     def take(count: int) -> None:
         left = count
-        taker.listen([Queue(queue)], credit=2 * BATCH)
+        taker.listen(queues, credit=2 * BATCH)
         while left:
             taken = taker.take(BATCH, 5)
             left -= len(taken)
@@ -97,13 +89,13 @@ def celeriac(url: str, queue: str) -> Rows:
         taker.listen([], credit=0)
 
     rows: Rows = {
-        ONE: repeated(lambda: broker.send([parcel()])),
-        BULK: batched(lambda count: broker.send([parcel() for _ in range(count)])),
+        ONE: repeated(lambda: producer.post_one(plan, given(), queues, None)),
+        BULK: batched(lambda count: producer.post(plan, [given() for _ in range(count)], queues, None)),
         TAKE: take,
     }
     if not redis:
-        unsure = brokers.connect(url, {"confirm_publish": False})
-        rows[UNSURE] = repeated(lambda: unsure.send([parcel()]))
+        unsure, other = sender({"confirm_publish": False})
+        rows[UNSURE] = repeated(lambda: unsure.post_one(other, given(), queues, None))
     return rows
 
 

@@ -63,16 +63,21 @@ waits.sort(); print(waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.99)]
 """
 
 
-class Worker:
-    """A worker and its children, and what they have used."""
+class Tree:
+    """A process and its children, and what they have used."""
 
-    def __init__(self, kind: str, env: dict[str, str], pool: str, concurrency: int, log: Any) -> None:
+    def __init__(self, process: subprocess.Popen[Any]) -> None:
+        self.process = process
+        self._frozen: list[int] = []
+
+    @classmethod
+    def worker(cls, kind: str, env: dict[str, str], pool: str, concurrency: int, log: Any) -> Tree:
         python = [sys.executable, "-m", "celeriac"] if kind == "ours" else [str(STOCK), "-m", "celery"]
         command = [*python, "-A", "bench_app", "worker", "-c", str(concurrency), "-P", pool, "-l", "WARNING"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{kind}@bench"]
         if kind == "stock":
             env = {name: value for name, value in env.items() if name != "PYTHONPATH"}
-        self.process = subprocess.Popen(command, env=env, cwd=HERE, stdout=log, stderr=subprocess.STDOUT)
+        return cls(subprocess.Popen(command, env=env, cwd=HERE, stdout=log, stderr=subprocess.STDOUT))
 
     def pids(self) -> list[int]:
         found = [self.process.pid]
@@ -94,6 +99,16 @@ class Worker:
                 continue
         return total
 
+    def freeze(self) -> None:
+        """None of them runs on: a rival's children take for themselves."""
+        self._frozen = self.pids()
+        for pid in self._frozen:
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self._frozen:
+            os.kill(pid, signal.SIGCONT)
+
     def memory(self) -> float:
         """PSS in MB."""
         kib = 0
@@ -107,7 +122,8 @@ class Worker:
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            for pid in self.pids()[::-1]:
+                os.kill(pid, signal.SIGKILL)
             self.process.wait()
 
 
@@ -117,10 +133,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **ours, **more, "PYTHONWARNINGS": "ignore"}
 
 
-def client(program: str, env: dict[str, str], **given: Any) -> str:
-    """Always ours: both workers get the same messages, and sending is not what is measured."""
+def client(program: str, env: dict[str, str], kind: str = "ours", **given: Any) -> str:
+    """Ours, where sending is not what is measured: both workers get the same messages."""
+    python, boot = (sys.executable, BOOT) if kind == "ours" else (str(STOCK), "")
+    if kind == "stock":
+        env = {name: value for name, value in env.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", program.format(boot=BOOT, **given)],
+        [python, "-c", program.format(boot=boot, **given)],
         env=env, cwd=HERE, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     if done.returncode:
@@ -129,9 +148,9 @@ def client(program: str, env: dict[str, str], **given: Any) -> str:
 
 
 @contextmanager
-def working(kind: str, env: dict[str, str], given: Any) -> Iterator[Worker]:
+def working(kind: str, env: dict[str, str], given: Any) -> Iterator[Tree]:
     with tempfile.TemporaryFile("w+") as log:
-        worker = Worker(kind, env, given.pool, given.concurrency, log)
+        worker = Tree.worker(kind, env, given.pool, given.concurrency, log)
         try:
             yield worker
         finally:
@@ -165,7 +184,16 @@ class Place:
 
     def backlog(self) -> int:
         waiting: int = self.broker.size("celery")
-        return waiting + (self.redis.call("HLEN", "unacked") if self.env["BROKER"].startswith("redis") else 0)
+        return waiting + (self.redis.call("HLEN", "unacked") if self.on_redis else 0)
+
+    @property
+    def on_redis(self) -> bool:
+        return self.env["BROKER"].startswith("redis")
+
+    def server_cpu(self) -> float:
+        """Of the Redis that is broker, or store, or both."""
+        found = dict(line.split(":", 1) for line in self.redis.call("INFO", "cpu").decode().splitlines() if ":" in line)
+        return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
     def stored(self) -> int:
         self.redis.call("SELECT", 1)
@@ -174,7 +202,7 @@ class Place:
         return count
 
 
-def idle(worker: Worker, seconds: float = 1.5) -> float:
+def idle(worker: Tree, seconds: float = 1.5) -> float:
     """What it used until it had nothing more to do."""
     used = -1.0
     while (now := worker.cpu()) - used > 0.01:
@@ -195,7 +223,7 @@ def drain(kind: str, place: Place, given: Any) -> dict[str, float]:
             place.redis.call("FLUSHALL")
         os.kill(worker.process.pid, signal.SIGSTOP)
         client(SEND, place.env, tasks=given.tasks, path="")
-        before, began = worker.cpu(), time.monotonic()
+        before, began, served = worker.cpu(), time.monotonic(), place.server_cpu()
         os.kill(worker.process.pid, signal.SIGCONT)
         wait_for(lambda: place.backlog() == 0, f"{kind} drains")
         if place.results:
@@ -203,7 +231,11 @@ def drain(kind: str, place: Place, given: Any) -> dict[str, float]:
             assert place.stored() == given.tasks, place.stored()
         wall = time.monotonic() - began
         used = idle(worker) - before
-    return {"cpu": used / given.tasks * 1e6, "wall": wall / given.tasks * 1e6}
+        served = place.server_cpu() - served
+    figures = {"cpu": used / given.tasks * 1e6, "wall": wall / given.tasks * 1e6}
+    if place.on_redis:
+        figures["server"] = served / given.tasks * 1e6
+    return figures
 
 
 def prove_once(kind: str, place: Place, given: Any) -> None:
@@ -244,7 +276,9 @@ def boot(kind: str, place: Place, given: Any) -> dict[str, float]:
     return {"boot ms": used * 1000, "memory MB": memory}
 
 
-ROWS: dict[str, tuple[Callable[..., dict[str, float]], str, bool]] = {
+Row = tuple[Callable[..., dict[str, float]], str, bool]
+Taken = dict[str, dict[str, list[float]]]
+ROWS: dict[str, Row] = {
     "redis": (drain, "redis", False),
     "redis-results": (drain, "redis", True),
     "amqp": (drain, "amqp", False),
@@ -254,9 +288,29 @@ ROWS: dict[str, tuple[Callable[..., dict[str, float]], str, bool]] = {
 }
 
 
+def race(row: Row, given: Any, redis: Any, kinds: list[str]) -> Taken:
+    """All turns of one row: by kind, what is measured and its figures."""
+    from celeriac.worker import brokers
+    from tests import servers
+
+    run, transport, results = row
+    taken: Taken = {kind: {} for kind in kinds}
+    with servers.rabbitmq_server() if transport == "amqp" else servers.redis_server() as server:
+        broker = brokers.connect(server.url)
+        place = Place(server.url, redis if transport == "amqp" else server, broker, results=results)
+        for turn in range(given.turns):
+            for kind in kinds if turn % 2 == 0 else kinds[::-1]:
+                for name, figure in run(kind, place, given).items():
+                    taken[kind].setdefault(name, []).append(figure)
+        if run is drain:
+            for kind in kinds:
+                prove_once(kind, place, given)
+        broker.close()
+    return taken
+
+
 def main() -> None:
     sys.path.insert(0, str(ROOT))
-    from celeriac.worker import brokers
     from tests import servers
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -271,20 +325,7 @@ def main() -> None:
     kinds = [given.only] if given.only else ["ours", "stock"]
     with servers.redis_server() as redis:
         for row in given.rows or ROWS:
-            run, transport, results = ROWS[row]
-            with servers.rabbitmq_server() if transport == "amqp" else servers.redis_server() as server:
-                broker = brokers.connect(server.url)
-                there = redis if transport == "amqp" else server
-                place = Place(server.url, there, broker, results=results)
-                taken: dict[str, dict[str, list[float]]] = {kind: {} for kind in kinds}
-                for turn in range(given.turns):
-                    for kind in kinds if turn % 2 == 0 else kinds[::-1]:
-                        for name, figure in run(kind, place, given).items():
-                            taken[kind].setdefault(name, []).append(figure)
-                if run is drain:
-                    for kind in kinds:
-                        prove_once(kind, place, given)
-                broker.close()
+            taken = race(ROWS[row], given, redis, kinds)
             for kind in kinds:
                 told = ", ".join(f"{name} {said(figures)}" for name, figures in taken[kind].items())
                 goal = f"   goal {GOALS.get(row, '')}" if kind == "ours" else ""

@@ -16,7 +16,7 @@ from tests.documents import blocks
 from tests.house import ROOT
 from tests.servers import RedisServer
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROJECT = """
 from celery import Celery
 app = Celery("proj", broker="redis://localhost", backend="redis://localhost")

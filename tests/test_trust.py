@@ -1,0 +1,259 @@
+"""docs/trust.md, claim by claim: a hostile message, result, event or control request, against a real worker.
+
+Law: each attack would leave a file behind if it worked, and the worker does honest work after it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import stat
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeriac import Celery
+from celeriac.compat.bin.top import Watch
+from celeriac.compat.exceptions import SecurityError
+from celeriac.protocol.wire.message import Message
+from celeriac.worker import brokers
+from celeriac.worker.brokers import embedded
+from celeriac.worker.brokers.base import Parcel, Queue
+from celeriac.worker.brokers.redis_survey import Survey
+from tests.compat.test_security import identity
+from tests.servers import RedisServer, redis_server
+from tests.worker.running import Project, Running, wait_until
+
+pytestmark = pytest.mark.real
+
+EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+PASSWORD = "correct-horse"
+
+
+class Opened:
+    """As a pickle it writes the file when somebody reads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+class House:
+    """A worker of ours on a Redis with a password, its app as a program has it, and a hand that writes anything."""
+
+    def __init__(self, running: Running, url: str, loot: Path, server: RedisServer) -> None:
+        self.running = running
+        self.loot = loot
+        self.server = server
+        self.app = Celery("trust", broker=url, backend=url, set_as_current=False)
+        self.broker = brokers.connect(url)
+        self._works = 0
+
+    def send(self, body: bytes, content_type: str = "application/json", **headers: Any) -> str:
+        task_id = str(uuid.uuid4())
+        fields = {"lang": "py", "task": "proj.add", "id": task_id, "retries": 0, "timelimit": [None, None], **headers}
+        message = Message(body, content_type, "utf-8", fields, {"correlation_id": task_id})
+        self.broker.send([Parcel(message, "celery")])
+        return task_id
+
+    def command(self, body: bytes, content_type: str = "application/json") -> None:
+        exchange = Queue("", "celery.pidbox", "fanout", exchange_durable=False)
+        self.broker.send([Parcel(Message(body, content_type, "utf-8", {}, {}), "", exchange.exchange, "fanout")])
+
+    def buried(self) -> list[dict[str, Any]]:
+        return [json.loads(each) for each in self.server.call("LRANGE", "celery.dead", 0, -1)]
+
+    def still_works(self) -> None:
+        """And nothing was taken."""
+        assert self.app.send_task("proj.add", (20, 22)).get(timeout=30) == 42
+        assert not self.loot.exists(), "an attack has worked"
+        assert self.running.process.poll() is None
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, stock_python: Path) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("trust")
+    with redis_server() as server:
+        server.call("CONFIG", "SET", "requirepass", PASSWORD)
+        server.call("AUTH", PASSWORD)
+        url = f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"
+        project = Project(folder, url, url, stock_python)
+        with project.worker(pool="prefork") as running:
+            made = House(running, url, folder / "loot", server)
+            yield made
+            made.broker.close()
+            made.app.close()
+
+
+def test_a_pickled_task_is_not_read(house: House) -> None:
+    before = len(house.buried())
+    for kind in ("application/x-python-serialize", "application/json", "application/x-yaml"):
+        house.send(pickle.dumps([[Opened(house.loot)], {}, EMBED]), kind)
+    house.send(f"!!python/object/apply:os.mkdir ['{house.loot}']".encode(), "application/x-yaml")
+    wait_until(lambda: len(house.buried()) == before + 4, 20, lambda: house.running.text()[-2000:])
+    house.still_works()
+
+
+def test_a_name_is_not_imported(house: House) -> None:
+    """Nor what it is to set off: that becomes a message to a worker which does not know it either."""
+    place = str(house.loot)
+    args = json.dumps([[place], {}, EMBED]).encode()
+    for name in ("os.mkdir", "os:mkdir", "posix.mkdir", "proj.os.mkdir", "builtins.open", "__import__", "proj.note"):
+        house.send(args, task=name)
+    call = {"task": "os.mkdir", "args": [place], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": True}
+    house.send(json.dumps([[1, 1], {}, {**EMBED, "callbacks": [call]}]).encode())
+    house.still_works()
+    wait_until(lambda: house.running.text().count("os.mkdir") >= 2, 20, lambda: house.running.text()[-2000:])
+    house.still_works()
+
+
+def test_bytes_do_not_stop_it(house: House) -> None:
+    for body in (b"[" * 100_000, b"9" * 100_000, b"\xff\xfe", b"null", b'{"__type__": "datetime", "__value__": []}'):
+        house.send(body)
+    house.send(zlib.compress(b"[" * 10_000_000), compression="application/x-gzip")
+    house.send(b"[[], {}, {}]", eta=["os.mkdir"], expires={}, retries="x" * 1000, timelimit=7)
+    house.server.call("LPUSH", "celery", b"\x00no envelope")
+    house.server.call("LPUSH", "celery", b'{"body": 1}')
+    house.still_works()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("os", "mkdir"), ("posix", "mkdir"), ("builtins", "exec"), ("pathlib", "Path.mkdir")]
+)
+def test_a_result_calls_nothing(house: House, module: str, name: str) -> None:
+    """What CVE-2021-23727 was: a failure that names a function as its exception."""
+    task_id = str(uuid.uuid4())
+    failure = {"exc_type": name, "exc_module": module, "exc_message": [str(house.loot)]}
+    document = {"status": "FAILURE", "result": failure, "traceback": None, "children": [], "task_id": task_id}
+    house.server.call("SET", f"celery-task-meta-{task_id}", json.dumps(document))
+    with pytest.raises(SecurityError):
+        house.app.AsyncResult(task_id).get(timeout=10)
+    house.still_works()
+
+
+def test_a_result_imports_nothing(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trap.py").write_text(f"import os\nos.mkdir({str(house.loot)!r})\nclass Wrong(Exception): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    task_id = str(uuid.uuid4())
+    failure = {"exc_type": "Wrong", "exc_module": "trap", "exc_message": ["so"]}
+    house.server.call("SET", f"celery-task-meta-{task_id}", json.dumps({"status": "FAILURE", "result": failure}))
+    with pytest.raises(Exception, match="so") as caught:
+        house.app.AsyncResult(task_id).get(timeout=10)
+    assert type(caught.value).__name__ == "Wrong"
+    house.still_works()
+
+
+def test_a_pickled_result_is_not_read(house: House) -> None:
+    task_id = str(uuid.uuid4())
+    house.server.call(
+        "SET", f"celery-task-meta-{task_id}", pickle.dumps({"status": "SUCCESS", "result": Opened(house.loot)})
+    )
+    with pytest.raises(Exception):  # noqa: B017 - which one is not promised: that nothing was unpickled is
+        house.app.AsyncResult(task_id).get(timeout=2)
+    house.still_works()
+
+
+def test_events_are_data(house: House) -> None:
+    """What `celeriac top` hears: nonsense is passed over, a pickle is refused, and it goes on hearing."""
+    watch = Watch(house.app, 1)
+    watch.start()
+
+    def send(body: bytes, kind: str = "application/json") -> None:
+        message = Message(body, kind, "utf-8", {"hostname": "x"}, {})
+        house.broker.send([Parcel(message, "task.sent", "celeryev", "fanout")])
+
+    def hears(name: str) -> None:
+        event = {"type": "task-sent", "uuid": name, "timestamp": time.time(), "hostname": "h", "clock": 1}
+
+        def heard() -> bool:
+            send(json.dumps(event).encode())
+            return name in watch.state.tasks
+
+        wait_until(heard, 20)
+
+    hears("before")
+    send(pickle.dumps({"type": "worker-online", "x": Opened(house.loot)}), "application/x-python-serialize")
+    for body in (b'{"type": "task-received", "uuid": {"a": 1}, "hostname": 5}', b'{"type": 5}', b"[]", b"\x00"):
+        send(body)
+    hears("after")
+    watch.stop()
+    house.still_works()
+
+
+def test_a_control_request_is_looked_up_not_called(house: House) -> None:
+    request = {"destination": None, "pattern": None, "matcher": None, "ticket": None, "reply_to": None}
+    for method in ("os.mkdir", "__class__", "eval", "pool_restart", "_texts"):
+        arguments = {"modules": ["antigravity"], "path": str(house.loot)}
+        house.command(json.dumps({**request, "method": method, "arguments": arguments}).encode())
+    house.command(pickle.dumps(Opened(house.loot)), "application/x-python-serialize")
+    for body in (b"", b"null", b"[]", b'{"method": {}}', b'{"method": "ping", "arguments": [1]}', b"\xff"):
+        house.command(body)
+    house.still_works()
+    (reply,) = house.app.control.ping(timeout=10, limit=1)
+    assert list(reply.values()) == [{"ok": "pong"}]
+
+
+def test_secrets_are_hidden(house: House) -> None:
+    (reply,) = house.app.control.broadcast("conf", reply=True, timeout=10, limit=1)
+    assert PASSWORD not in json.dumps(reply)
+    assert PASSWORD not in house.running.text()
+    house.still_works()
+
+
+def test_a_worker_for_signed_messages_takes_no_others(
+    tmp_path: Path, stock_python: Path, redis_server: RedisServer
+) -> None:
+    """A real worker: a trusted signature is worked off; none, a stranger's and a changed body are not."""
+    (tmp_path / "trusted").mkdir()
+    loot = tmp_path / "notes"
+    for folder, name in (("trusted", "me"), (".", "stranger")):
+        key, _ = identity(tmp_path / folder, name)
+        (tmp_path / f"{name}.key").write_text(key)
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    with (tmp_path / "proj.py").open("a") as file:
+        file.write(
+            "\nwho = os.environ['WHO']\n"
+            "app.conf.update(task_serializer='auth', accept_content=['auth'], result_accept_content=['json'],\n"
+            "    security_key=f'{who}.key', security_cert_store='trusted',\n"
+            "    security_certificate=f'trusted/{who}.pem' if who == 'me' else f'{who}.pem')\n"
+            "app.setup_security()\n"
+        )
+
+    def send(who: str, text: str) -> None:
+        project.environment["WHO"] = who
+        project.client(f"write.delay({text!r})")
+
+    with project.worker(WHO="me") as running:
+        send("stranger", "from a stranger")
+        with closing(brokers.connect(redis_server.url)) as broker:
+            headers = {"lang": "py", "task": "proj.write", "id": str(uuid.uuid4()), "retries": 0}
+            body = json.dumps([["unsigned"], {}, EMBED]).encode()
+            broker.send([Parcel(Message(body, "application/json", "utf-8", headers, {}), "celery")])
+            broker.send([Parcel(Message(b"bm90IHNpZ25lZA==", "application/data", "utf-8", headers, {}), "celery")])
+        send("me", "from me")
+        wait_until(lambda: "from me" in project.notes(), 20, running.text)
+    assert project.notes() == ["from me"]
+    assert loot.exists()
+
+
+def test_an_embedded_server_is_for_its_user_alone(tmp_path: Path) -> None:
+    with closing(brokers.connect(f"embedded://{tmp_path}/store")) as broker:
+        broker.size("celery")
+        url, member = embedded.reached(f"embedded://{tmp_path}/store")
+        assert member is not None
+        member.close()
+        place = Path(url.partition("://")[2])
+        assert stat.S_ISSOCK(place.stat().st_mode)
+        assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+        with closing(Survey(f"embedded://{tmp_path}/store")) as survey:
+            assert survey._link.call("CONFIG", "GET", "port")[1] == b"0"
