@@ -4,17 +4,20 @@ Reads JSON on stdin, `[text, ...]`: the last line of each sends `s`. Prints one 
 """
 
 import json
+import os
 import sys
 import time
 import warnings
 
 from fleet_app import app  # isort: skip - it says which Celery `celery` is
 
+import redis
 from celery import chain, chord, group, signature
 from celery.result import GroupResult
 
 warnings.simplefilter("ignore")
-QUIET = 3.0  # seconds without news after which nothing more is waited for
+QUIET = 4.0  # seconds without news, and with nothing left to do, after which nothing more is waited for
+LONGEST = 60.0  # the same, whatever there is to do
 
 
 class T:
@@ -37,12 +40,15 @@ def send(text):
 
 def wait(results):
     """Until all are ready, or nothing has become so for a while."""
+    broker = redis.Redis.from_url(os.environ["REDIS"])
     missing = [result for result in results if result is not None and not isinstance(result, str)]
-    last = time.monotonic()
-    while missing and time.monotonic() - last < QUIET:
+    news = busy = time.monotonic()
+    while missing and time.monotonic() - news < LONGEST and time.monotonic() - busy < QUIET:
+        if broker.llen("celery") or broker.hlen("unacked"):
+            busy = time.monotonic()
         still = [result for result in missing if not result.ready()]
         if len(still) < len(missing):
-            last = time.monotonic()
+            news = busy = time.monotonic()
         missing = still
         time.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""Random canvases, sent by celeriac and by stock Celery to one stock worker: results and trees are the same."""
+"""Random canvases, each sent by celeriac and by stock Celery to a worker of either: results and trees are the same."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,38 @@ def call(seed: int) -> str:
 
 @pytest.fixture(scope="module")
 def worker(redis_server: servers.RedisServer, stock_python: Path) -> Iterator[str]:
-    url = f"redis://127.0.0.1:{redis_server.port}/7"
+    """The Redis of a stock worker."""
+    with _working(f"redis://127.0.0.1:{redis_server.port}/7", str(stock_python), "celery") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def our_worker(redis_server: servers.RedisServer) -> Iterator[str]:
+    """The Redis of a worker of ours."""
+    with _working(f"redis://127.0.0.1:{redis_server.port}/8", sys.executable, "celeriac", CELERIAC="1") as url:
+        yield url
+
+
+@contextmanager
+def _working(url: str, python: str, program: str, **more: str) -> Iterator[str]:
     with tempfile.TemporaryFile("w+") as log:
         command = [
-            *(str(stock_python), "-m", "celery", "-A", "fleet_app", "worker", "-P", "solo", "-l", "WARNING"),
+            *(python, "-m", program, "-A", "fleet_app", "worker", "-P", "solo", "-l", "WARNING"),
             *("--without-gossip", "--without-mingle", "--without-heartbeat", "-O", "fair"),
         ]
-        process = subprocess.Popen(command, cwd=HERE, env=_environment(url), stdout=log, stderr=subprocess.STDOUT)
+        environment = _environment(url, **more)
+        process = subprocess.Popen(command, cwd=HERE, env=environment, stdout=log, stderr=subprocess.STDOUT)
         yield url
         process.kill()  # it holds nothing that anybody waits for
         process.wait()
 
 
 def _environment(url: str, **more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "CELERIAC"))}
+    """For ours the path by which this very code is found stays."""
+    unwanted = ("PYTHON", "CELERY", "CELERIAC")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    if more.get("CELERIAC") and os.environ.get("PYTHONPATH"):
+        kept["PYTHONPATH"] = os.environ["PYTHONPATH"]
     return {**kept, "REDIS": url, **more}
 
 
@@ -67,17 +86,33 @@ def _lost_by_stock(text: str, theirs: Any) -> bool:
     return "V()" in text and ("PENDING" in json.dumps(theirs) or "KeyError" in json.dumps(theirs))
 
 
+def _lost_header(theirs: Any, mine: Any) -> bool:
+    """A chord in a header whose own header fails: stock never tells the outer one, whose tasks stay PENDING for good."""
+    return "PENDING" in json.dumps(theirs) and "PENDING" not in json.dumps(mine) and "FAILURE" in json.dumps(mine)
+
+
 @pytest.mark.real
-def test_results_and_trees(worker: str, stock_python: Path, request: pytest.FixtureRequest) -> None:
+def test_results_and_trees(worker: str, our_worker: str, stock_python: Path, request: pytest.FixtureRequest) -> None:
     count = int(request.config.getoption("--canvases"))
     calls = [call(seed) for seed in range(70_000, 70_000 + count)]
-    with ThreadPoolExecutor(2) as both:
-        ours = both.submit(run, sys.executable, calls, worker, CELERIAC="1")
-        stock = both.submit(run, stock_python, calls, worker)
-    unlike = [
-        (text, mine, theirs)
-        for text, mine, theirs in zip(calls, ours.result(), stock.result(), strict=True)
-        if not isinstance(theirs, str) and same_ids([mine]) != same_ids([theirs]) and not _lost_by_stock(text, theirs)
-    ]
+    with ThreadPoolExecutor(4) as at_once:
+        by_stock = at_once.submit(run, stock_python, calls, worker)
+        others = {
+            "ours to stock": at_once.submit(run, sys.executable, calls, worker, CELERIAC="1"),
+            "stock to ours": at_once.submit(run, stock_python, calls, our_worker),
+            "ours to ours": at_once.submit(run, sys.executable, calls, our_worker, CELERIAC="1"),
+        }
+    known = 0
+    unlike = []
+    for way, found in others.items():
+        for text, mine, theirs in zip(calls, found.result(), by_stock.result(), strict=True):
+            if isinstance(theirs, str) or same_ids([mine]) == same_ids([theirs]) or _lost_by_stock(text, theirs):
+                continue
+            if way != "ours to stock" and _lost_header(theirs, mine):
+                known += 1
+            else:
+                unlike.append((way, text, mine, theirs))
+    print(f"{count} canvases in four ways; stock left {known} undone")
     assert not unlike, unlike[0]
-    assert sum(1 for theirs in stock.result() if not isinstance(theirs, str)) >= count * 0.9
+    assert sum(1 for theirs in by_stock.result() if not isinstance(theirs, str)) >= count * 0.9
+    assert known <= count // 10
