@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from interop.celery_suite import known, table
 from interop.celery_suite.places import OURS, STOCK, Side, parts, prepare
-from interop.celery_suite.runs import SETUPS, How, Test, Tests, Told, run
+from interop.celery_suite.runs import SETUPS, How, Test, Tests, Told, recorded, run
 
 
 def main() -> int:
     told = parsed()
+    if told.last:
+        names = (*parts(), "again", "told")
+        last = {setup: (recorded(STOCK, setup, names), recorded(OURS, setup, names)) for setup in told.setup or SETUPS}
+        return verdict(last, known.differences())
     prepare()
     setups = told.setup or SETUPS
     sides = [side for side in (STOCK, OURS) if not told.side or side.name == told.side]
@@ -43,6 +48,10 @@ def main() -> int:
     for setup, name in table.unlisted(runs, listed):
         if name in runs[setup][1] and "::" in name:
             runs[setup][1].update(run(OURS, setup, how, (name,), "again"))
+    return verdict(runs, listed)
+
+
+def verdict(runs: table.Runs, listed: Sequence[known.Difference]) -> int:
     print("\n".join(table.lines(runs, listed)))
     missing = table.unlisted(runs, listed)
     print(f"\npass on stock, not on celeriac, and not listed: {len(missing)}")
@@ -69,6 +78,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="do not run again what the suite marks as flaky")
     parser.add_argument("--seconds", type=float, default=240, help="what one test may take")
     parser.add_argument("--whole", type=float, default=3600, help="what one run may take")
+    parser.add_argument("--last", action="store_true", help="run nothing: the table of what was run last")
     parser.add_argument("--jobs", type=int, default=4, help="runs at the same time, each with servers of its own")
     return parser.parse_args()
 

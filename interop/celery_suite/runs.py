@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +18,7 @@ from tests.servers import rabbitmq_server, redis_server
 
 SETUPS = ("redis+redis", "rabbitmq+redis", "rabbitmq+rpc")
 PREFIX = "t/integration/"
+LOGS = HOME / "logs"
 WITHOUT = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "PYTHONPATH", "PYTEST_ADDOPTS")
 
 
@@ -78,8 +79,7 @@ def servers(setup: str) -> Iterator[dict[str, str]]:
 
 def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",), name: str = "") -> Tests:
     """The tests named, or all of them; what was said is kept under the name."""
-    logs = HOME / "logs"
-    name = f"{side.name}-{setup}-{name or 'all'}"
+    logs, name = LOGS, f"{side.name}-{setup}-{name or 'all'}"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="celeriac-suite-") as folder, servers(setup) as leading:
         record = Path(folder) / "record"
@@ -93,6 +93,15 @@ def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",), name: 
         (logs / f"{name}.jsonl").write_text("\n".join(lines))
     found = outcomes(map(json.loads, lines))
     return found if finished else {**found, "(the run)": Test(How.failed, f"not finished in {told.whole:.0f} s")}
+
+
+def recorded(side: Side, setup: str, names: Iterable[str]) -> Tests:
+    """What the runs of these names have come to; of a test in several the last one counts."""
+    files = [LOGS / f"{side.name}-{setup}-{name}.jsonl" for name in names]
+    found: Tests = {}
+    for file in sorted((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime):
+        found.update(outcomes(map(json.loads, file.read_text().splitlines())))
+    return found
 
 
 def _run(command: Sequence[str], variables: Mapping[str, str], log: int, seconds: float) -> bool:
