@@ -26,6 +26,7 @@ class Patience:
 
 
 QUICK = Patience(wait=4.0, reply=0.7, soon=1.5)
+BRIEF = Patience(wait=1.0, reply=0.7, soon=1.5)  # where the plainest result never came
 WILLING = Patience(wait=15.0, reply=0.7, soon=1.5)  # where all must work, waiting long costs nothing
 CALM = Patience(wait=30.0, reply=3.0, soon=5.0)  # on a machine that has much else to do
 

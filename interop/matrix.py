@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.brokers import Broker
-from interop.capabilities import CHECKS, QUICK, Cannot, Pair, Patience, Wrong
+from interop.capabilities import BRIEF, CHECKS, QUICK, Cannot, Pair, Patience, Wrong
 from interop.peers import OURS, STOCK, Peer
 from interop.processes import PeerFailed, Producer, Worker
 
@@ -152,6 +152,8 @@ def _try(
                 if (hopeless or (first and _never_came(cells[name]))) and cells[name].how is How.cannot:
                     # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
                     return dict.fromkeys(names, cells[name])
+                if name == "read" and patience is QUICK and _never_came(cells[name]):
+                    pair.patience = BRIEF
                 if at_work.process.poll() is not None:
                     at_work = Worker(
                         worker, broker.variables(worker, "celery", settings.working), Path(folder) / "worker"
