@@ -34,6 +34,11 @@ Not to be had:
 {absent}
 """
 
+BETTER = """
+## Where stock fails and celeriac does not
+
+Or where stock needs a setting.
+"""
 ROLLING = """
 ## Rolling replacement
 
@@ -82,13 +87,11 @@ def _better(cells: Cells, titles: Mapping[str, str]) -> str:
             found.setdefault(_direction(place), {}).setdefault(what, []).append(titles[place.broker])
     lines = []
     for (producer, worker), whats in sorted(found.items()):
-        said = (f"{what} ({', '.join(where)})" for what, where in whats.items())
-        lines.append(f"- {producer} → {worker}: {'; '.join(said)}")
-    if not lines:
-        return ""
-    return (
-        "\n## Where stock fails and celeriac does not\n\nOr where stock needs a setting.\n\n" + "\n".join(lines) + "\n"
-    )
+        by_place: dict[str, list[str]] = {}
+        for what, where in whats.items():
+            by_place.setdefault(", ".join(where), []).append(what)
+        lines += [f"- {producer} → {worker}, {where}: {'; '.join(each)}" for where, each in by_place.items()]
+    return "\n".join([BETTER, *lines, ""]) if lines else ""
 
 
 def _rolling(rolled: Sequence[str]) -> str:
