@@ -1,0 +1,153 @@
+"""Whole workers and their queues on both brokers: which they take from, in which order, and what changes meanwhile."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from celeriac.worker import brokers
+from tests import proxy, servers
+from tests.faults import ground
+from tests.worker.running import Project, wait_until
+
+pytestmark = pytest.mark.real
+
+FULL = 100
+
+QUEUES = """
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
+
+x = Exchange("proj_x", "topic")
+app.conf.task_queues = [
+    Queue("one", routing_key="one"),
+    Queue("two", routing_key="two"),
+    Queue("many", x, routing_key="x.#"),
+    Queue("ranked", routing_key="ranked", max_priority=10),
+    Broadcast("everybody"),
+]
+app.conf.update(task_default_queue="one", worker_direct=True)
+
+@app.task(bind=True)
+def here(self, text):
+    note(self.request.hostname[:2] + text)
+"""
+
+
+# Each costs two or three worker processes: the other halves are for the full run.
+BRIEF = {("redis", "test_in_which_order_it_takes"), ("amqp", "test_which_queues_a_worker_takes_from")}
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def project(
+    request: pytest.FixtureRequest, tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path, terms: int
+) -> Any:
+    if terms < FULL and (request.param, request.function.__name__) not in BRIEF:
+        pytest.skip("in the full run: --terms=100")
+    redis_server.call("FLUSHALL")
+    url = redis_server.url
+    if request.param == "amqp":
+        url = request.getfixturevalue("rabbitmq_server").url
+        with closing(brokers.connect(url, {}, 5)) as broker:
+            for queue in ("one", "two", "many", "ranked", "added"):
+                broker.purge(queue)
+    place = Project(tmp_path, url, redis_server.url, stock_python)
+    with (tmp_path / "proj.py").open("a") as file:
+        file.write(QUEUES)
+    return place
+
+
+def _noted(project: Project, *texts: str, seconds: float = 15) -> None:
+    wait_until(lambda: sorted(project.notes()) == sorted(texts), seconds, lambda: str(project.notes()))
+    project.notes_file.write_text("")
+
+
+def test_which_queues_a_worker_takes_from(project: Project) -> None:
+    """`-X`, `-Q`, topics, its own, everybody's, and those that are added and cancelled while it runs."""
+    with project.worker("-X", "two,ranked"), project.worker("-Q", "two,everybody", name="w2@here"):
+        project.client(
+            "here.delay('a')\nhere.apply_async(['b'], queue='two')\n"
+            "here.apply_async(['c'], queue='many', routing_key='x.y.z')\n"
+            "from celery.utils.nodenames import worker_direct\n"
+            "here.apply_async(['d'], queue=worker_direct('w2@here'))\nhere.apply_async(['e'], queue='everybody')\n"
+        )
+        _noted(project, "w1a", "w2b", "w1c", "w2d", "w1e", "w2e")
+        told = project.client(
+            "import json\ntell = app.control\n"
+            "said = tell.add_consumer('added', destination=['w2@here'], reply=True, timeout=5, limit=1)\n"
+            "here.apply_async(['f'], queue='added')\nprint(json.dumps(said))"
+        )
+        assert json.loads(told) == [{"w2@here": {"ok": "add consumer added"}}]
+        _noted(project, "w2f")
+        told = project.client(
+            "import json\ntell = app.control\n"
+            "said = tell.cancel_consumer('added', destination=['w2@here'], reply=True, timeout=5, limit=1)\n"
+            "here.apply_async(['g'], queue='added')\nhere.apply_async(['h'], queue='two')\nprint(json.dumps(said))"
+        )
+        assert json.loads(told) == [{"w2@here": {"ok": "no longer consuming from added"}}]
+        _noted(project, "w2h")
+    with closing(brokers.connect(project.environment["PROJ_BROKER"], {}, 5)) as broker:
+        assert broker.size("added") == 1
+
+
+def test_in_which_order_it_takes(project: Project) -> None:
+    """By priority, as each broker has it; from each of its queues in turn."""
+    redis = project.environment["PROJ_BROKER"].startswith("redis")
+    project.client(
+        "for n in (3, 9, 0, 6): here.apply_async([f'p{n}'], queue='ranked', priority=n)\n"
+        "for n in range(20): here.apply_async(['one'], queue='one')\n"
+        "for n in range(20): here.apply_async(['two'], queue='two')"
+    )
+    with project.worker("-Q", "ranked"):
+        wait_until(lambda: len(project.notes()) == 4, why=lambda: str(project.notes()))
+    first = [f"w1p{n}" for n in ((0, 3, 6, 9) if redis else (9, 6, 3, 0))]
+    assert project.notes() == first
+    with project.worker("-Q", "one,two"):
+        wait_until(lambda: len(project.notes()) == 44, why=lambda: str(project.notes()))
+    begin = project.notes()[4:24]
+    assert min(begin.count("w1one"), begin.count("w1two")) >= 5, begin
+
+
+def test_a_state_file_survives_kill_9(tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path) -> None:
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    state = str(tmp_path / "state.db")
+    with project.worker("-S", state) as worker:
+        project.client("assert app.control.revoke('doomed', reply=True, timeout=5, limit=1)")
+        worker.process.send_signal(signal.SIGKILL)
+        worker.process.wait(5)
+    with project.worker("-S", state):
+        got = project.client(
+            "doomed = write.apply_async(['never'], task_id='doomed')\nwrite.delay('fine').get(timeout=10)\n"
+            "from celery.exceptions import TaskRevokedError\n"
+            "try:\n    doomed.get(timeout=10)\nexcept TaskRevokedError:\n    print('revoked')"
+        )
+    assert got == "revoked"
+    assert project.notes() == ["fine"]
+
+
+def test_what_cannot_be_acknowledged_any_more_is_ended_where_that_is_wanted(
+    tmp_path: Path, redis_server: servers.RedisServer
+) -> None:
+    redis_server.call("FLUSHALL")
+    conf: dict[str, Any] = {
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "broker_transport_options": {"socket_timeout": 2},
+    }
+    with proxy.to(redis_server.port) as wire:
+        through = redis_server.url.replace(f":{redis_server.port}/", f":{wire.port}/")
+        with ground.on(tmp_path, redis_server.url, None, **conf) as place:
+            worker = place.start("-c", "2", BROKER=through).ready()
+            place.run("late.delay(1, 6)\nwork.delay(2, 3)")
+            assert ground.until(lambda: len(place.seen("start")) == 2, 20), place.logs()
+            wire.cut()
+            assert ground.until(lambda: place.seen("start")[1] == 2, 20), place.logs()
+            assert "cannot be acknowledged after a connection loss and is ended" in worker.text
+            assert ground.until(lambda: len(place.seen("end")) == 2, 20), place.logs()
+            assert place.seen("end") == {1: 1, 2: 1}
+            assert place.seen("start")[2] == 1, "what was acknowledged goes on"
