@@ -48,6 +48,7 @@ BOTH = {
     "broker_connection_retry_on_startup": True,
     "worker_prefetch_multiplier": 4,
     "worker_deduplicate_successful_tasks": True,
+    "task_publish_retry_policy": {"max_retries": 60, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
     "result_backend_always_retry": True,
     "result_backend_max_retries": 1000,
     "result_backend_transport_options": {
@@ -62,6 +63,7 @@ RATE = 8.0
 """Calls a second of each producer."""
 GRACE = 30.0
 LONG_AFTER = 60.0
+STOP = threading.Event()
 
 # What may happen, how often beside the others, to whom, and for how long.
 KINDS: dict[str, tuple[int, str, tuple[float, float]]] = {
@@ -251,9 +253,11 @@ class Field:
     def suffer(self, seconds: float, seed: str) -> None:
         began, chance = time.time(), random.Random(seed)
         for fault in scheduled(seed, seconds, *map(len, FLEETS[self.fleet])):
-            while time.time() < began + fault.at:
+            while time.time() < began + fault.at and not STOP.is_set():
                 self.heal(time.time())
                 time.sleep(0.05)
+            if STOP.is_set():
+                break
             self.strike(fault, chance)
         while self.healing:
             self.heal(float("inf"))
@@ -367,7 +371,7 @@ def suffered(kind: str, fleet: str, seconds: float, seed: int, keep: Path | None
 
         def awaited(seconds: float) -> Account:
             end = time.time() + seconds
-            while (found := account()).missing and time.time() < end:
+            while (found := account()).missing and time.time() < end and not STOP.is_set():
                 time.sleep(1)
             return found
 
@@ -388,6 +392,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="leave ledgers and logs in this folder")
     parser.add_argument("--write", action="store_true", help="write docs/chaos.md")
     told = parser.parse_args()
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what was started is ended first
+        signal.signal(sign, lambda *_: STOP.set())
     kinds, fleets = told.broker or BROKERS, told.fleet or ("mixed", "stock")
     accounts: dict[tuple[str, str], Account] = {}
     for fleet in fleets:
@@ -395,6 +401,8 @@ def main() -> int:
             runs = {kind: at_once.submit(suffered, kind, fleet, told.seconds, told.seed, told.keep) for kind in kinds}
             for kind, run in runs.items():
                 accounts[fleet, kind] = run.result()
+                if STOP.is_set():
+                    return 130
                 print(f"{fleet} on {kind}: {accounts[fleet, kind].said()}", flush=True)
     page = chaos_page.written(accounts, told.seconds, told.seed)
     if told.write:

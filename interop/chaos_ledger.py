@@ -113,7 +113,7 @@ def settled(
                 if _excused(each, starts[key], faults):
                     made.excused += 1
                 else:
-                    made.doubled[key] = kinds[starts[key][0][1]]
+                    made.doubled[key] = kinds[_culprit(key, starts[key], folder)]
     return made
 
 
@@ -130,15 +130,20 @@ def _read(ledger: Path) -> tuple[dict[str, list[tuple[float, str]]], dict[str, s
 
 
 def _excused(sent: Sent, runs: Sequence[tuple[float, str]], faults: Sequence[Fault]) -> bool:
-    """Every further run has its reason. Of what is sent by a task, its first runner's harm is its sender's too."""
+    """Every further run has its reason. Of what is sent by a task, its first runner's harm is its sender's too.
+
+    Who ran it last may have had it first, and have lost its hold of it (an ETA) when its connection came to harm.
+    """
     runs = sorted(runs)
-    for (first, slot), (second, _) in pairwise(runs):
-        at_work = {slot, "broker", "store"} if sent.kind not in EARLY else {slot, "broker"}
+    for (first, slot), (second, other) in pairwise(runs):
+        since = {slot: first - BEFORE, other: sent.began, "broker": first - BEFORE}
+        since = {"store": first - BEFORE, **since} if sent.kind not in EARLY else since
+        since |= {slot: first - BEFORE}
         reasons = (
             fault
             for fault in faults
             if (
-                (fault.slot in at_work and first - BEFORE - fault.seconds <= fault.at <= second)
+                (fault.slot in since and since[fault.slot] - fault.seconds <= fault.at <= second)
                 or (fault.slot == sent.producer and sent.began - fault.seconds <= fault.at <= sent.ended)
                 or (len(sent.keys) > 1 and fault.slot != "store" and sent.began <= fault.at <= second)
             )
@@ -147,6 +152,19 @@ def _excused(sent: Sent, runs: Sequence[tuple[float, str]], faults: Sequence[Fau
         if next(reasons, None) is None:
             return False
     return True
+
+
+def _culprit(key: str, runs: Sequence[tuple[float, str]], folder: Path) -> str:
+    """The slot, among those that ran it, that received it first: it did not let go of it."""
+    slots = [slot for _, slot in sorted(runs)]
+    received = [
+        (moment[1], slot)
+        for log in folder.glob(f"{WORKER}*.log")
+        if (slot := log.name.partition(".")[0]) in slots
+        for line in log.read_text(errors="replace").splitlines()
+        if f"[{key}] received" in line and (moment := _AT.match(line))
+    ]
+    return min(received)[1] if received else slots[0]
 
 
 def _hands(folder: Path) -> dict[str, str]:
@@ -173,7 +191,7 @@ def _whose(each: Sent, key: str, ended: Mapping[str, str], kinds: Mapping[str, s
     seen = folder / SEEN
     if not seen.exists():
         return _hands(folder).get(each.name, NOBODY)
-    ident = b'\\"id\\": \\"%b\\"' % key.encode()
+    ident = b'\\"id\\": \\"%b\\"' % (each.name if each.kind == "retry" else key).encode()
     last = next((line for line in reversed(seen.read_bytes().splitlines()) if ident in line), b"")
     if last:
         return OURS if b" lua] " in last and b'"HSET"' in last else STOCK

@@ -34,17 +34,20 @@ written by it.
 """
 READING = """
 Calls are single tasks acknowledged early and late, with an ETA, with a retry, and chains, groups and chords of three
-tasks acknowledged late. Both Celerys have publisher confirms, retries at the result store, a visibility timeout of 5
-seconds and `worker_deduplicate_successful_tasks`.
+tasks acknowledged late. Both Celerys have publisher confirms, patience where they publish and store
+(`task_publish_retry_policy`, `result_backend_always_retry`), a visibility timeout of 5 seconds and
+`worker_deduplicate_successful_tasks`. Without that patience a step of a chain fails, and says so, when the broker is
+away for more than a second as the next is to be sent.
 
 - **Lost**: 30 seconds after the last fault, and 60 later, one of its tasks has not ended, and its caller was not told
   that what ran it died. Whose loss it is: on Redis all that the server is told is written down, and says who had a
   message last. Stock kombu holds what it has taken in its own memory alone for a moment (celery#4354); and a message
   that should have followed and was never put is its sender's. On RabbitMQ it is whoever mentioned the call last in a
   log; what nobody mentioned is counted as celeriac's.
-- **Wrongly run twice**: nothing explains the second run. What does: the connection of what ran it first, the broker or
-  its producer came to harm meanwhile; or, where it is acknowledged late, what ran it was killed. A step of a canvas may
-  be sent again by a step that is run again.
+- **Wrongly run twice**: nothing explains the second run; it is counted as theirs who received it first. What explains
+  it: the connection of who ran it first, the broker or its producer came to harm meanwhile; or the connection of who
+  ran it last, since it was sent; or, where it is acknowledged late, what ran it was killed. A step of a canvas may be
+  sent again by a step that is run again.
 """
 
 

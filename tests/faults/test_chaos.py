@@ -82,7 +82,8 @@ TWICE = [f"start {NAME} 101 worker0", f"end {NAME} 101 worker0", f"start {NAME} 
     [
         (None, False),
         (Fault(102, "cut", "worker0", 0), True),
-        (Fault(102, "cut", "worker1", 0), False),
+        (Fault(102, "cut", "worker1", 0), True),
+        (Fault(99, "cut", "worker1", 0), False),
         (Fault(106, "cut", "worker0", 0), False),
         (Fault(102, "kill the parent", "worker0", 0), False),
         (Fault(102, "kill the broker", "broker", 1), True),
