@@ -6,6 +6,9 @@ ModuleNotFoundError; a module of the real Celery is never mixed in, nor one of o
 `install()` makes it so before all other finders. Without it, a process that has loaded this package and no Celery
 finds `celery` here after everything else was asked (`offer`): pickles written under Celery's names can then be read.
 The same holds for `billiard.exceptions`, under whose name Celery writes time limits and lost workers.
+
+Agents that patch `celery.app.trace` and others as soon as they are imported (`_WATCHERS`) are told of each module under
+Celery's name, whoever has loaded it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,10 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -41,10 +47,15 @@ class _Loader:
 
     def create_module(self, spec: Any) -> ModuleType:
         module = importlib.import_module(self.target)
+        if watchers():
+            return _Shown(spec.name, module)
         self.spec = module.__spec__
         return module
 
     def exec_module(self, module: ModuleType) -> None:
+        if isinstance(module, _Shown):
+            sys.modules[module.__name__] = module.shown
+            return
         module.__spec__ = self.spec  # the import system has put the alias' own here
 
     def is_package(self, name: str) -> bool:
@@ -56,16 +67,95 @@ class _Loader:
         return None if spec is None else spec.loader.get_code(self.target)
 
 
+class _Shown(ModuleType):
+    """A module as it is handed to who waits for its import: under Celery's name, by which they know it.
+
+    `sys.modules` gets the module itself. What is read from this one or put into it is the module's.
+    """
+
+    _OWN = frozenset({"__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__", "shown"})
+    shown: ModuleType
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        super().__init__(name)
+        self.shown = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.shown, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        (super().__setattr__ if name in self._OWN else partial(setattr, self.shown))(name, value)
+
+
+class _Told:
+    """Loads a module of this package as its own loader does; then those who watch imports get its second name."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: Any) -> Any:
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        spec: Any = module.__spec__
+        spec.loader = module.__loader__ = self.loader
+        _IMPORTS.depth += 1
+        try:
+            self.loader.exec_module(module)
+        finally:
+            _IMPORTS.depth -= 1
+        _tell()
+
+
+class _Imports(threading.local):
+    """What this thread is at. Nobody is told of a module while one around it is half done."""
+
+    depth = 0
+    looked_for: str | None = None
+
+
+_IMPORTS = _Imports()
+
+
+def watchers() -> list[Any]:
+    """The finders of agents that patch modules once they are imported."""
+    return [finder for finder in sys.meta_path if type(finder).__module__.partition(".")[0] in _WATCHERS]
+
+
+def _tell() -> None:
+    """Import under Celery's names what was loaded under ours, for those who wait for these names."""
+    if _IMPORTS.depth or not watchers():
+        return
+    for name in [name for name in sys.modules if name.startswith(f"{_HERE}.")]:
+        second = _CELERY + name[len(_HERE) :]
+        if second not in sys.modules and second != _IMPORTS.looked_for:
+            with suppress(RuntimeError):  # two threads import it at once, and the other one tells
+                importlib.import_module(second)
+
+
 class _Finder:
     """Answers for `celery` and everything under it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> Any:
+        if name.startswith(f"{_HERE}."):
+            return self._own(name, path, target)
         if name == _EINFO:
             # Tools ask whether what a signal brings is an ExceptionInfo of billiard's.
             return importlib.util.spec_from_loader(name, _loader(f"{_HOUSE}.worker.einfo"))
         if name != _CELERY and not name.startswith(f"{_CELERY}."):
             return None
         return _spec(name)
+
+    def _own(self, name: str, path: Sequence[str] | None, target: Any) -> Any:
+        """A module of this package, as the finders after this one find it."""
+        behind = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
+        for finder in behind:
+            spec: Any = finder.find_spec(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module") and watchers():
+                    spec.loader = _Told(spec.loader)
+                return spec
+        return None
 
     def find_distributions(self, context: Any = None) -> Iterable[Any]:
         return _distributions(self, context)
@@ -79,7 +169,7 @@ class _LastFinder:
             loader: Any = _BilliardLoader()
             return importlib.machinery.ModuleSpec(name, loader, is_package=name == "billiard")
         if name == _CELERY:
-            sys.meta_path.insert(0, _FINDER)
+            _begin()
             return _spec(name)
         return None
 
@@ -120,7 +210,11 @@ def _spec(name: str) -> Any:
             f"No module named {name!r}: celeriac stands in for celery here, and has no such module", name=name
         )
     loader: Any = _Loader(target)
-    return importlib.util.spec_from_loader(name, loader)
+    before, _IMPORTS.looked_for = _IMPORTS.looked_for, name
+    try:
+        return importlib.util.spec_from_loader(name, loader)
+    finally:
+        _IMPORTS.looked_for = before
 
 
 def installed() -> bool:
@@ -138,15 +232,16 @@ def install() -> None:
             "Call it before the first `import celery`, or start the program with `celeriac run`."
         )
     if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(_place(), _FINDER)
+        _begin()
     importlib.import_module(_CELERY)
+    _tell()
 
 
-def _place() -> int:
-    """First of all, but behind those who only want to be told what is imported: they ask us in their turn."""
-    places = enumerate(sys.meta_path)
-    others = (place for place, finder in places if type(finder).__module__.partition(".")[0] not in _WATCHERS)
-    return next(others, len(sys.meta_path))
+def _begin() -> None:
+    """First of all finders, but behind those who only want to be told what is imported: they ask us in their turn."""
+    watching = watchers()
+    place = next((place for place, finder in enumerate(sys.meta_path) if finder not in watching), len(sys.meta_path))
+    sys.meta_path.insert(place, _FINDER)
 
 
 def uninstall() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
@@ -19,6 +20,7 @@ from ...protocol.rules.calling import Call, Sender
 from ...protocol.rules.routing import Queue as LightQueue
 from ...protocol.wire.message import shape_v1, shape_v2
 from ...protocol.wire.reprs import saferepr
+from .. import alias
 from . import producing
 from . import routes as _routes
 from .shortcuts import CHANGES, Shortcuts
@@ -214,6 +216,16 @@ class _Kept(cached_property[Any]):
         del instance.__dict__[self.attrname or ""]
 
 
+def _outlet(app: Any) -> producing.Outlet:
+    """Agents that write into messages do it around kombu's `publish`."""
+    if alias.watchers() or "kombu.messaging" in sys.modules:
+        from . import overheard
+
+        if overheard.wrapped():
+            return overheard.OverheardOutlet(app)
+    return producing.Outlet(app)
+
+
 class AMQP:
     """What an app knows of its broker."""
 
@@ -237,7 +249,7 @@ class AMQP:
     def __init__(self, app: Any) -> None:
         self.app = app
         self.task_protocols = {1: self.as_task_v1, 2: self.as_task_v2}
-        self.outlet = producing.Outlet(app)
+        self.outlet = _outlet(app)
         self.shortcuts = Shortcuts(app)
         self.app._conf.bind_to(self._handle_conf_update)
 

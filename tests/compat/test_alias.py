@@ -181,6 +181,68 @@ def test_the_pool_is_patched_before_anything_else(
     assert patched == ([pool] if pool else [])
 
 
+AGENT = """
+import importlib.util, sys
+from importlib.machinery import ModuleSpec
+
+told, waited_for = [], {"celery", "celery.app.trace", "celery.worker", "celery.local"}
+
+class Chained:
+    def __init__(self, loader): self.loader = loader
+    def create_module(self, spec): return self.loader.create_module(spec)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        if module.__name__ in waited_for:
+            told.append(module.__name__)
+            if hasattr(module, "build_tracer"):
+                module.build_tracer = "patched"
+
+class Finder:
+    __module__ = "newrelic.api.import_hook"
+    busy = False
+    def find_spec(self, name, path=None, target=None):
+        if self.busy or name not in waited_for:
+            return None
+        self.busy = True
+        try:
+            spec = importlib.util.find_spec(name)
+            spec.loader = Chained(spec.loader)
+            return spec
+        finally:
+            self.busy = False
+
+def watch():
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_agents_that_wait_for_an_import_are_told_of_it_by_celerys_name(
+    early: bool, tmp_path: Path, celeriac_env: Environment
+) -> None:
+    """Also where celeriac itself loads the module, and where the agent comes after the first modules."""
+    (tmp_path / "agent.py").write_text(AGENT)
+    first, second = ("agent.watch()", "celeriac.install()") if early else ("celeriac.install()", "agent.watch()")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        f"import agent, celeriac\n{first}\n{second}\n"
+        "from celery import Celery\n"
+        "app = Celery('a', broker='memory://', set_as_current=False)\n"
+        "from celeriac.compat.app import trace\n"
+        "import celeriac.compat.worker\n"
+        "print(sorted(agent.told), trace.build_tracer)\n"
+        "import celery.app.trace, celery.worker, celery.local\n"
+        "print(len(agent.told), celery.app.trace is trace, trace.__spec__.name, trace.__name__, type(trace).__name__)\n"
+    )
+    done = celeriac_env.run("-c", program, str(tmp_path))
+    modules = ["celery", "celery.app.trace", "celery.local", "celery.worker"]
+    told = modules if early else modules[1:]  # as with Celery: what was imported before is not told again
+    assert done.stdout.splitlines() == [
+        f"{told} patched",
+        f"{len(told)} True celeriac.compat.app.trace celeriac.compat.app.trace module",
+    ], done.stderr
+
+
 def test_programs_of_the_celery_4_age_are_told_what_to_write(tmp_path: Path, celeriac_env: Environment) -> None:
     program = tmp_path / "tasks.py"
     program.write_text(

@@ -3,8 +3,7 @@
 import asyncio
 
 import celery_aio_pool
-from base import app, fails
-from celery.contrib.testing.worker import start_worker
+from base import app, fails, worker
 
 assert celery_aio_pool.patch_celery_tracer()
 
@@ -26,7 +25,7 @@ async def bad():
 
 
 if __name__ == "__main__":
-    with start_worker(app, pool="celery_aio_pool.pool:AsyncIOPool", loglevel="CRITICAL", shutdown_timeout=20):
+    with worker():
         assert wait.delay(0.1).get(timeout=10) == 0.1
         assert add.delay(1, 2).get(timeout=10) == 3
         assert fails(bad.delay(), ValueError)

@@ -1,25 +1,48 @@
-"""What all programs here begin with: an app on the Redis of the test, and a worker in a thread."""
+"""What all programs here begin with: an app on the Redis of the test, and a worker.
+
+Law: the worker is a process of its own that runs the same program as far as `with worker()`, as users start it: what a
+package patches or starts, it does where it would at work.
+"""
 
 import json
 import os
+import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from celery import Celery
-from celery.contrib.testing.tasks import ping
-from celery.contrib.testing.worker import start_worker
 
 URL = os.environ["REDIS_URL"]
 POOL = sys.argv[1]
 LOG = Path(sys.argv[2])
+WORKS = "--as-worker" in sys.argv
+NODE = "w@here"
 
 app = Celery("proj", broker=f"{URL}/0", backend=f"{URL}/1")
 app.conf.worker_prefetch_multiplier = 0
 
 
-def worker(**options):
-    return start_worker(app, pool=POOL, concurrency=2, loglevel="CRITICAL", shutdown_timeout=20, **options)
+@contextmanager
+def worker(*options, concurrency=2):
+    """In the worker's process it is the worker, and nothing after it is reached."""
+    options = ("-P", POOL, "-c", str(concurrency), "-l", "WARNING", "-n", NODE, *options)
+    if WORKS:
+        app.worker_main(["worker", *options])
+        sys.exit()
+    with Path("worker.log").open("ab") as log:
+        process = subprocess.Popen([sys.executable, *sys.argv, "--as-worker"], stdout=log, stderr=log)
+    try:
+        until(lambda: process.poll() is not None or app.control.ping(timeout=0.5, destination=[NODE]), 40)
+        assert process.poll() is None, Path("worker.log").read_text(encoding="utf-8")
+        yield
+    except BaseException:
+        print(Path("worker.log").read_text(encoding="utf-8"), file=sys.stderr)
+        raise
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def write(what):
@@ -51,4 +74,4 @@ def fails(result, kind):
     return False
 
 
-__all__ = ("LOG", "POOL", "URL", "app", "fails", "ping", "until", "worker", "write", "written")
+__all__ = ("LOG", "NODE", "POOL", "URL", "WORKS", "app", "fails", "until", "worker", "write", "written")

@@ -19,7 +19,7 @@ settings.configure(
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 django.setup()
 
-from base import app, until, worker, write, written  # noqa: E402 - Django comes first
+from base import WORKS, app, until, worker, write, written  # noqa: E402 - Django comes first
 from celery.beat import Service  # noqa: E402 - the same
 from django.core.management import call_command  # noqa: E402 - the same
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask  # noqa: E402 - the same
@@ -43,6 +43,9 @@ def late():
 
 
 if __name__ == "__main__":
+    if WORKS:
+        with worker():
+            pass
     call_command("migrate", verbosity=0)
     every, _ = IntervalSchedule.objects.get_or_create(every=1, period=IntervalSchedule.SECONDS)
     PeriodicTask.objects.create(name="one", task="t.one", interval=every, args="[1]", kwargs='{"b": 2}')

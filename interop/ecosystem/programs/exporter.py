@@ -6,7 +6,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from base import URL, app, fails, until, worker
+from base import URL, WORKS, app, fails, until, worker
 
 
 @app.task
@@ -28,6 +28,9 @@ def metrics(port):
 
 
 if __name__ == "__main__":
+    if WORKS:
+        with worker():
+            pass
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     command = [Path(sys.executable).with_name("celery-prometheus-exporter"), f"--addr=127.0.0.1:{port}"]

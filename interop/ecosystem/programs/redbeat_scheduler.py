@@ -4,7 +4,7 @@ import threading
 import time
 from datetime import timedelta
 
-from base import URL, app, until, worker, write, written
+from base import URL, WORKS, app, until, worker, write, written
 from celery.beat import Service
 from celery.schedules import schedule
 from redbeat import RedBeatSchedulerEntry
@@ -23,6 +23,9 @@ def note(word):
 
 
 if __name__ == "__main__":
+    if WORKS:
+        with worker():
+            pass
     every = schedule(timedelta(seconds=1), app=app)
     one = RedBeatSchedulerEntry("one", "t.note", every, args=["one"], app=app)
     one.save()

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from base import app, worker
+import base
+from base import WORKS, app, worker
 
 GOOD = """\
 from celery import Celery, chain, group, shared_task
@@ -51,18 +52,17 @@ def check(name, text):
 
 
 if __name__ == "__main__":
-    told = check("typed.py", GOOD)
-    assert told.startswith("Success"), told
-    told = check("wrong.py", BAD)
-    assert "attr-defined" in told, told
+    if not WORKS:
+        told = check("typed.py", GOOD)
+        assert told.startswith("Success"), told
+        told = check("wrong.py", BAD)
+        assert "attr-defined" in told, told
     sys.path.insert(0, ".")
     import typed  # a user's program, written above
 
     typed.app.conf.update(broker_url=app.conf.broker_url, result_backend=app.conf.result_backend)
     typed.app.set_default()
-    typed.double.bind(app)
-    app.tasks.register(typed.double)
-    app.set_default()
+    base.app = typed.app
     with worker():
         assert typed.use().get(timeout=10) == 4
     print("fine")
