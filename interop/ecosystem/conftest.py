@@ -5,8 +5,6 @@ Law: a test that takes `side` runs once for each of SIDES. What fails on stock C
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.environments import environment
 from tests.servers import RedisServer, redis_server
+from tests.store_servers import postgres, postgres_programs
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / ".peers" / "ecosystem"
 SIDES = ("celeriac", "stock")
-STOCK = "celery[redis]==5.7.0"
 
 # As they are on PyPI, with all that they ask for.
 PACKAGES = (
@@ -53,24 +51,6 @@ WITH_A_CEILING = ("celery-aio-pool==0.1.0rc8", "celery-batches==0.11")
 _FIGURES: dict[str, dict[str, list[bool]]] = defaultdict(lambda: {side: [] for side in SIDES})
 
 
-def environment(name: str, packages: tuple[str, ...], bare: tuple[str, ...] = (), side: str = "celeriac") -> Path:
-    """An environment of this name, made once; on our side `celery` is the wheel built from the tree."""
-    home = PEERS / f"{name}-{side}"
-    ready, wanted = home / ".ready", "\n".join((*packages, *bare))
-    if not ready.exists() or ready.read_text() != wanted:
-        pip = [str(home / "bin" / "python"), "-W", "ignore", "-m", "pip", "install", "--quiet"]
-        pip.append("--disable-pip-version-check")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        if side == "celeriac":
-            subprocess.run([*pip, "--editable", str(ROOT)], check=True)
-            subprocess.run([*pip, str(ROOT / "compat" / "shim")], check=True)
-        subprocess.run([*pip, *packages, *([STOCK] if side == "stock" else [])], check=True)
-        if bare:
-            subprocess.run([*pip, "--no-deps", *bare], check=True)
-        ready.write_text(wanted)
-    return home / "bin"
-
-
 @pytest.fixture(scope="session", params=SIDES)
 def side(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -79,7 +59,7 @@ def side(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def programs(side: str) -> Path:
     """The folder with python, celery and the others."""
-    return environment("packages", PACKAGES, WITH_A_CEILING, side)
+    return environment(f"ecosystem/packages-{side}", PACKAGES, WITH_A_CEILING, shim=side == "celeriac")
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +72,16 @@ def variables(side: str) -> dict[str, str]:
 def server() -> Iterator[RedisServer]:
     with redis_server() as running:
         yield running
+
+
+@pytest.fixture
+def database() -> Iterator[str]:
+    """A PostgreSQL with nothing in it, where it is installed."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL is installed here")
+    with postgres(programs) as url:
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
 """Packages from PyPI that hook into a worker, a beat or into sending, on celeriac in the place of Celery.
 
 Law: each is installed as it is, beside the wheel named `celery`, and does its real work in a program of its own
-(`programs/`), with a worker in threads and one with processes; the same program on stock Celery gives the figure to
+(`programs/`), with a worker with threads and one with processes; the same program on stock Celery gives the figure to
 compare with. Not in the default run: `make ecosystem`.
 """
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.ecosystem
 HERE = Path(__file__).resolve().parent
 BOTH = ("threads", "prefork")
 PROGRAMS = {
-    "aio_pool": ("celery_aio_pool.pool:AsyncIOPool",),
+    "aio_pool": ("custom",),
     "batches": ("solo", *BOTH),
     "django_beat": ("solo",),
     "django_logs": BOTH,
@@ -36,18 +36,28 @@ PROGRAMS = {
     "singleton": BOTH,
     "statedb": ("solo",),
     "telemetry": BOTH,
+    "tenants": BOTH,
     "types_of_users": ("solo",),
 }
 
 
 @pytest.mark.parametrize(("program", "pool"), [(name, pool) for name, pools in PROGRAMS.items() for pool in pools])
 def test_it_works(
-    programs: Path, variables: dict[str, str], server: RedisServer, tmp_path: Path, program: str, pool: str
+    programs: Path,
+    variables: dict[str, str],
+    server: RedisServer,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    program: str,
+    pool: str,
 ) -> None:
+    if program == "tenants":
+        variables = {**variables, "POSTGRES_URL": request.getfixturevalue("database")}
     run(programs, variables, server, tmp_path, program, pool)
 
 
 def run(programs: Path, variables: dict[str, str], server: RedisServer, folder: Path, program: str, pool: str) -> None:
+    """The program itself, which ends with the word fine."""
     server.call("FLUSHALL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "CELERY", "COV"))}
     done = subprocess.run(

@@ -1,9 +1,12 @@
 """celery-aio-pool: a pool of its own, and tasks that are coroutines."""
 
 import asyncio
+import os
 
-import celery_aio_pool
-from base import app, fails, worker
+os.environ["CELERY_CUSTOM_WORKER_POOL"] = "celery_aio_pool.pool:AsyncIOPool"
+
+import celery_aio_pool  # noqa: E402 - its name comes first
+from base import app, fails, worker  # noqa: E402 - the same
 
 assert celery_aio_pool.patch_celery_tracer()
 

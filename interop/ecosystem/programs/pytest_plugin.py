@@ -11,7 +11,7 @@ from celery import Celery, shared_task
 
 @pytest.fixture(scope="session")
 def celery_config():
-    return {"broker_url": "URL/0", "result_backend": "URL/1"}
+    return {"broker_url": "@URL/0", "result_backend": "@URL/1"}
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def test_an_app(celery_app):
     def add(x, y):
         return x + y
 
-    assert celery_app.conf.broker_url == "URL/0"
+    assert celery_app.conf.broker_url == "@URL/0"
     assert add(1, 2) == 3
     assert add.apply(args=(1, 2)).get() == 3
 
@@ -73,27 +73,20 @@ def default_worker_tasks(default_worker_tasks):
 
 
 @pytest.fixture
-def celery_setup_app(celery_setup_name, celery_setup_config):
-    app = Celery(celery_setup_name)
-    app.config_from_object(celery_setup_config)
-    return app
-
-
-@pytest.fixture
 def celery_worker_cluster_config():
-    return {"broker": {"urls": ["URL/0"]}, "backend": {"urls": ["URL/1"]}}
+    clusters = {"broker": "@URL/0", "backend": "@URL/1"}
+    return {
+        f"celery_{kind}_cluster_config": {"urls": [url], "host_urls": [url], "local_urls": [url]}
+        for kind, url in clusters.items()
+    }
 
-
-@pytest.fixture
-def celery_setup_config(celery_setup_cls, celery_worker_cluster_config):
-    return celery_setup_cls.config(celery_worker_cluster_config)
 
 
 def test_what_is_put_into_a_worker(default_worker_initial_content, default_worker_app, default_worker_env):
     """The plug-in writes an app and its tasks for the worker's container out of what Celery's app is."""
     assert isinstance(default_worker_app, Celery)
-    assert default_worker_app.conf["broker_url"] == "URL/0"
-    assert default_worker_app.conf["result_backend"] == "URL/1"
+    assert default_worker_app.conf["broker_url"] == "@URL/0"
+    assert default_worker_app.conf["result_backend"] == "@URL/1"
     assert b"mytasks" in default_worker_initial_content["app.py"]
     assert "mytasks.py" in " ".join(default_worker_initial_content)
     assert "CELERY_BROKER_URL" in default_worker_env
@@ -109,7 +102,7 @@ if __name__ == "__main__":
     url = os.environ["REDIS_URL"]
     for folder, text in (("contrib", TESTS), ("plugin", PLUGIN)):
         Path(folder).mkdir()
-        Path(folder, f"test_{folder}.py").write_text(text.replace("URL", url), encoding="utf-8")
+        Path(folder, f"test_{folder}.py").write_text(text.replace("@URL", url), encoding="utf-8")
         Path(folder, "mytasks.py").write_text(
             "from celery import shared_task\n\n\n@shared_task\ndef one():\n    return 1\n", encoding="utf-8"
         )

@@ -49,7 +49,7 @@ def sent(app: Celery) -> Any:
 def test_its_headers_go_along(app: Celery, agent: Callable[[], None]) -> None:
     agent()
 
-    @app.task(name="add")
+    @app.task(name="heard.add", shared=False)
     def add(x: int, y: int) -> int:
         return x + y
 

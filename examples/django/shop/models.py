@@ -1,0 +1,8 @@
+"""An order, from when it is placed to when it is paid."""
+
+from django.db import models
+
+
+class Order(models.Model):
+    item = models.CharField(max_length=100)
+    state = models.CharField(max_length=20, default="ordered")
