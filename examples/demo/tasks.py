@@ -22,7 +22,7 @@ def total(numbers: list[int]) -> int:
 
 
 @app.task(bind=True, max_retries=3)
-def stubborn(self, fails: int) -> str:  # type: ignore[no-untyped-def]  # noqa: ANN001 - what `self` is, `bind` says
+def stubborn(self, fails: int) -> str:  # type: ignore[no-untyped-def]  # what `self` is, `bind` says
     if self.request.retries < fails:
         raise self.retry(countdown=0.1)
     return f"done at attempt {self.request.retries + 1}"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-SECRET_KEY = "for an example on this machine alone"  # noqa: S105 - as it says
+SECRET_KEY = "for an example on this machine alone"
 DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 ROOT_URLCONF = "proj.urls"

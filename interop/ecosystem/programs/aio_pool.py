@@ -5,8 +5,8 @@ import os
 
 os.environ["CELERY_CUSTOM_WORKER_POOL"] = "celery_aio_pool.pool:AsyncIOPool"
 
-import celery_aio_pool  # noqa: E402 - its name comes first
-from base import app, fails, worker  # noqa: E402 - the same
+import celery_aio_pool
+from base import app, fails, worker
 
 assert celery_aio_pool.patch_celery_tracer()
 

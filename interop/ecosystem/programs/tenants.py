@@ -1,4 +1,4 @@
-"""tenant-schemas-celery: a task runs in the schema of the tenant that was current where it was sent (django-tenants)."""
+"""tenant-schemas-celery: a task runs in the schema of the tenant for whom it was sent (django-tenants)."""
 
 import os
 import sys
