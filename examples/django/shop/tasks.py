@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from .models import Order
+from shop.models import Order
 
 
 @shared_task

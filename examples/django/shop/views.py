@@ -6,8 +6,8 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from .models import Order
-from .tasks import pay
+from shop.models import Order
+from shop.tasks import pay
 
 
 @csrf_exempt
