@@ -39,6 +39,7 @@ _BEFORE = pack(_COMMAND[:3]).replace(b"*3", b"*%d" % len(_COMMAND), 1)
 _AFTER = pack(_COMMAND[6:]).partition(b"\r\n")[2]
 LOOK = 0.8
 """Seconds between two looks at what is waited for: gocelery and others store and tell nobody."""
+_FEW = 8  # results at once that only the connection which listens is asked for
 
 _LONGEST = 512 * 1024 * 1024
 _AT_ONCE = 500  # keys in one MGET
@@ -180,9 +181,11 @@ class RedisStore(KeyValueStore):
     ) -> Iterator[tuple[str, Found]]:
         missing = dict.fromkeys(task_ids)
         end = time.monotonic() + timeout
-        yield from self._look(missing, end)
-        if not missing or time.monotonic() >= end or stop():
-            return
+        listening = self._watch is not None and self._watch.looks
+        if not listening or len(missing) > _FEW or timeout < LOOK:
+            yield from self._look(missing, end)
+            if not missing or time.monotonic() >= end or stop():
+                return
         watch = self._watched()
         channels = {self.settings.keys.task(task_id): task_id for task_id in missing}
         waiter = watch.join(list(channels))

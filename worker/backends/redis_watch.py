@@ -4,6 +4,9 @@ Law: no thread of its own. Of those who wait, one reads for all; when it goes, a
 subscribes, then looks at what is stored, and is told when to look: after that nothing is missed. Only the reader
 touches the connection. Whoever waits also looks by itself now and then, so nothing here is worth an exception:
 a connection that fails is made anew.
+
+Where the server speaks RESP3, the connection that subscribes asks in the same write for what is stored: what is there
+already comes as if it had been published, and nobody need look before or after.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...protocol.wire.resp import Command
+from ...protocol.wire.resp import Command, ErrorReply, Push
 from ...protocol.wire.stores import unwatch, watch
 from ..redis_link import Link, connect, operational_error
 from ..redis_place import Place
@@ -27,6 +30,9 @@ _AT_ONCE = 500  # channels in one command
 _SILENCE = 10.0  # seconds after which a silent connection is asked for a sign of life
 _DEAF = 20.0
 _AGAIN = 1.0  # seconds between two attempts to connect
+_HELLO: Command = ("HELLO", 3)
+_PING: Command = ("PING",)
+_STORED = "MGET"
 
 
 class Waiter:
@@ -51,6 +57,10 @@ class Watch:
     def __init__(self, place: Place, dial: Callable[[Place], Link] = connect) -> None:
         self.stores = 0
         self.closed = False
+        self.looks = False
+        """Whether it finds what is stored when one joins."""
+        self._asks = True  # for what is stored, until it is refused
+        self._asked: deque[Sequence[Any]] = deque()  # what has a reply of its own to come: channels, or a command
         self._place = place
         self._dial = dial
         self._link: Link | None = None
@@ -80,9 +90,13 @@ class Watch:
                 there.append(waiter)
             waiter.unconfirmed -= self._confirmed
             waiter.look = not waiter.unconfirmed
-            self._queue(watch, fresh)
+            self._queue(self._watching, fresh)
         self._ring()
         return waiter
+
+    def _watching(self, channels: Sequence[str]) -> tuple[Command, ...]:
+        """A result's channel has the name of its key."""
+        return (*watch(channels), (_STORED, *channels)) if self._asks else watch(channels)
 
     def leave(self, waiter: Waiter) -> None:
         gone: list[str] = []
@@ -136,9 +150,10 @@ class Watch:
                 self._reading.release()
 
     def _ring(self) -> None:
-        """The reader has something to send."""
-        with suppress(OSError):  # full: it is ringing already
-            self._ringer.send(b"!")
+        """The reader has something to send. Who becomes the reader after this sees that by itself."""
+        if self._reading.locked():
+            with suppress(OSError):  # full: it is ringing already
+                self._ringer.send(b"!")
 
     # --- the reader's part
 
@@ -175,7 +190,9 @@ class Watch:
             link.close("it does not answer")
         elif now - self._heard > _SILENCE and not self._pinged:
             self._pinged = True
-            link.tell(("PING",))
+            if self.looks:  # RESP2 answers it as it tells of messages
+                self._asked.append(_PING)
+            link.tell(_PING)
 
     def _reachable(self) -> Link:
         if self._link is not None and self._link.open:
@@ -189,8 +206,8 @@ class Watch:
         with self._lock:
             channels = list(self._waiters)
             self._confirmed.clear()
-            self._queued.clear()
-            self._queue(watch, channels)
+            self._queued[:] = [_HELLO] if self._asks else []
+            self._queue(self._watching, channels)
             for waiter in {each for there in self._waiters.values() for each in there}:
                 waiter.unconfirmed = set(waiter.channels)
         self._heard, self._pinged = now, False
@@ -199,6 +216,8 @@ class Watch:
 
     def _drop(self) -> None:
         link, self._link = self._link, None
+        self.looks = False
+        self._asked.clear()
         if link is not None:
             link.close()
 
@@ -212,14 +231,19 @@ class Watch:
         if queued:
             if not self._pinged:
                 self._heard = time.monotonic()  # from now on something is to be heard
+            self._asked.extend(
+                command[1:] if command[0] == _STORED else command
+                for command in queued
+                if command is _HELLO or command[0] == _STORED
+            )
             link.tell(*queued)
 
     def _listen(self, link: Link, seconds: float) -> None:
         poll = select.poll()
         poll.register(link.fileno(), select.POLLIN)
         poll.register(self._bell, select.POLLIN)
-        poll.poll(seconds * 1000)
-        self._silence_bell()
+        if any(descriptor != link.fileno() for descriptor, _ in poll.poll(seconds * 1000)):
+            self._silence_bell()
 
     def _sleep(self, seconds: float) -> None:
         poll = select.poll()
@@ -234,24 +258,64 @@ class Watch:
     def _hand_out(self, messages: list[Any]) -> None:
         with self._lock:
             for message in messages:
-                if not isinstance(message, list) or len(message) != 3:  # noqa: PLR2004  # kind, channel, payload
-                    continue
-                kind, name, payload = message
-                if not isinstance(name, bytes):
-                    continue
-                channel = name.decode(errors="replace")
-                waiters = self._waiters.get(channel, ())
-                if kind == b"message" and isinstance(payload, bytes):
-                    for waiter in waiters:
-                        waiter.arrived.append((channel, payload))
-                        waiter.event.set()
-                elif kind == b"subscribe" and waiters:
-                    self._confirmed.add(channel)
-                    for waiter in waiters:
-                        waiter.unconfirmed.discard(channel)
-                        if not waiter.unconfirmed:
-                            waiter.look = True
-                            waiter.event.set()
+                if type(message) is Push:
+                    self._told(message.items)
+                elif self._asked:
+                    self._found(self._asked.popleft(), message)
+                elif not self.looks and isinstance(message, list):
+                    self._told(message)
+                elif self.looks and type(message) is ErrorReply:
+                    self._refused()
+
+    def _told(self, items: Sequence[Any]) -> None:
+        """What comes unasked: kind, channel, and what was published there."""
+        if len(items) != 3 or not isinstance(items[1], bytes):  # noqa: PLR2004  # kind, channel, payload
+            return
+        kind, name, payload = items
+        channel = name.decode(errors="replace")
+        if kind == b"message" and isinstance(payload, bytes):
+            self._arrived(channel, payload)
+        elif kind == b"subscribe" and not self.looks:
+            for waiter in self._settled(channel):
+                if not waiter.unconfirmed:
+                    waiter.look = True
+                    waiter.event.set()
+
+    def _found(self, channels: Sequence[Any], reply: Any) -> None:
+        """What is stored, in the order in which it was asked for."""
+        if channels is _PING:
+            return
+        if channels is _HELLO:
+            self.looks = self._asks = type(reply) is not ErrorReply
+            if not self.looks:
+                self._asked.clear()
+        elif not isinstance(reply, list) or len(reply) != len(channels):
+            self._refused()
+        else:
+            for channel, stored in zip(channels, reply, strict=True):
+                self._settled(channel)
+                if isinstance(stored, bytes):
+                    self._arrived(channel, stored)
+
+    def _refused(self) -> None:
+        """Something else was answered than was asked for, and one cannot tell to what: begin anew, and ask no more."""
+        self._asks = False
+        if self._link is not None:
+            self._link.close("it refused to be asked for results")
+
+    def _arrived(self, channel: str, document: bytes) -> None:
+        for waiter in self._waiters.get(channel, ()):
+            waiter.arrived.append((channel, document))
+            waiter.event.set()
+
+    def _settled(self, channel: str) -> Sequence[Waiter]:
+        """From now on nothing is missed there."""
+        waiters = self._waiters.get(channel, ())
+        if waiters:
+            self._confirmed.add(channel)
+        for waiter in waiters:
+            waiter.unconfirmed.discard(channel)
+        return waiters
 
     def close(self) -> None:
         """For the last who leaves. Never raises."""

@@ -454,6 +454,64 @@ class TestWaiting:
         first.close()
         second.close()
 
+    def test_who_listens_finds_what_is_stored(self, store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In one round trip: nobody looks beside it, once it is known that the server can do that."""
+        monkeypatch.setattr(redis_module, "LOOK", 25.0)
+        assert waited(store, [new_id()], 0.2) == {}
+        assert store._watch is not None
+        assert store._watch.looks
+        monkeypatch.setattr(store, "_look", None)
+        results = [done(new_id()) for _ in range(3)]
+        for result in results:
+            store.store(result)
+        started = time.monotonic()
+        for result in results:
+            assert waited(store, [result.task_id], 26) == {result.task_id: result}
+        assert waited(store, [result.task_id for result in results], 26) == {each.task_id: each for each in results}
+        late = done(new_id())
+        other = RedisStore(store.place)
+        timer = threading.Timer(0.2, other.store, [late])
+        timer.start()
+        assert waited(store, [late.task_id], 26) == {late.task_id: late}
+        assert time.monotonic() - started < 20
+        timer.join()
+        other.close()
+
+    @pytest.mark.parametrize("refused", ["hello", "mget"])
+    def test_a_server_that_refuses_to_be_asked_while_one_listens(
+        self, server: RedisServer, refused: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if refused == "hello":
+            monkeypatch.setattr(redis_watch, "_HELLO", ("HELLO", 99))
+        server.call("ACL", "SETUSER", "plain", "reset", "on", ">x", "~*", "&*", "+@all", "-mget")
+        store = RedisStore(parse(f"redis://plain:x@127.0.0.1:{server.port}"))
+        monkeypatch.setattr(store, "get_many", lambda keys: [store.get(each) for each in keys])
+        other = RedisStore(parse(f"redis://127.0.0.1:{server.port}"))
+        for _ in range(3):
+            result = done(new_id())
+            timer = threading.Timer(0.2, other.store, [result])
+            timer.start()
+            assert waited(store, [result.task_id]) == {result.task_id: result}
+            timer.join()
+        assert store._watch is not None
+        assert until(lambda: not store._watch.looks)  # type: ignore[union-attr]
+        store.close()
+        other.close()
+        server.call("ACL", "DELUSER", "plain")
+
+    def test_an_answer_that_was_not_asked_for_is_nobodys_result(self) -> None:
+        """Which answer is to which question is known by their order alone: where that is in doubt, all begin anew."""
+        watch = redis_watch.Watch(parse("redis://127.0.0.1:1"))
+        waiter = watch.join(["a", "b"])
+        watch._asked.extend([redis_watch._HELLO, ("a", "b")])
+        watch._hand_out([{b"proto": 3}, [b"{}"]])
+        assert watch.looks
+        assert not watch._asks
+        assert not waiter.news()
+        watch.leave(waiter)
+        watch.close()
+        assert not watch.looks
+
     def test_a_connection_that_is_cut_is_made_anew_and_nothing_is_missed(
         self, server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
