@@ -11,7 +11,10 @@ def main() -> None:
     """gevent and eventlet come first: before anything else is loaded."""
     if "multi" not in sys.argv:
         _patch()
-    from .bin.celery import main as run
+    from ..worker.late import uncollected
+
+    with uncollected():
+        from .bin.celery import main as run
 
     sys.exit(run())
 

@@ -7,7 +7,6 @@ those of a batch at once; one that could not be written comes back as the worker
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import threading
@@ -199,7 +198,9 @@ class Execution:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is not Tracer or not tracer.awaits:
                 # It would hold up the loop: in a thread beside it, which writes what it has to write itself.
-                return await asyncio.to_thread(lambda: self.flush([self.run(job)])[0])
+                from asyncio import to_thread
+
+                return await to_thread(lambda: self.flush([self.run(job)])[0])
             return self.reported(await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request)))
         except _Answered as answer:
             return answer.report

@@ -7,12 +7,13 @@ Coroutines have no thread of their own: theirs goes through `interruptible`, at 
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import weakref
 from collections.abc import Coroutine, Generator
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 _inside: set[int] = set()
 _struck: dict[int, type[BaseException]] = {}
@@ -65,6 +66,8 @@ def strike(ident: int, error: type[BaseException]) -> bool:
     """
     if ident not in _inside:
         return False
+    import ctypes
+
     _struck[ident] = error
     return bool(ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error)))
 
@@ -84,6 +87,8 @@ class interruptible:  # noqa: N801 - it is used as a verb: await interruptible(c
         self._coroutine = coroutine
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        import asyncio  # 50 ms of CPU at the start of a worker that may never see a coroutine
+
         coroutine, send = self._coroutine, None
         error: BaseException | None = None
         while True:

@@ -28,6 +28,7 @@ from .shortcuts import CHANGES, Shortcuts
 __all__ = ("AMQP", "Queues", "task_message")
 
 QUEUE_FORMAT = ".> {0.name:<16} exchange={0.exchange.name}({0.exchange.type}) key={0.routing_key}"
+LIGHT_FORMAT = ".> {0.name:<16} exchange={0.exchange}({0.exchange_type}) key={0.routing_key}"
 
 
 class task_message(NamedTuple):
@@ -128,8 +129,7 @@ class Queues(dict[str, Any]):
 
     def format(self, indent: int = 0, indent_first: bool = True) -> str:
         """The queues that are consumed from, one on a line."""
-        lines = [QUEUE_FORMAT.format(queue) for _, queue in sorted(self.consume_from.items())]
-        first, *rest = (" " * indent + line for line in lines) if lines else ("",)
+        first, *rest = (" " * indent + line for line in _lines(self.consume_from)) if self.consume_from else ("",)
         return "\n".join([first if indent_first else first[indent:], *rest])
 
     def select_add(self, queue: Any, **kwargs: Any) -> Any:
@@ -183,6 +183,14 @@ class LightQueues(dict[str, LightQueue]):
             raise KeyError(name)
         queue = self[name] = LightQueue(name, name, self._exchange_type, name)
         return queue
+
+
+def _lines(queues: Mapping[str, Any]) -> list[str]:
+    """As the banner of a worker shows them, kombu's or light ones."""
+    return [
+        LIGHT_FORMAT.format(queue) if isinstance(queue, LightQueue) else QUEUE_FORMAT.format(queue)
+        for _, queue in sorted(queues.items())
+    ]
 
 
 class _FromKombu:
@@ -245,6 +253,8 @@ class AMQP:
 
     _rtable: Any = None
     _producer_pool: Any = None
+    _taken: tuple[str, ...] | None = None
+    """What a worker takes from, if it was told so while there were only light queues."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -300,8 +310,41 @@ class AMQP:
         missing = self.app.either("task_create_missing_queues", create_missing)
         return _routes.Router(self.routes, queues or self.queues, missing, app=self.app)
 
-    queues: Any = _Kept(lambda self: self.Queues(self.app.conf.task_queues), lambda self, queues: self.Queues(queues))
+    queues: Any = _Kept(lambda self: self._all_queues(), lambda self, queues: self.Queues(queues))
     router: Any = _Kept(lambda self: self.Router(), lambda _self, router: router)
+
+    def _all_queues(self) -> Any:
+        queues = self.Queues(self.app.conf.task_queues)
+        if self._taken is not None:
+            queues._consume_from = {name: queues[name] for name in self._taken}
+        return queues
+
+    def select(self, include: Any) -> None:
+        """Consume from these alone. As `queues.select`, without kombu where light queues do."""
+        if not self.is_plain:
+            self.queues.select(include)
+        elif include:
+            self._taken = tuple(self.light_router.queues[name].name for name in _listed(include))
+
+    def deselect(self, exclude: Any) -> None:
+        """Do not consume from these."""
+        if not self.is_plain:
+            self.queues.deselect(exclude)
+        elif exclude:
+            gone = set(_listed(exclude))
+            self._taken = tuple(name for name in self.taken if name not in gone)
+
+    @property
+    def taken(self) -> Mapping[str, Any]:
+        """The queues that a worker takes from, by name."""
+        if not self.is_plain:
+            return self.queues.consume_from  # type: ignore[no-any-return]  # whatever class somebody has put there
+        queues, default = self.light_router.queues, self.app.conf.task_default_queue
+        return {name: queues[name] for name in ((default,) if self._taken is None else self._taken)}
+
+    def shown_taken(self) -> str:
+        """The same, one on a line."""
+        return "\n".join(_lines(self.taken))
 
     @property
     def routes(self) -> Any:

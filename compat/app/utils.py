@@ -395,6 +395,24 @@ def _sanitize_azure(connection_string: str, mask: str) -> str:
     return ";".join(parts)
 
 
+_PLAIN_URL = re.compile(
+    r"([a-z][a-z+]*://)(?:([A-Za-z0-9_.-]*)(:[A-Za-z0-9_.~!$*+-]+)?@)?([a-z0-9.-]*[a-z0-9](?::(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?)(/[A-Za-z0-9_./-]*)?"
+)
+
+
+def shown_url(url: Any) -> Any:
+    """What `kombu.utils.url.maybe_sanitize_url` makes of it, and a worker's banner shows. kombu itself is asked, and
+    loaded, for what is not as plain as nearly all are."""
+    found = _PLAIN_URL.fullmatch(url) if isinstance(url, str) else None
+    if found is None:
+        from kombu.utils.url import maybe_sanitize_url
+
+        return maybe_sanitize_url(url)
+    scheme, user, password, host, path = found.groups(default="")
+    who = f"{user}{':**' if password else ''}@" if user or password else ""
+    return f"{scheme}{who}{host}{path or '/'}"
+
+
 def filter_hidden_settings(conf: Mapping[Any, Any]) -> dict[Any, Any]:
     """The same settings, with a mask for everything that is secret by its name, and for passwords in URLs."""
     return {key: _censored(key, value) for key, value in conf.items()}

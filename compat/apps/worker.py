@@ -145,7 +145,7 @@ class Worker(WorkController):
             platform=platform.platform(),
             profile=_profile(app.conf.celeriac_profile),
             events="ON" if told.telling.events else "OFF (enable -E to monitor tasks in this worker)",
-            queues=app.amqp.queues.format(indent=0, indent_first=False),
+            queues=app.amqp.shown_taken(),
         )
 
     def macOS_proxy_detection_workaround(self) -> None:

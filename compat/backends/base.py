@@ -200,9 +200,9 @@ class Backend:
         """The URL, without its password."""
         if include_password:
             return self.url
-        from kombu.utils.url import maybe_sanitize_url
+        from ..app.utils import shown_url
 
-        url: str = maybe_sanitize_url(self.url or "")
+        url: str = shown_url(self.url or "")
         return url[:-1] if url.endswith(":///") else url
 
     # --- bytes and values

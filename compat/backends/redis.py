@@ -278,9 +278,9 @@ class SentinelBackend(RedisBackend):
         """The URLs, without their passwords."""
         if include_password:
             return self.url
-        from kombu.utils.url import maybe_sanitize_url
+        from ..app.utils import shown_url
 
-        each = (maybe_sanitize_url(part) for part in (self.url or "").split(";"))
+        each = (shown_url(part) for part in (self.url or "").split(";"))
         return ";".join(uri[:-1] if uri.endswith(":///") else uri for uri in each)
 
     @cached_property

@@ -116,6 +116,15 @@ class Stored:
         except BadCall as problem:
             raise ImproperlyConfigured(str(problem)) from problem
 
+    def load_ahead(self) -> None:
+        """What the first use would load, for who forks and would have it loaded once. Nothing is connected."""
+        from ...worker.backends import load
+        from ...worker.backends import shared as _shared  # noqa: F401 - `plain` is made by it
+
+        settings_of(self)
+        with suppress(ImportError, BadCall):  # told when it is used
+            load(self.store_url())
+
     @cached_property
     def _kept(self) -> Store:
         """The store, its keys read and written by a subclass that says how."""

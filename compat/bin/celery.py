@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from ...worker.late import uncollected
 from .. import VERSION_BANNER
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
 
@@ -278,7 +279,8 @@ def _load(ctx: click.Context, name: str) -> Any:
     from ..app.utils import find_app
 
     try:
-        return find_app(name)
+        with uncollected():
+            return find_app(name)
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
         path, colon, _ = name.partition(":")

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.types import StringParamType
 
+from ...worker.late import uncollected
 from .. import concurrency  # noqa: F401 - a name of Celery's module
 from ..exceptions import ImproperlyConfigured, SecurityError
 from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_OK, LockFailed, create_pidlock, detached, maybe_drop_privileges
@@ -312,18 +313,19 @@ def worker(
             argv = foreground_argv(sys.argv[1:])
             ctx.exit(detach(sys.executable, argv, app=app, executable=executable, hostname=hostname, **given))
         maybe_drop_privileges(uid=uid, gid=gid)
-        program = app.Worker(
-            hostname=hostname,
-            pool_cls=pool,
-            loglevel=loglevel,
-            logfile=logfile,
-            pidfile=node_format(pidfile, hostname) if pidfile else None,
-            statedb=node_format(statedb, hostname) if statedb else None,
-            health=node_format(health, hostname) if health else None,
-            no_color=ctx.obj.no_color,
-            quiet=ctx.obj.quiet,
-            **kwargs,
-        )
+        with uncollected():
+            program = app.Worker(
+                hostname=hostname,
+                pool_cls=pool,
+                loglevel=loglevel,
+                logfile=logfile,
+                pidfile=node_format(pidfile, hostname) if pidfile else None,
+                statedb=node_format(statedb, hostname) if statedb else None,
+                health=node_format(health, hostname) if health else None,
+                no_color=ctx.obj.no_color,
+                quiet=ctx.obj.quiet,
+                **kwargs,
+            )
         program.start()
     except (SecurityError, ImproperlyConfigured, KeyError) as problem:
         ctx.obj.error(str(problem.args[0] if problem.args else problem), fg="red")

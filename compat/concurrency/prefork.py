@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from multiprocessing.process import current_process
 from typing import Any
 
 from . import native
@@ -38,8 +39,6 @@ def destroy_this(exitcode: int) -> None:
 
 def _call_it(place: int) -> None:
     """As billiard names its processes: log formats print it, and `%i` in file names is its index."""
-    from multiprocessing.process import current_process
-
     process: Any = current_process()
     process.name = f"ForkPoolWorker-{place + 1}"
     process.index = place

@@ -14,6 +14,7 @@ from ...worker import recording
 from ...worker.brokers.base import Queue
 from .. import signals, states
 from ..app import trace
+from ..app.utils import shown_url
 from ..exceptions import NotRegistered, Retry, TimeLimitExceeded, WorkerLostError
 from . import receiving, running
 from .request import Request, Seen
@@ -61,7 +62,7 @@ class Serving:
     # --- queues
 
     def queues(self) -> Mapping[str, Sequence[Queue]]:
-        return {name: self._native(queue) for name, queue in self.app.amqp.queues.consume_from.items()}
+        return {name: self._native(queue) for name, queue in self.app.amqp.taken.items()}
 
     def _native(self, queue: Any) -> Sequence[Queue]:
         declared = self.app.amqp.outlet.declared([queue])
@@ -210,9 +211,7 @@ class Serving:
         return self.app.bugreport()  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def shown_url(self, url: str) -> str:
-        from kombu.utils.url import maybe_sanitize_url
-
-        return maybe_sanitize_url(url)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
+        return shown_url(url)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def broker_info(self) -> Mapping[str, Any]:
         info = self.app.connection_for_read().info()

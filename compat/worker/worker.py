@@ -21,6 +21,7 @@ from .. import concurrency as _concurrency
 from ..app import trace
 from ..app.checking import announce
 from ..app.settings_for_worker import worker_options
+from ..backends.stored import Stored
 from ..exceptions import ImproperlyConfigured, WorkerTerminate
 from ..platforms import create_pidlock
 from ..utils.log import mlevel
@@ -299,6 +300,8 @@ class WorkController:
 
     def make_core(self) -> None:
         """The worker itself, around what the steps have made."""
+        if isinstance(self.app.backend, Stored):
+            self.app.backend.load_ahead()  # once, before children are forked
         self.worker = Worker(
             self._serving,
             self._options,
@@ -340,17 +343,17 @@ class WorkController:
 
     def setup_queues(self, include: Any, exclude: Any = None) -> None:
         include, exclude = str_to_list(include), str_to_list(exclude)
-        queues = self.app.amqp.queues
+        amqp = self.app.amqp
         try:
-            queues.select(include)
+            amqp.select(include)
         except KeyError as exc:
             raise ImproperlyConfigured(SELECT_UNKNOWN_QUEUE.strip().format(include, exc)) from None
         try:
-            queues.deselect(exclude)
+            amqp.deselect(exclude)
         except KeyError as exc:
             raise ImproperlyConfigured(DESELECT_UNKNOWN_QUEUE.strip().format(exclude, exc)) from None
         if self.app.conf.worker_direct:
-            queues.select_add(worker_direct(self.hostname))
+            amqp.queues.select_add(worker_direct(self.hostname))
 
     def setup_includes(self, includes: Any) -> None:
         before = tuple(self.app.conf.include)

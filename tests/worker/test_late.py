@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +81,35 @@ def test_the_first_task_brings_little(redis_server: object) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not HEAVY & {*done.stdout.split()}
+
+
+@pytest.mark.real
+def test_a_worker_brings_what_it_uses(redis_server: object, tmp_path: Path) -> None:
+    """Plain queues, plain tasks: no kombu, no asyncio, and what a result needs is there before children are forked."""
+    url = redis_server.url  # type: ignore[attr-defined]  # a server of tests.servers
+    (tmp_path / "brings.py").write_text(
+        "import sys; from pathlib import Path; from celery import Celery\n"
+        f"app = Celery('brings', broker={url!r}, backend={url!r})\n"
+        "@app.task(name='brings.told')\n"
+        "def told(path):\n"
+        "    Path(path + '.part').write_text(' '.join(sys.modules))\n"
+        "    Path(path + '.part').rename(path)\n"
+    )
+    told = tmp_path / "told"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    send = f"import celeriac; celeriac.install(); from brings import told; told.delay({str(told)!r})"
+    subprocess.run([sys.executable, "-c", send], env=env, check=True)
+    command = [sys.executable, "-m", "celeriac", "-A", "brings", "worker", "-c", "1", "-Q", "celery,other"]
+    worker = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        end = time.monotonic() + 60
+        while not told.exists() and time.monotonic() < end and worker.poll() is None:
+            time.sleep(0.02)
+    finally:
+        worker.terminate()
+        said, _ = worker.communicate(timeout=60)
+    assert told.exists(), said
+    assert ".> other            exchange=other(direct) key=other" in said
+    loaded = {*told.read_text().split()}
+    assert not loaded & {"kombu.entity", "kombu.connection", "kombu.exceptions", "amqp", "asyncio", "redis", "yaml"}
+    assert "celeriac.worker.backends.redis" in loaded

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from ...protocol.errors import BadCall
 from .base import Settings, Store
@@ -43,10 +44,15 @@ TABLE: Mapping[str, str] = {
 def connect(url: str | None, settings: Settings | None = None) -> Store:
     """The store for this URL, or for the bare name of a kind of store; it connects when it is first used."""
     url = url or "disabled"
+    settings = settings or Settings()
+    store: Store = load(url).connect(url, settings)
+    return store if settings.retry is None else Retrying(store, settings.retry)
+
+
+def load(url: str) -> Any:
+    """The module that serves this URL. Whoever forks may load it before, and share it."""
     scheme = url.partition("://")[0]
     module = TABLE.get(scheme.partition("+")[0])
     if module is None:
         raise BadCall(f"no result store for {scheme!r}; there are {', '.join(sorted(TABLE))}")
-    settings = settings or Settings()
-    store: Store = import_module(module, __name__).connect(url, settings)
-    return store if settings.retry is None else Retrying(store, settings.retry)
+    return import_module(module, __name__)
