@@ -28,7 +28,7 @@ class Timer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made(), name)
 
-    def __enter__(self) -> Timer:
+    def __enter__(self) -> Any:
         return self
 
     def __exit__(self, *_exc_info: object) -> None:

@@ -65,6 +65,42 @@ def test_the_apps_queues_and_router(app: Any) -> None:
     assert isinstance(app.amqp, AMQP)
 
 
+@pytest.mark.parametrize(
+    ("include", "exclude", "names"),
+    [
+        ((), (), ["celery"]),
+        (["a", "celery"], (), ["a", "celery"]),
+        (["a", "b"], ["b", "nobody"], ["a"]),
+        ((), ["celery"], []),
+    ],
+)
+@pytest.mark.parametrize("looked", [False, True])
+def test_a_worker_takes_from_light_queues(app: Any, include: Any, exclude: Any, names: list[str], looked: bool) -> None:
+    """The same, whether or not somebody has looked at kombu's before; and who looks at them later finds it done."""
+    if looked:
+        _ = app.amqp.queues
+    app.amqp.select(include)
+    app.amqp.deselect(exclude)
+    assert app.amqp.is_plain is not looked
+    assert list(app.amqp.taken) == names
+    declared = [app.amqp.outlet.declared([queue]) for queue in app.amqp.taken.values()]
+    shown = app.amqp.shown_taken()
+    assert list(app.amqp.queues.consume_from) == names
+    assert not app.amqp.is_plain
+    assert [app.amqp.outlet.declared([queue]) for queue in app.amqp.taken.values()] == declared
+    assert shown == app.amqp.shown_taken() == app.amqp.queues.format()
+
+
+def test_what_is_not_there_cannot_be_taken_from(app: Any) -> None:
+    app.conf.task_create_missing_queues = False
+    with pytest.raises(KeyError):
+        app.amqp.select(["nobody"])
+    assert app.amqp.is_plain
+    app.conf.update(task_queues=[Queue("mine")])
+    assert list(app.amqp.taken) == ["mine"]
+    assert not app.amqp.is_plain
+
+
 def test_messages_are_tuples_as_celerys(app: Any) -> None:
     message = app.amqp.as_task_v2("i", "n", (1,), {"k": 2}, create_sent_event=True, reply_to="r")
     assert message.properties == {"correlation_id": "i", "reply_to": "r"}

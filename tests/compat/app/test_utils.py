@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils.url import maybe_sanitize_url
 
 from celeriac.compat.app.base import Celery
 from celeriac.compat.app.defaults import _TO_NEW_KEY, _TO_OLD_KEY, SETTING_KEYS
-from celeriac.compat.app.utils import Settings, bugreport, detect_settings, find_app
+from celeriac.compat.app.utils import Settings, bugreport, detect_settings, find_app, shown_url
 from celeriac.compat.exceptions import ImproperlyConfigured
 from celeriac.compat.utils.collections import DictAttribute
 
@@ -169,3 +170,23 @@ class TestFindApp:
             find_app("proj_")
         with pytest.raises(ImportError):
             find_app("no_such_module_")
+
+
+_NAMES = st.text("aZ9_.-~!$*+%@ ", max_size=4)
+_HOSTS = st.sampled_from(["localhost", "127.0.0.1", "A.example", "[::1]", "h-1.x", "", "h:1", "h:65535", "h:0", "h:09"])
+
+
+@given(
+    st.sampled_from(["redis", "amqps", "db+x", "Redis", ""]), _NAMES, _NAMES, _HOSTS, st.text("/a.%?=;1", max_size=4)
+)
+def test_a_url_is_shown_as_kombu_shows_it(scheme: str, user: str, password: str, host: str, path: str) -> None:
+    for who in ("", f"{user}@", f"{user}:{password}@", f":{password}@"):
+        url = f"{scheme}://{who}{host}{path}"
+        try:
+            expected = maybe_sanitize_url(url)  # type: ignore[no-untyped-call]  # kombu's
+        except ValueError:
+            with pytest.raises(ValueError, match=r"."):
+                shown_url(url)
+        else:
+            assert shown_url(url) == expected
+    assert shown_url(None) is None
