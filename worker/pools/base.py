@@ -150,10 +150,11 @@ class Promising(Protocol):
         killed. Whoever closes it shuts it down first."""
 
     def promise(self, numbers: Sequence[int]) -> None:
-        """These held jobs, of which `Begun` was said, are acknowledged next: see that their children have them."""
+        """These held jobs, of which `Begun` was said, are acknowledged next."""
 
     def telling(self, data: bytes) -> None:
-        """These bytes are written next. Empty: somehow the broker is told."""
+        """These bytes are written next, and the children of what was promised have it now. Empty: somehow the broker is
+        told."""
 
     def told(self) -> None:
         """They are written, and what was promised is released."""

@@ -34,7 +34,8 @@ from .marks import Journal, Mark, Marks
 from .processes import memory, reap, send, watch, why
 from .witness import Witness
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
+"""Read at once. From 128 KiB on, each read would have the system map memory, and unmap it."""
 _SETTLING = 0.002
 """Seconds after a recall until a child's mark can be believed."""
 _DEAF = 5.0
@@ -116,6 +117,7 @@ class Prefork:
         self._children: dict[int, Child] = {}
         self._selector = selectors.DefaultSelector()
         self._waiting: deque[Job] = deque()
+        self._promised: list[tuple[Child, int]] = []
         self._said: set[int] = set()
         self._free: set[int] = set()
         self._moving: set[int] = set()
@@ -171,17 +173,23 @@ class Prefork:
                     break
                 last = batch
             if last:
-                if child.out:
-                    self._write(child)
-                child.mark.promise(last)
+                self._promised.append((child, last))
 
     def keep(self, connection: socket.socket | None) -> None:
         self._witness.keep(connection)
 
     def telling(self, data: bytes) -> None:
-        self._witness.telling(data)
+        place = self._witness.place()
+        # As late as may be: a child that has its job before the broker was told must wait for that.
+        for child, last in self._promised:
+            if child.out:
+                self._write(child)
+            child.mark.promise(last)
+        self._promised.clear()
+        self._witness.telling(data, place)
 
     def told(self) -> None:
+        self._promised.clear()
         self._marks.told()
 
     def release(self, numbers: Sequence[int]) -> None:
@@ -207,6 +215,14 @@ class Prefork:
         self._waiting = kept
 
     def collect(self) -> list[Happening]:
+        if not self._happened:  # what is known already is told first
+            self._look()
+        if self._waiting:
+            self._hand_out()
+        happened, self._happened = self._happened, []
+        return happened
+
+    def _look(self) -> None:
         for key, events in self._selector.select(0):
             child: Child
             child, what = key.data
@@ -219,10 +235,6 @@ class Prefork:
                     self._write(child)
                 if events & selectors.EVENT_READ:
                     self._read(child)
-        if self._waiting:
-            self._hand_out()
-        happened, self._happened = self._happened, []
-        return happened
 
     def fileno(self) -> int:
         return self._selector.fileno()

@@ -76,11 +76,15 @@ class Witness:
                 else:
                     socket.send_fds(self._wire, [_NOTHING], [connection.fileno()])
 
-    def telling(self, data: bytes) -> None:
-        """These bytes are written next, in one piece."""
+    def place(self) -> int:
+        """How much was written on it until now; -1: nobody knows."""
         kept = self._kept
-        plain = kept is not None and type(kept) is socket.socket
-        self._marks.tell(data if plain else b"", _taken(kept) if plain and kept is not None else -1)
+        return _taken(kept) if kept is not None and type(kept) is socket.socket else -1
+
+    def telling(self, data: bytes, place: int) -> None:
+        """These bytes are written next, in one piece, at this place."""
+        plain = type(self._kept) is socket.socket
+        self._marks.tell(data if plain else b"", place)
 
     def told(self) -> None:
         self._marks.told()
