@@ -267,7 +267,7 @@ class Link:
         connected = self._mine()
         seconds = timeout or self.place.timeout
         try:
-            if self._armed != seconds:
+            if self._unlike(seconds):
                 self._arm(connected, seconds)
             self.used = time.monotonic()
             if self._plain is None or (sent := self._write(self._plain, data)) == 0:
@@ -301,8 +301,7 @@ class Link:
         try:
             if silence and seconds <= 0 and self._plain is not None:
                 return self._took(os.read(self._plain, _READ))
-            # Re-arming costs a system call: a deadline that is met to a hundredth is met.
-            if abs(self._armed - seconds) > self._armed / 100:
+            if self._unlike(seconds):
                 self._arm(connected, seconds)
             data = connected.recv(_READ)
         except (TimeoutError, BlockingIOError) as problem:
@@ -323,6 +322,11 @@ class Link:
         except BadMessage as problem:
             self._fail("reading", problem)
         return True
+
+    def _unlike(self, seconds: float) -> bool:
+        """Whether the socket waits longer, or not as long. Re-arming costs a system call: a deadline that is met to a
+        hundredth is met."""
+        return abs(self._armed - seconds) > self._armed / 100
 
     def _arm(self, connected: socket.socket, seconds: float) -> None:
         connected.settimeout(seconds)
