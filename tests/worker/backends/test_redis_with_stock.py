@@ -109,8 +109,10 @@ def test_each_wakes_the_other(pair: Pair) -> None:
     store, peer = pair
     ours, theirs = new_id(), new_id()
     answer = peer.ask("get", ours, 20)
-    threading.Timer(0.3, store.store, [Result(ours, result="from us", date_done=WHEN)]).start()
+    timer = threading.Timer(0.3, store.store, [Result(ours, result="from us", date_done=WHEN)])
+    timer.start()
     assert answer() == "from us"
+    timer.join()  # a store is for one thread at a time
     other = peer.ask("store", theirs, "SUCCESS", "from stock")
     ((task_id, found),) = store.wait([theirs], 20)
     other()
