@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from ...worker.late import uncollected
 from .. import VERSION_BANNER
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
 
@@ -276,6 +275,7 @@ def _add_user_options(ctx: click.Context, name: str) -> None:
 
 
 def _load(ctx: click.Context, name: str) -> Any:
+    from ...worker.late import uncollected
     from ..app.utils import find_app
 
     try:
