@@ -88,7 +88,7 @@ shim-wheel: ready ## the wheel named `celery`, by which what requires celery get
 shim-test: ready stock ## that wheel in clean environments of each Python there is, with packages from PyPI, in every order
 	@$(PY) -m pytest tests/packaging
 
-ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower and others, each in an environment of its own
+ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower (in chromium, too) and others, each in its own environment
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
 
 faults: ready stock ## the full sizes of tests/faults: kills, cuts, poison, 1,000,000 tasks on end; hours
