@@ -80,6 +80,7 @@ class Worker(WorkController):
         self.redirect_stdouts_level = self.app.either("worker_redirect_stdouts_level", redirect_stdouts_level)
         self.purge = purge
         self.no_color = no_color
+        self.colored = self.app.log.colored(self.logfile, enabled=None if no_color is None else not no_color)
 
     def on_init_blueprint(self) -> None:
         self._custom_logging = self.setup_logging()

@@ -200,6 +200,7 @@ class WorkController:
         self.concurrency = options.pool.concurrency
         bounds: tuple[int, int] = options.pool.autoscale or (self.concurrency, self.concurrency)
         self.max_concurrency, self.min_concurrency = bounds
+        self.pool_start_method = options.pool.start_method
         self.autoscale = options.pool.autoscale
         self.prefetch_multiplier = options.taking.prefetch
         self.max_tasks_per_child = options.pool.max_tasks

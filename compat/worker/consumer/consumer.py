@@ -17,7 +17,7 @@ from ... import bootsteps, signals
 from ...exceptions import InvalidTaskError
 from ...utils.nodenames import gethostname
 from ...utils.threads import bound_open_broker_sockets
-from .. import state
+from .. import loops, state
 from ..receiving import Handler, Strategies
 from .parts import Eventer, Prefetch, Tasked
 
@@ -59,6 +59,8 @@ class Consumer:
     timer_entries_registered: Any = None
     gossip: Any = None
     heart: Any = None
+    qos_global = False
+    """Each queue has a prefetch of its own, which quorum queues bear too."""
 
     class Blueprint(bootsteps.Blueprint):
         """The steps of a consumer."""
@@ -106,6 +108,8 @@ class Consumer:
         self.timer = timer
         self.hub = hub
         self.amqheartbeat = amqheartbeat or 0
+        self.amqheartbeat_rate = app.conf.broker_heartbeat_checkrate
+        self.loop = loops.asynloop
         self.strategies = self.Strategies()
         self.on_task_request = on_task_request
         self.on_task_message: set[Any] = set()
