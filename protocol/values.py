@@ -2,7 +2,7 @@
 
 Law: type checkers see the standard library's, and whoever asks `dataclasses` about a value of ours gets its answers
 (`fields`, `replace`, `asdict`, `is_dataclass`). Only what this package uses is here: fields with defaults, frozen or
-not, with slots or without, `__post_init__`; no inheritance.
+not, with slots or without, equal by value or not, `__post_init__`; no inheritance.
 
 Why: the standard library compiles seven functions for each class when it is defined, 0.7 ms of CPU, and brings
 `inspect`, 5 ms. A program that sends one task defines sixty such classes and makes objects of twenty. Here the one
@@ -49,9 +49,9 @@ def _field(
     return _Field(default, default_factory, init, repr, compare)
 
 
-def _dataclass(cls: Any = None, *, frozen: bool = False, slots: bool = False) -> Any:
+def _dataclass(cls: Any = None, *, frozen: bool = False, slots: bool = False, eq: bool = True) -> Any:
     def made(cls: Any) -> Any:
-        return _made(cls, frozen, slots)
+        return _made(cls, frozen, slots, eq)
 
     return made if cls is None else made(cls)
 
@@ -67,7 +67,7 @@ def _replace(obj: Any, /, **changes: Any) -> Any:
     return type(obj)(**changes)
 
 
-def _made(cls: Any, frozen: bool, slots: bool) -> Any:
+def _made(cls: Any, frozen: bool, slots: bool, eq: bool) -> Any:
     space = dict(cls.__dict__)
     fields = tuple(_fields(space, cls.__annotations__))
     names = tuple(each.name for each in fields)
@@ -76,10 +76,13 @@ def _made(cls: Any, frozen: bool, slots: bool) -> Any:
         "__dataclass_fields__": _Described(frozen, slots),
         "__match_args__": tuple(each.name for each in fields if each.init),
         "__repr__": _repr,
-        "__eq__": _eq,
-        "__value_key__": _key_of([each.name for each in fields if each.compare]),
-        "__hash__": _hash if frozen else None,
     }
+    if eq:
+        own |= {
+            "__eq__": _eq,
+            "__value_key__": _key_of([each.name for each in fields if each.compare]),
+            "__hash__": _hash if frozen else None,
+        }
     if frozen:
         own |= {"__setattr__": _refuse, "__delattr__": _refuse}
     if slots:

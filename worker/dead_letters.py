@@ -7,8 +7,8 @@ the broker knows what that is, the broker does it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from ..protocol.values import replace
 from ..protocol.wire.sealed import opened
 from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
 

@@ -6,9 +6,9 @@ Law: what is looked at goes back as it lay. A message that is to run again is in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+from ..protocol.values import dataclass, replace
 from ..protocol.wire.message import Message
 from ..protocol.wire.sealed import opened
 from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict

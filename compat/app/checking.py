@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
+from ...protocol.values import dataclass
 from ..exceptions import ImproperlyConfigured
 from .defaults import _OLD_SETTING_KEYS, _OPTIONS, _TO_NEW_KEY, DEFAULTS, NAMESPACES, PROFILES, SETTING_KEYS, Option
 

@@ -10,11 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from ...protocol.errors import BadMessage
+from ...protocol.values import replace
 from ...protocol.wire import control
 from ...protocol.wire.json import loads as plain
 from ...protocol.wire.message import Message

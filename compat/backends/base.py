@@ -7,7 +7,6 @@ every backend gives one: `store`, which may be used by all threads at once. Noth
 
 from __future__ import annotations
 
-import random
 import sys
 import time
 import warnings
@@ -18,6 +17,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from ...worker.ids import chance
 from .. import states
 from .._state import current_app, get_current_task
 from ..exceptions import (
@@ -521,7 +521,7 @@ class Backend:
                 longest = min(
                     self.max_sleep_between_retries_ms, self.base_sleep_between_retries_ms * 2 ** min(retries, 64)
                 )
-                self._sleep(random.uniform(0, longest) / 1000)  # noqa: S311 - it spreads attempts
+                self._sleep(longest * chance() / 1000)
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
         """Whether a subclass' operation may be made again after this."""

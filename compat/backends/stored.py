@@ -10,11 +10,11 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
+from ...protocol.values import replace
 from .. import states
 from ..exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured, TimeoutError
 from ..result import ResultSet, result_from_tuple

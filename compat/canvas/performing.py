@@ -188,7 +188,7 @@ def perform(app: Any, steps: Steps, producer: Any = None) -> Any:
 
 
 def _with_links(known: Facts) -> Facts:
-    from dataclasses import replace
+    from ...protocol.values import replace
 
     return replace(known, protocol=1)
 

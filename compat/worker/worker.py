@@ -7,12 +7,12 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 from ...protocol.rules.delivery import Stop
+from ...protocol.values import replace
 from ...worker import pools
 from ...worker.kept import GivenUp
 from ...worker.worker import Worker

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BadCall
+from ..values import dataclass
 from .canvas import (
     chord as chord_of,
 )

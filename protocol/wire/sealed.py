@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from collections.abc import Callable
+from functools import cache
 from json import loads
 from typing import Any
 
@@ -18,20 +20,26 @@ _QUIET = r"[ !#-\[\]-~]*"  # of a text without escapes
 _TEXT = rf'(?:null|"({_QUIET})")'
 _SHOWN = rf'(?:null|"({_QUIET}(?:\\(?:["\\/bfnrt]|u[0-9a-f]{{4}}){_QUIET})*)")'
 _NUMBER = "(?:null|(0|[1-9][0-9]{0,8}))"
-_USUAL = re.compile(
-    # A body that begins with a bracket, which base64 writes so.
-    r'\{"body": "(W[w-z0-9+/][A-Za-z0-9+/]*={0,2})", "content-encoding": "utf-8", "content-type": "application/json", '
-    rf'"headers": \{{"lang": {_TEXT}, "task": "([ !#-\[\]-~]+)", "id": "([ !#-\[\]-~]+)", "shadow": null, '
-    rf'"eta": null, "expires": null, "group": {_TEXT}, "group_index": {_NUMBER}, "retries": (0|[1-9][0-9]{{0,8}}), '
-    rf'"timelimit": \[null, null\], "root_id": {_TEXT}, "parent_id": {_TEXT}, "argsrepr": {_SHOWN}, '
-    rf'"kwargsrepr": {_SHOWN}, "origin": {_TEXT}, "ignore_result": (true|false|null), '
-    rf'"replaced_task_nesting": {_NUMBER}, "stamped_headers": null, "stamps": \{{\}}\}}, '
-    rf'"properties": \{{"correlation_id": {_TEXT}, "reply_to": {_TEXT}, "delivery_mode": ([12]), '
-    rf'"delivery_info": \{{"exchange": "({_QUIET})", "routing_key": "({_QUIET})"\}}, "priority": ([0-9]), '
-    rf'"body_encoding": "base64", "delivery_tag": "{_QUIET}"\}}\}}'
-).fullmatch
 _QUARTET = 4  # letters of base64
 _FLAGS = {"true": True, "false": False, "null": None}
+
+
+@cache
+def _usual() -> Callable[[str], re.Match[str] | None]:
+    """Compiled by the first that takes: who only sends needs it never."""
+    return re.compile(
+        # A body that begins with a bracket, which base64 writes so.
+        r'\{"body": "(W[w-z0-9+/][A-Za-z0-9+/]*={0,2})", "content-encoding": "utf-8", '
+        r'"content-type": "application/json", '
+        rf'"headers": \{{"lang": {_TEXT}, "task": "([ !#-\[\]-~]+)", "id": "([ !#-\[\]-~]+)", "shadow": null, '
+        rf'"eta": null, "expires": null, "group": {_TEXT}, "group_index": {_NUMBER}, "retries": (0|[1-9][0-9]{{0,8}}), '
+        rf'"timelimit": \[null, null\], "root_id": {_TEXT}, "parent_id": {_TEXT}, "argsrepr": {_SHOWN}, '
+        rf'"kwargsrepr": {_SHOWN}, "origin": {_TEXT}, "ignore_result": (true|false|null), '
+        rf'"replaced_task_nesting": {_NUMBER}, "stamped_headers": null, "stamps": \{{\}}\}}, '
+        rf'"properties": \{{"correlation_id": {_TEXT}, "reply_to": {_TEXT}, "delivery_mode": ([12]), '
+        rf'"delivery_info": \{{"exchange": "({_QUIET})", "routing_key": "({_QUIET})"\}}, "priority": ([0-9]), '
+        rf'"body_encoding": "base64", "delivery_tag": "{_QUIET}"\}}\}}'
+    ).fullmatch
 
 
 class Sealed:
@@ -136,7 +144,7 @@ def seal(envelope: bytes) -> tuple[Sealed, str, str, int] | None:
     """With its exchange, routing key and priority; None if it must be read."""
     if not envelope.isascii():
         return None
-    found = _USUAL(envelope.decode())
+    found = _usual()(envelope.decode())
     if found is None:
         return None
     parts = found.groups()

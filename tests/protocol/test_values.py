@@ -146,3 +146,15 @@ def test_importing_them_brings_neither_dataclasses_nor_inspect() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("library", [values, dataclasses])
+@pytest.mark.parametrize("slots", [True, False])
+def test_some_are_equal_to_themselves_alone(library: Any, slots: bool) -> None:
+    @library.dataclass(eq=False, slots=slots)
+    class Child:
+        pid: int
+
+    one, other = Child(1), Child(1)
+    assert one != other
+    assert {one: "one", other: "other"}[one] == "one"

@@ -13,10 +13,10 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...protocol.errors import BadCall, BadMessage
+from ...protocol.values import dataclass, field
 from ...protocol.wire import children, states
 from ...protocol.wire.chord_keys import Member, parse_member
 from ...protocol.wire.failure import Failure

@@ -11,9 +11,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from ...protocol.errors import BadMessage
+from ...protocol.values import dataclass, field
 from ...protocol.wire import children
 from ...protocol.wire.chord_keys import Member, build_member
 from ...protocol.wire.result import Result, build

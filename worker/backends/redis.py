@@ -11,10 +11,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage, shown
+from ...protocol.values import dataclass
 from ...protocol.wire import chord_keys, stores
 from ...protocol.wire.children import Node
 from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count

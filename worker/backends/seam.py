@@ -10,13 +10,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...protocol.errors import BadCall, ProtocolError, shown
+from ...protocol.values import dataclass, field
 
 C = TypeVar("C")
 Errors = Callable[[], tuple[type[BaseException], ...]]

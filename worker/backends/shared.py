@@ -13,10 +13,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from importlib import import_module
 from typing import Generic, TypeVar
 
+from ...protocol.values import replace
 from ...protocol.wire import children
 from ...protocol.wire.chord_keys import Member
 from ...protocol.wire.result import Result

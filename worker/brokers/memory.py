@@ -12,12 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.rules import routing
+from ...protocol.values import dataclass, field, replace
 from ...protocol.wire.message import Message
 from .base import Delivery, Parcel, Park, Queue, Settlement, Verdict
 

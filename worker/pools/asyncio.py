@@ -14,10 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...protocol.rules.outcome import Report
+from ...protocol.values import dataclass
 from .. import limit
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .bell import Bell

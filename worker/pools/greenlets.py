@@ -10,10 +10,10 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ...protocol.errors import BadCall
+from ...protocol.values import dataclass
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .bell import Bell
 

@@ -22,9 +22,9 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
+from ...protocol.values import dataclass, field
 from . import vigil
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .batching import AIM, MOST, Pace

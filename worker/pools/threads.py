@@ -13,10 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from ...protocol.values import dataclass, field
 from .. import limit
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .bell import Bell
