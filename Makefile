@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 STOCK := .peers/celery-5.7.0
+SITE := .peers/docs
 STOCK_CELERY := celery[redis,msgpack,yaml,auth]==5.7.0
 PIP := -m pip install --quiet --disable-pip-version-check
 PY := $(VENV)/bin/python
@@ -14,7 +15,7 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem faults chaos bench clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem faults chaos bench scale docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +100,19 @@ chaos: ready stock ## ten minutes of random faults on a fleet of both Celerys, a
 
 bench: ready stock ## Celery and celeriac side by side, huey, dramatiq, taskiq; writes docs/benchmarks.md; BENCH=--quick
 	@$(PY) benchmarks/bench.py $(BENCH)
+
+docs: $(VENV)/.demo $(SITE)/.ready ## docs/ as a site in build/site, the reference made from the code; fails on a dead link
+	@$(PY) scripts/reference
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
+$(SITE)/.ready: pyproject.toml | $(VENV)/.demo
+	@test -x $(SITE)/bin/python || $(PYTHON) -m venv $(SITE)
+	@$(SITE)/bin/python $(PIP) $$(sed -n 's/^docs = \["\(.*\)"\].*/\1/p' pyproject.toml)
+	@touch $@
+
+scale: ready ## a backlog of 1,000,000, 100,000 ETAs, 200 queues, 1,000 idle workers, canvases of 100,000; SCALE=--quick
+	@$(PY) benchmarks/scale.py $(SCALE)
 
 clean: ## remove what was built, the environments included
 	@rm -rf $(VENV) .peers build dist celeriac.egg-info .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis

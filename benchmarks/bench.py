@@ -121,7 +121,11 @@ def conditions(given: Namespace) -> dict[str, Any]:
         "system": platform.system(),
         "redis": version("redis-server", "--version").partition("v=")[2].split(" ")[0],
         "rabbitmq": rabbit.partition("-")[2],
-        "size": "quick" if given.quick else "full",
+        "size": "quick"
+        if given.quick
+        else "full"
+        if all(getattr(given, name) == FULL[name] for name in FULL)
+        else "own",
         **{name: getattr(given, name) for name in FULL},
     }
 
@@ -135,16 +139,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes: that it works, and roughly what it says")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--json", type=Path, help="where all figures go as well")
+    for name, value in FULL.items():
+        parser.add_argument(f"--{name}", type=int, help=f"instead of {value}, or {QUICK[name]} with --quick")
     asked = parser.parse_args()
-    given = Namespace(**vars(asked), **(QUICK if asked.quick else FULL), pool="prefork", concurrency=2)
+    sizes = QUICK if asked.quick else FULL
+    given = Namespace(**{**sizes, **{name: value for name, value in vars(asked).items() if value is not None}})
+    given.pool, given.concurrency = "prefork", 2
     if unknown := set(asked.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     told, figures, began = conditions(given), Figures(), time.monotonic()
     for name in asked.parts or PARTS:
         print(f"--- {name}", flush=True)
         PARTS[name](given, figures)
-    told.update(minutes=(time.monotonic() - began) / 60, load_after=os.getloadavg()[0])
-    asked.out.write_text(bench_page.page(told, figures))
+        # After each part: what has been measured stays, if a later one fails.
+        told.update(minutes=(time.monotonic() - began) / 60, load_after=os.getloadavg()[0])
+        asked.out.write_text(bench_page.page(told, figures))
     print(f"written: {asked.out}")
     if asked.json:
         asked.json.write_text(json.dumps({**told, "figures": figures.data()}, indent=1) + "\n")

@@ -43,3 +43,8 @@ async def rest(seconds):
     import asyncio
 
     await asyncio.sleep(seconds)
+
+
+@app.task(name="bench.echo")
+def echo(text):
+    return len(text)

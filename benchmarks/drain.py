@@ -75,6 +75,8 @@ class Tree:
         python = [sys.executable, "-m", "celeriac"] if kind == "ours" else [str(STOCK), "-m", "celery"]
         command = [*python, "-A", "bench_app", "worker", "-c", str(concurrency), "-P", pool, "-l", "WARNING"]
         command += ["--without-gossip", "--without-mingle", "-n", f"{kind}@bench"]
+        if "QUEUES" in env:
+            command += ["-Q", env["QUEUES"]]
         if kind == "stock":
             env = {name: value for name, value in env.items() if name != "PYTHONPATH"}
         return cls(subprocess.Popen(command, env=env, cwd=HERE, stdout=log, stderr=subprocess.STDOUT))
