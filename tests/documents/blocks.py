@@ -110,7 +110,7 @@ def _steps(page: list[Block]) -> Iterator[str]:
             yield block.text
         elif block.language == "python":
             yield _written(f".block-{number}.py", block.text)
-            yield f"python .block-{number}.py 2>&1"
+            yield f"celeriac run python .block-{number}.py 2>&1"
         else:
             yield block.text
 

@@ -54,7 +54,7 @@ def test_a_page_that_does_not_work_is_found(tmp_path: Path) -> None:
     assert perform(found, tmp_path, {}) == ""
     page.write_text(page.read_text().replace("s...", "other"))
     assert "does not print: other" in perform(blocks.blocks(page), tmp_path, {})
-    page.write_text("```python\nraise SystemExit('no')\n```\n")
+    page.write_text("```bash\nexit 1\n```\n")
     assert "line 1" in perform(blocks.blocks(page), tmp_path, {})
     page.write_text("text\n\n    indented\n")
     assert blocks.unfenced(page) == ["indented"]
