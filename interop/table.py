@@ -159,13 +159,13 @@ def _reasons(mine: Mapping[Place, Cell], cells: Cells) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what is another in each run: ids, process ids, moments."""
-    return _PASSING.sub("…", text)
+    """Without what is another in each run and on each machine: ids, process ids, moments, paths, ports."""
+    return "".join(each if each.isprintable() else " " for each in _PASSING.sub("…", text))
 
 
 _PASSING = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.+Z-]*"
-    r"|(?<=\"pid\":)[0-9]+"
+    r"|(?<=\"pid\":)[0-9]+|(?:/[\w.+-]+){3,}|\b[0-9a-f]{32}\b|127\.0\.0\.1:[0-9]+"
 )
 
 

@@ -105,7 +105,7 @@ def send_task(
         root_id,
         parent_id,
         shadow,
-        chain,
+        chain=chain,  # protocol 1 has no place for it among these
         ignore_result=ignore_result,
         replaced_task_nesting=replaced_task_nesting,
         **options,
