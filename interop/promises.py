@@ -67,9 +67,9 @@ def pledges(titles: Mapping[str, str], page: Path = FILE) -> list[Pledge]:
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
         if not rows:
             continue
-        names = {title: name for name, title in titles_of(named[1], named[2]).items()}
         for at, column in enumerate(rows[0][1:], 1):
             if column in titles:
+                names = {title: name for name, title in titles_of(named[1], named[2], [titles[column]]).items()}
                 how = {names.get(row[0], row[0]): WORTH[row[at].split(" (")[0]] for row in rows[2:] if row[at]}
                 cells = {name: worth for name, worth in how.items() if worth is not How.cannot}
                 if cells:

@@ -19,7 +19,9 @@ HEAD = """\
 # Who understands whom
 
 Made by `make interop` on {day}: each cell is the real package at work, against a private broker. Results are stored in
-Redis, but for «{results}», where they travel through RabbitMQ: there is no cell for what asks about the store.
+Redis, but for «{results}», where they travel through RabbitMQ: there is no cell for what asks about the store. Where
+priorities are the matter, what they touch is asked; key prefixes and Sentinel are asked of who knows them, and of
+recorded messages what was recorded.
 
 *works*; *set*: with the setting that is named below the table; *no*: cannot, and stock Celery 5.7.0 in our place cannot
 either. Where stock does otherwise its cell stands behind ours: `works (stock no)`. No cell is better with stock.
@@ -117,16 +119,19 @@ def _table(mine: Mapping[Place, Cell], cells: Cells, titles: Mapping[str, str]) 
     named = titles_of(any_place.producer, any_place.worker)
     names = [name for name in named if any(place.capability == name for place in mine)]
     lines = ["| | " + " | ".join(titles[name] for name in brokers) + " |", "|---" * (len(brokers) + 1) + "|"]
+    rows: dict[str, list[str]] = {}
     for name in names:
         row = [_shown(Place(*_direction(any_place), broker, name), cells) for broker in brokers]
-        lines.append(f"| {named[name]} | " + " | ".join(row) + " |")
+        # What is recorded is another message at each broker, but one thing to a reader.
+        rows[named[name]] = [here or there for here, there in zip(row, rows.get(named[name], row), strict=True)]
+    lines += [f"| {title} | " + " | ".join(row) + " |" for title, row in rows.items()]
     return "\n".join(lines) + "\n" + _reasons(mine, cells)
 
 
-def titles_of(producer: str, worker: str) -> dict[str, str]:
-    """The rows of a section, by their capabilities."""
+def titles_of(producer: str, worker: str, at: Sequence[str] = ("redis", "rabbitmq")) -> dict[str, str]:
+    """The rows of a section, by their capabilities, as they are asked at these brokers."""
     if producer == recorded.RECORDED:
-        return {each.name: each.title for broker in ("redis", "rabbitmq") for each in recorded.recordings(broker)}
+        return {each.name: each.title for broker in at for each in recorded.recordings(broker)}
     return {name: TITLES[name] for name in (fleet.CHECKS if " + " in worker else capabilities.CHECKS)}
 
 
