@@ -52,7 +52,11 @@ ASKED = (
     ("control", "add_consumer", "other"),
     ("control", "cancel_consumer", "other"),
     ("control", "revoke", "an-id"),
+    ("control", "disable_events"),
+    ("control", "terminate", "TERM", "an-id"),
     ("control", "pool_grow", "1"),
+    ("control", "pool_shrink", "1"),
+    ("control", "pool_restart"),
     ("control", "autoscale", "3", "1"),
     ("control", "heartbeat"),
 )
