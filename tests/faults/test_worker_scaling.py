@@ -51,7 +51,7 @@ def _busy(place: Ground) -> int:
 
 
 def test_autoscale_follows_the_load_and_its_bounds(place: Ground, stock: Any) -> None:
-    worker = place.start("--autoscale", "5,2", AUTOSCALE_KEEPALIVE="2").ready()
+    worker = place.start("--autoscale", "5,2", AUTOSCALE_KEEPALIVE="1").ready()
     members = len(worker.children())
     place.run("for n in range(10): work.delay(n, 1)")
     assert ground.until(lambda: _busy(place) == 5, 20), place.logs()

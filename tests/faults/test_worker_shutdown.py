@@ -106,16 +106,40 @@ def test_prefetched_messages_are_back_at_once(server: Any, tmp_path: Path) -> No
         consistent(place)
 
 
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_cold_end_leaves_no_idle_process(place: Ground) -> None:
+    """Nor one that is stopped and hears nothing; the witness among them."""
+    worker = place.start("-c", "3").ready()
+    place.run("late.delay(1, 20)")
+    running(worker, place)
+    processes = worker.children()
+    for pid in set(processes) - {ran.pid for ran in place.ledger()}:
+        os.kill(pid, signal.SIGSTOP)
+    worker.send(signal.SIGQUIT)
+    assert worker.leaves(5) < 4
+    assert len(processes) == 4
+    assert ground.until(lambda: not any(map(lives, processes)), 3)
+    assert size(place.env["BROKER"], "hurt") == 1
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_sigquit_is_cold(late: bool, place: Ground) -> None:
     """What ran is ended: it goes back if it was not acknowledged, and is a failure that somebody was told of if it was."""
     worker = place.start().ready()
     sent = place.run(f"for n in range(6): print({'late' if late else 'work'}.delay(n, 20).id)").split()
     running(worker, place, 2)
+    processes = worker.children()
     worker.send(signal.SIGQUIT)
     assert worker.leaves(4) < 3
     assert worker.process.returncode != 0
-    assert not worker.children()
+    assert len(processes) == 3, "two that work, and their witness"
+    assert ground.until(lambda: not any(map(lives, processes)), 3)
     started = set(place.seen("start"))
     assert len(started) == 2
     assert size(place.env["BROKER"], "hurt") == (6 if late else 4)

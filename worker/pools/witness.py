@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 
 from .marks import Marks
+from .processes import reap
 
 _FAREWELL = 2.0
 """Seconds for the last bytes, and for the broker to hang up in its turn."""
@@ -104,8 +105,7 @@ class Witness:
                 self._wire.send(_GOODBYE)
         self.leave()
         if self.pid:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self.pid, 0)
+            reap(self.pid)  # one that is stopped does not hear us
             self.pid = 0
 
 
