@@ -201,8 +201,8 @@ def _add_to_trail(app: Any, kind: Any, node: Node, result: Any, made: dict[int, 
     if kind != "group":
         first = oldest(node)
         result = made.get(id(first), result)
-        if first.children == []:  # the header was empty, and only the body is sent
-            result = made[id(node)]
+        if first.children == []:  # the header was empty: the body alone is sent, and to its sender it has no parent
+            result = promise(app, Node(node.id, None, node.children))
     task.add_trail(result)
 
 

@@ -43,13 +43,20 @@ def wait(results):
     broker = redis.Redis.from_url(os.environ["REDIS"])
     missing = [result for result in results if result is not None and not isinstance(result, str)]
     news = busy = time.monotonic()
-    while missing and time.monotonic() - news < LONGEST and time.monotonic() - busy < QUIET:
-        if broker.llen("celery") or broker.hlen("unacked"):
-            busy = time.monotonic()
+    idle = 0  # looks in a row that saw nothing happen: one of them may take longer than all the rest
+    while missing:
         still = [result for result in missing if not result.ready()]
+        idle += 1
         if len(still) < len(missing):
             news = busy = time.monotonic()
+            idle = 0
+        elif broker.llen("celery") or broker.hlen("unacked"):
+            busy = time.monotonic()
+            idle = 0
         missing = still
+        now = time.monotonic()
+        if now - news > LONGEST or (now - busy > QUIET and idle > 3):
+            return
         time.sleep(0.05)
 
 
