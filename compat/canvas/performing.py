@@ -28,6 +28,12 @@ from .signatures import Signature
 
 Steps = Generator[Any, None, Any]
 
+_TOO_DEEP = (
+    "This canvas is nested deeper than Python can recurse: some 150 chords or groups, each a member of the next. Put "
+    "them side by side (one group of all members; chains splice themselves), or raise sys.setrecursionlimit here and "
+    "in the workers."
+)
+
 _AT_ONCE = 2000  # calls in one piece: enough to hide the way to the broker, too few to weigh anything
 
 
@@ -89,6 +95,13 @@ def _unlock(app: Any, body: Any) -> dict[str, Any]:
 
 def send(sig: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     """`apply_async` of a canvas: everything it takes is sent, and its result is promised."""
+    try:
+        return _send(sig, args, kwargs, options)
+    except RecursionError:
+        raise RecursionError(_TOO_DEEP) from None
+
+
+def _send(sig: Any, args: Any, kwargs: Any, options: dict[str, Any]) -> Any:
     app = sig.app
     producer = options.pop("producer", None)
     publisher = options.pop("publisher", None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -220,3 +222,19 @@ def test_a_vast_group_costs_no_memory_of_its_own(app: App, add: Any, monkeypatch
         patch.setattr(sending, "send_calls", send_calls)
         canvas.group(tasks()).apply_async()
     assert sum(waiting) == 20_000
+
+
+def test_nesting_ends_where_python_does_and_says_so(app: App, add: Any) -> None:
+    canvas = add(1)
+    for _ in range(60):
+        canvas = chord([canvas, add(1)], add())
+    canvas.apply_async()
+    # One header task a level, and the innermost two.
+    assert len([step for step in app.steps if isinstance(step, Call)]) == 61
+    before, here = sys.getrecursionlimit(), len(inspect.stack(0))
+    sys.setrecursionlimit(here + 200)
+    try:
+        with pytest.raises(RecursionError, match="nested deeper than Python can recurse"):
+            canvas.apply_async()
+    finally:
+        sys.setrecursionlimit(before)
