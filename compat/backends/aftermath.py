@@ -118,7 +118,6 @@ def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
         except Exception as problem:  # noqa: BLE001 - a user's errback
             exc = problem
         info = owner.fail_from_current_stack(task_id, exc=exc)
-        _count(owner, task_id, callback.options, exc)
     owner._fail_chain(callback.options.get("chain"), exc)
     return info
 
@@ -127,7 +126,6 @@ def _fail_group(backend: Any, body: Any, exc: Any) -> None:
     frozen = body.freeze()
     own = _listed(body.options.get("link_error"))
     each = dict(_errbacks_of(task, backend.app) for task in body.tasks)
-    options = {task["options"].get("task_id"): task["options"] for task in body.tasks}
     for result in frozen.results:
         errbacks: list[Any] = []
         for errback in (*each.get(result.id, ()), *own):
@@ -139,17 +137,9 @@ def _fail_group(backend: Any, body: Any, exc: Any) -> None:
         except Exception:  # noqa: BLE001 - a user's errback
             _log().exception("Errbacks of %r raised an exception", result.id)
         backend.fail_from_current_stack(result.id, exc=exc)
-        _count(backend, result.id, options.get(result.id, {}), exc)
     if frozen.id:
         backend.mark_as_failure(frozen.id, exc)
     frozen.revoke()
-
-
-def _count(backend: Any, task_id: str, options: Any, exc: Any) -> None:
-    """What is lost may be a member of a chord around it, which would wait for it for good, as it does in stock."""
-    if options.get("chord") is not None and options.get("group_id"):
-        place = {"group": options["group_id"], "group_index": options.get("group_index"), "chord": options["chord"]}
-        backend.on_chord_part_return(context({"id": task_id, **place}), states.FAILURE, exc)
 
 
 def _errbacks_of(sig: Any, app: Any) -> tuple[Any, list[Any]]:
@@ -173,18 +163,10 @@ def _listed(found: Any) -> list[Any]:
     return list(found) if isinstance(found, (list, tuple, set)) else [found]
 
 
-def chord_failure(task_id: str, exc: Any) -> str:
-    """Who failed and why. A chord that failed itself says it of its own member, and of that one it stays."""
-    from ...worker.recording import safe_repr
-
-    if isinstance(exc, ChordError) and str(exc).startswith("Dependency "):
-        return str(exc)
-    return f"Dependency {task_id} raised {safe_repr(exc)}"
-
-
 def send_body(backend: Any, request: Any, claim: Claim) -> None:
     """A chord is complete, and its body ours to send: once, or its errors."""
     from ...protocol.wire.failure import Failure
+    from ...worker.recording import safe_repr
     from ..canvas import maybe_signature
     from .failing import rebuilt
 
@@ -193,7 +175,7 @@ def send_body(backend: Any, request: Any, claim: Claim) -> None:
     failed = next((member for member in claim.members if member.failed), None)
     if failed is not None:
         exc = rebuilt(failed.value) if isinstance(failed.value, Failure) else failed.value
-        error = ChordError(chord_failure(failed.task_id, exc))
+        error = ChordError(f"Dependency {failed.task_id} raised {safe_repr(exc)}")
         if isinstance(exc, Exception):
             error.__cause__ = exc
         chord_error_from_stack(backend, callback, error)

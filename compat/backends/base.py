@@ -1018,7 +1018,7 @@ class BaseKeyValueStoreBackend(Backend):
                 values = join(timeout=self.app.conf.result_chord_join_timeout, propagate=True)
         except Exception as exc:  # noqa: BLE001 - a member's own exception, or that it cannot be read
             culprit = next(members._failed_join_report(), None)
-            reason = repr(exc) if culprit is None else _aftermath().chord_failure(culprit.id, exc)
+            reason = repr(exc) if culprit is None else f"Dependency {culprit.id} raised {exc!r}"
             self._chord_failed(request, _create_chord_error_with_cause(reason, exc), exc)
         else:
             callback = maybe_signature(request.chord, app=self.app)

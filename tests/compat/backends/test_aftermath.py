@@ -1,9 +1,8 @@
-"""What follows when a backend is told that a task failed: errbacks, each once; chains; chords within chords."""
+"""What follows when a backend is told that a task failed: errbacks, each once, and chains."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +11,8 @@ import pytest
 from celeriac.compat import states
 from celeriac.compat.app.base import Celery
 from celeriac.compat.backends.aftermath import call_errbacks, context
-from celeriac.compat.canvas import chord, group
-from celeriac.compat.contrib.testing.worker import start_worker
-from celeriac.compat.exceptions import ChordError, NotRegistered
+from celeriac.compat.canvas import group
+from celeriac.compat.exceptions import NotRegistered
 
 
 @pytest.fixture
@@ -100,63 +98,6 @@ def test_the_rest_of_a_chain_fails_with_it(app: Celery) -> None:
     steps = [app.signature("late", task_id="late"), app.signature("soon", task_id="soon")]
     app.backend.mark_as_failure("first", ValueError("why"), request=context({"id": "first", "chain": steps}))
     assert [app.backend.get_state(task_id) for task_id in ("first", "soon", "late")] == [states.FAILURE] * 3
-
-
-def until(true: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@pytest.mark.parametrize("depth", [2, 3, 30])
-def test_a_chord_around_a_chord_that_fails_hears_of_it(depth: int) -> None:
-    app = Celery("nested", broker="memory://", backend="cache+memory://", set_as_current=False)
-    told: list[str] = []
-
-    @app.task(shared=False)
-    def one(*_: Any) -> int:
-        return 1
-
-    @app.task(shared=False)
-    def fails(*_: Any) -> None:
-        raise ValueError("why")
-
-    @app.task(shared=False)
-    def hear(task_id: str) -> None:
-        told.append(task_id)
-
-    canvas: Any = fails.s()
-    for _ in range(depth):
-        canvas = chord([canvas, one.s()], one.s().on_error(hear.s()), app=app)
-    with start_worker(app, perform_ping_check=False, loglevel="CRITICAL"):
-        result = canvas.apply_async()
-        until(result.ready)
-        assert result.state == states.FAILURE
-        assert isinstance(result.result, ChordError)
-        until(lambda: len(told) >= depth)
-        until(lambda: result.id in told)
-        assert len(told) == len(set(told)) == depth
-    app.close()
-
-
-def test_a_group_that_is_a_body_in_a_header_tells_the_chord_around_it() -> None:
-    app = Celery("nested", broker="memory://", backend="cache+memory://", set_as_current=False)
-
-    @app.task(shared=False)
-    def one(*_: Any) -> int:
-        return 1
-
-    @app.task(shared=False)
-    def fails(*_: Any) -> None:
-        raise ValueError("why")
-
-    inner = chord([fails.s(), one.s()], group(one.s(), one.s()), app=app)
-    with start_worker(app, perform_ping_check=False, loglevel="CRITICAL"):
-        result = chord([inner, one.s()], one.s(), app=app).apply_async()
-        until(result.ready)
-        assert result.state == states.FAILURE
-    app.close()
 
 
 def test_a_request_without_errbacks_is_quiet(app: Celery, sent: list[Any]) -> None:
