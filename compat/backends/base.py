@@ -7,6 +7,7 @@ every backend gives one: `store`, which may be used by all threads at once. Noth
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 import warnings
@@ -74,6 +75,43 @@ class _Kept(OrderedDict[str, Any]):
 def unpickle_backend(cls: Any, args: Any, kwargs: Any) -> Any:
     """A backend for the current app, as pickles of one ask for it."""
     return cls(*args, app=current_app._get_current_object(), **kwargs)
+
+
+unpickle_backend.__module__ = "celery.backends.base"  # a result that is pickled is read by stock Celery too
+_OURS = "celeriac.compat."
+_OURS_ALONE = frozenset({"backends.embedded", "backends.memory"})
+
+
+class _Named:
+    """A class of ours as a pickle names it: by Celery's module, where stock Celery finds its own."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.kind(*args, **kwargs)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
+    def __reduce__(self) -> Any:
+        module = "celery." + self.kind.__module__[len(_OURS) :]
+        return getattr, (_Module(module), self.kind.__qualname__)
+
+
+class _Module:
+    """What pickle cannot write, and finds by its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, (self.name,)
+
+
+def _named(kind: Any) -> Any:
+    module = kind.__module__
+    return _Named(kind) if module.startswith(_OURS) and module[len(_OURS) :] not in _OURS_ALONE else kind
 
 
 def compress_payload(payload: Any, compression: str) -> bytes:
@@ -681,7 +719,7 @@ class Backend:
         return {}
 
     def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
-        return unpickle_backend, (self.__class__, args, kwargs or {})
+        return unpickle_backend, (_named(self.__class__), args, kwargs or {})
 
 
 class SyncBackendMixin:

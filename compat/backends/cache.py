@@ -72,6 +72,10 @@ class CacheBackend(StoredKeys, KeyValueStoreBackend):
     def store_url(self) -> str:
         return f"cache+{self._place}" if "://" in self._place else f"cache+{self._place}://"
 
+    def __reduce__(self, args: Any = (), kwargs: Any = None) -> Any:
+        made = {"backend": self.as_uri(), "expires": self.expires, "options": self.options}
+        return super().__reduce__(args, {**(kwargs or {}), **made})
+
     def as_uri(self, *args: Any, **kwargs: Any) -> str:
         """The URL, by Celery without its options."""
         return f"{self.backend}://{';'.join(self.servers)}/"
