@@ -54,6 +54,7 @@ ASKED = (
     ("control", "revoke", "an-id"),
     ("control", "disable_events"),
     ("control", "terminate", "TERM", "an-id"),
+    ("control", "revoke_by_stamped_headers", "stamp=value"),
     ("control", "pool_grow", "1"),
     ("control", "pool_shrink", "1"),
     ("control", "pool_restart"),
