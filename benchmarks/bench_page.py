@@ -104,7 +104,11 @@ def _head(told: dict[str, Any]) -> Iterator[str]:
 
 
 def _said(values: list[float]) -> str:
-    return f"{statistics.median(values):.3g} ({min(values):.3g}-{max(values):.3g})"
+    return f"{_short(statistics.median(values))} ({_short(min(values))}-{_short(max(values))})"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _goals(figures: Figures) -> Iterator[str]:
