@@ -86,7 +86,7 @@ celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and o
 shim-wheel: ready ## the wheel named `celery`, by which what requires celery gets celeriac: into dist/
 	@$(PY) -m celeriac shim dist
 
-shim-test: ready stock ## that wheel in clean environments of each Python there is, with packages from PyPI, in every order
+shim-test: ready stock ## that wheel put in and taken out in every order, in clean environments
 	@$(PY) -m pytest tests/packaging
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower (in chromium, too) and others, each in its own environment

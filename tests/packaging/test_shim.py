@@ -1,6 +1,6 @@
 """The wheel named `celery`: put in and taken out in every order, beside the real Celery and in its place.
 
-Law: no network (places.py). The same with packages from PyPI: `make shim-test`.
+Law: no network (places.py).
 """
 
 from __future__ import annotations
