@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.environments import environment
 from tests.servers import RedisServer
 
 pytestmark = pytest.mark.ecosystem
 
 HERE = Path(__file__).resolve().parent
 BOTH = ("threads", "prefork")
+AIRFLOW = ("apache-airflow-providers-celery==3.26.0", "sqlalchemy")
 PROGRAMS = {
     "aio_pool": ("custom",),
     "batches": ("solo", *BOTH),
@@ -54,6 +56,15 @@ def test_it_works(
     if program == "tenants":
         variables = {**variables, "POSTGRES_URL": request.getfixturevalue("database")}
     run(programs, variables, server, tmp_path, program, pool)
+
+
+@pytest.mark.parametrize("program", ["airflow_executor"])
+def test_it_works_in_an_environment_of_its_own(
+    side: str, variables: dict[str, str], server: RedisServer, tmp_path: Path, program: str
+) -> None:
+    """What brings too much to be installed with the others."""
+    programs = environment(f"ecosystem/airflow-{side}", AIRFLOW, shim=side == "celeriac")
+    run(programs, variables, server, tmp_path, program, "prefork")
 
 
 def run(programs: Path, variables: dict[str, str], server: RedisServer, folder: Path, program: str, pool: str) -> None:

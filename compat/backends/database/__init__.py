@@ -5,17 +5,19 @@ Law: SQLAlchemy is imported when it is needed, and no sooner.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any
 
 from ...exceptions import ImproperlyConfigured
+from ...utils.log import get_logger
 from ..base import BaseBackend
 from ..stored import Stored
 
 __all__ = ("DatabaseBackend",)
 
+logger = get_logger("celery.backends.database")
 _MODELS = ("Task", "TaskExtended", "TaskSet")
 
 
@@ -41,6 +43,29 @@ def session_cleanup(session: Any) -> Generator[None, None, None]:
         raise
     finally:
         session.close()
+
+
+def retry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Calls again what a database did not let through, thrice in all; `max_retries` says otherwise, call by call.
+
+    Celery has it until 5.6, and Airflow's executor asks for it.
+    """
+
+    @wraps(function)
+    def patient(*args: Any, max_retries: int = 3, **kwargs: Any) -> Any:
+        from sqlalchemy.exc import DatabaseError, InvalidRequestError
+        from sqlalchemy.orm.exc import StaleDataError
+
+        for left in reversed(range(max_retries)):
+            try:
+                return function(*args, **kwargs)
+            except (DatabaseError, InvalidRequestError, StaleDataError) as problem:  # noqa: PERF203 - a call that fails is the reason to call again
+                logger.warning("Failed operation %s: %s. Tried %s more times.", function.__name__, problem, left)
+                if not left:
+                    raise
+        return None
+
+    return patient
 
 
 class DatabaseBackend(Stored, BaseBackend):
