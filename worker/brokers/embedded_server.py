@@ -1,7 +1,7 @@
 """Starts a private Valkey in a folder and stops it with the last of its users. A script, run by its path.
 
     python embedded_server.py start FOLDER SERVER      returns when it answers
-    python embedded_server.py keep FOLDER              waits for the last user to go, then stops it
+    python embedded_server.py keep FOLDER ...          waits for the last user to go, then stops it
 
 Law: who is there is known by `flock` alone, which the kernel releases whatever the death, so nothing is ever stale.
 A user holds `run/users` shared; the keeper waits for it exclusively, and who comes meanwhile waits for the keeper.
@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 GRACE = 1.0
@@ -87,13 +88,14 @@ def start(folder: Path, server: str, address: str) -> int:
                 sys.stderr.write(f"it did not come up; its log is {run / 'log'}\n")
                 return 1
             time.sleep(_STEP)
-    keeper = lock(run / "keeper", fcntl.LOCK_EX, 0)
-    if keeper is not None:
+    keeper, server_itself = lock(run / "keeper", fcntl.LOCK_EX, 0), _connected(address)
+    if keeper is not None and server_itself is not None:
         # The keeper inherits the lock itself: there is no moment without one.
-        os.set_inheritable(keeper, True)
+        users = os.open(run / "users", os.O_RDWR | os.O_CREAT, 0o600)
+        passed = [keeper, users, server_itself.fileno()]
         subprocess.Popen(  # noqa: S603 - this very script
-            [sys.executable, "-I", __file__, "keep", str(folder), address],
-            pass_fds=[keeper],
+            [sys.executable, "-I", __file__, "keep", str(folder), address, *map(str, passed[1:])],
+            pass_fds=passed,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -108,22 +110,51 @@ def _options(data: Path, address: str) -> list[str]:
     return [*listening, *keeping, "--daemonize", "no"]
 
 
-def keep(folder: Path, address: str) -> int:
-    users = folder / "run" / "users"
-    while True:
-        descriptor = os.open(users, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.close(descriptor)
-        time.sleep(GRACE)
-        alone = lock(users, fcntl.LOCK_EX, 0)
-        if alone is None:
-            continue
-        say(address, b"SHUTDOWN\r\n")
-        while answers(address):  # it writes what it holds first
-            time.sleep(_STEP)
-        return 0  # and with us go both locks
+def keep(users: int, server: socket.socket, address: str) -> int:
+    """Both are open, so that they are reached also when somebody has deleted the folder."""
+    while not _gone(users):
+        pass
+    for link in (server, _connected(address)):  # another one where the first has died and was started again
+        _shut_down(link)
+    return 0  # and with us go both locks
+
+
+def _gone(users: int) -> bool:
+    """Once nobody uses it: whether nobody came soon. Who comes later waits until we are gone as well."""
+    fcntl.flock(users, fcntl.LOCK_EX)
+    fcntl.flock(users, fcntl.LOCK_UN)
+    time.sleep(GRACE)
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _connected(address: str) -> socket.socket | None:
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        link.connect(address)
+    except OSError:
+        link.close()
+        return None
+    return link
+
+
+def _shut_down(link: socket.socket | None) -> None:
+    """Until it has written what it holds, and is gone."""
+    if link is None:
+        return
+    with suppress(OSError), link:
+        link.sendall(b"SHUTDOWN\r\n")
+        if link.recv(1024):  # only a refusal is answered: it cannot write any more
+            link.sendall(b"SHUTDOWN NOSAVE\r\n")
+            while link.recv(1024):
+                pass
 
 
 if __name__ == "__main__":
     work, where, *rest = sys.argv[1:]
-    sys.exit(start(Path(where), rest[0], rest[1]) if work == "start" else keep(Path(where), rest[0]))
+    if work == "start":
+        sys.exit(start(Path(where), rest[0], rest[1]))
+    sys.exit(keep(int(rest[1]), socket.socket(fileno=int(rest[2])), rest[0]))

@@ -106,6 +106,17 @@ def test_a_server_that_died_is_started_anew(folder: Path) -> None:
     until(lambda: stopped(folder))
 
 
+def test_a_folder_that_was_deleted_leaves_no_server_behind(folder: Path) -> None:
+    broker = connect(folder)
+    told = embedded_server.say(address(folder), b"INFO server\r\n").decode()
+    server = Path("/proc", told.partition("process_id:")[2].split()[0])
+    assert server.exists()
+    shutil.rmtree(folder)
+    assert server.exists()
+    broker.close()
+    until(lambda: not server.exists())
+
+
 def test_a_path_too_long_for_a_socket_is_served_all_the_same(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
     broker = connect(folder)
