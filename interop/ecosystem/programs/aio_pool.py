@@ -29,7 +29,7 @@ async def bad():
 
 if __name__ == "__main__":
     with worker():
-        assert wait.delay(0.1).get(timeout=10) == 0.1
-        assert add.delay(1, 2).get(timeout=10) == 3
+        assert wait.delay(0.1).get(timeout=20) == 0.1
+        assert add.delay(1, 2).get(timeout=20) == 3
         assert fails(bad.delay(), ValueError)
     print("fine")

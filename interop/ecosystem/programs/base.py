@@ -58,7 +58,7 @@ def written():
         return [json.loads(line) for line in log]
 
 
-def until(true, seconds=10):
+def until(true, seconds=20):
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end
@@ -68,7 +68,7 @@ def until(true, seconds=10):
 
 def fails(result, kind):
     try:
-        result.get(timeout=10)
+        result.get(timeout=20)
     except kind:
         return True
     return False

@@ -24,8 +24,8 @@ def waiting():
 if __name__ == "__main__":
     with worker():
         results = [total.delay(number) for number in range(7)]
-        assert [result.get(timeout=10) for result in results] == [10] * 5 + [11] * 2  # by number, then by time
-        assert [result.get(timeout=10) for result in [late.delay(n) for n in range(3)]] == [3, 3, 3]
+        assert [result.get(timeout=20) for result in results] == [10] * 5 + [11] * 2  # by number, then by time
+        assert [result.get(timeout=20) for result in [late.delay(n) for n in range(3)]] == [3, 3, 3]
         late.delay(9)
         until(lambda: not waiting())  # it has come, and is kept for two more
     assert waiting() == 1  # what was still kept is back in its queue

@@ -35,7 +35,7 @@ if __name__ == "__main__":
     with worker():
         structlog.contextvars.bind_contextvars(request_id="R1")
         result, failing = hello.delay(), bad.delay()
-        assert result.get(timeout=10) == 1
+        assert result.get(timeout=20) == 1
         assert fails(failing, ValueError)
         until(lambda: "task_failed" in [event["event"] for event in written()])
     by_name = {event["event"]: event for event in written() if event.get("request_id") == "R1"}

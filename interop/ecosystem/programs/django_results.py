@@ -46,12 +46,12 @@ if __name__ == "__main__":
         call_command("migrate", verbosity=0)
     with worker():
         result = add.delay(1, 2)
-        assert result.get(timeout=10) == 3
+        assert result.get(timeout=20) == 3
         assert fails(bad.delay(), ValueError)
-        assert chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async().get(timeout=10) == 6
+        assert chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async().get(timeout=20) == 6
         sent = group(add.s(number, number) for number in range(3)).apply_async()
         sent.save()
-        assert sent.get(timeout=10) == [0, 2, 4]
+        assert sent.get(timeout=20) == [0, 2, 4]
         row = TaskResult.objects.get(task_id=result.id)
         assert (row.status, row.result, row.task_name) == ("SUCCESS", "3", "proj.add")
         assert row.worker == NODE, row.worker

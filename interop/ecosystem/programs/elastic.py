@@ -36,7 +36,7 @@ def fail():
 
 if __name__ == "__main__":
     with worker():
-        assert add.delay(1, 2).get(timeout=10) == 3
+        assert add.delay(1, 2).get(timeout=20) == 3
         assert fails(fail.delay(), ValueError)
 
         def told(kind, name):

@@ -38,7 +38,7 @@ if __name__ == "__main__":
     try:
         with worker():
             until(lambda: "celery_workers 1.0" in metrics(port), 30)
-            assert add.delay(1, 2).get(timeout=10) == 3
+            assert add.delay(1, 2).get(timeout=20) == 3
             assert fails(fail.delay(), ValueError)
             until(lambda: 'celery_tasks_total{state="SUCCESS"}' in metrics(port) or "SUCCESS" in metrics(port), 20)
             for line in (

@@ -14,7 +14,7 @@ os.environ["NEW_RELIC_CONFIG_FILE"] = str(CONFIG)
 import newrelic.agent  # noqa: E402 - its settings come first
 
 newrelic.agent.initialize(str(CONFIG))
-newrelic.agent.register_application(timeout=10)
+newrelic.agent.register_application(timeout=20)
 
 from base import app, fails, until, worker, write, written  # noqa: E402 - the agent comes before Celery
 
@@ -50,7 +50,7 @@ def told(word):
 
 if __name__ == "__main__":
     with worker():
-        assert client().get(timeout=10) == 3
+        assert client().get(timeout=20) == 3
         assert fails(fail.delay(), ValueError)
         until(lambda: told("fail"))
     assert told("add")[:3] == ["Celery", "proj.add", True], written()

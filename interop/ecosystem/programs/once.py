@@ -10,13 +10,13 @@ app.conf.ONCE = {"backend": "celery_once.backends.Redis", "settings": {"url": f"
 
 @app.task(base=QueueOnce, once={"keys": ["a"]})
 def slow(a, b):
-    time.sleep(0.5)
+    time.sleep(2)
     return a + b
 
 
 @app.task(base=QueueOnce, once={"graceful": True})
 def soft(a):
-    time.sleep(0.5)
+    time.sleep(2)
     return a
 
 
@@ -31,9 +31,9 @@ if __name__ == "__main__":
     with worker():
         first = slow.delay(1, 2)
         assert again(1, 3) is None
-        assert slow.delay(2, 3).get(timeout=10) == 5
-        assert first.get(timeout=10) == 3
-        assert until(lambda: again(1, 4)).get(timeout=10) == 5
+        assert slow.delay(2, 3).get(timeout=20) == 5
+        assert first.get(timeout=20) == 3
+        assert until(lambda: again(1, 4)).get(timeout=20) == 5
         assert soft.delay(1).state != "REJECTED"
         assert soft.delay(1).state == "REJECTED"
     print("fine")

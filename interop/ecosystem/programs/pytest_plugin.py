@@ -40,8 +40,8 @@ def test_a_worker(celery_session_app, celery_session_worker):
         return x * y
 
     celery_session_worker.reload()
-    assert mul.delay(4, 4).get(timeout=10) == 16
-    assert shared.delay(4).get(timeout=10) == 8
+    assert mul.delay(4, 4).get(timeout=20) == 16
+    assert shared.delay(4).get(timeout=20) == 8
 
 
 @pytest.mark.celery(task_always_eager=True)

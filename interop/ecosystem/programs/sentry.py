@@ -30,7 +30,7 @@ def fail():
 if __name__ == "__main__":
     with worker():
         with sentry_sdk.start_transaction(name="client") as client:
-            assert add.delay(1, 2).get(timeout=10) == 3
+            assert add.delay(1, 2).get(timeout=20) == 3
         assert fails(fail.delay(), ValueError)
 
         def told(kind, name):

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     with worker():
         first, same, other = slow.delay(1), slow.delay(1), slow.delay(2)
         assert first.id == same.id != other.id
-        assert (first.get(timeout=10), other.get(timeout=10)) == (1, 2)
+        assert (first.get(timeout=20), other.get(timeout=10)) == (1, 2)
         assert until(lambda: slow.delay(1).id != first.id)
         failed = bad.delay(1)
         assert fails(failed, ValueError)

@@ -24,6 +24,6 @@ if __name__ == "__main__":
     with worker(option):
         assert "told" in revoked()
         add.apply_async((1, 2), task_id="told")
-        assert add.delay(1, 2).get(timeout=10) == 3
+        assert add.delay(1, 2).get(timeout=20) == 3
         assert app.AsyncResult("told").state == "REVOKED"
     print("fine")

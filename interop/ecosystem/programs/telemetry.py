@@ -42,9 +42,9 @@ def again(self):
 
 if __name__ == "__main__":
     with worker():
-        assert add.delay(1, 2).get(timeout=10) == 3
+        assert add.delay(1, 2).get(timeout=20) == 3
         assert fails(fail.delay(), ValueError)
-        assert again.delay().get(timeout=10) == "ok"
+        assert again.delay().get(timeout=20) == "ok"
 
         def spans(name):
             return [span for span in written() if span[0] == name]

@@ -64,5 +64,5 @@ if __name__ == "__main__":
     typed.app.set_default()
     base.app = typed.app
     with worker():
-        assert typed.use().get(timeout=10) == 4
+        assert typed.use().get(timeout=20) == 4
     print("fine")
