@@ -86,8 +86,9 @@ celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and o
 shim-wheel: ready ## the wheel named `celery`, by which what requires celery gets celeriac: into dist/
 	@$(PY) -m celeriac shim dist
 
-shim-test: ready stock ## that wheel put in and taken out in every order, in clean environments
+shim-test: ready stock ## that wheel put in and taken out in every order, and on each Python there is beside Celery; the table
 	@$(PY) -m pytest tests/packaging
+	@$(PY) -m interop.pythons
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower (in chromium, too) and others, each in its own environment
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
