@@ -8,6 +8,7 @@ who is killed in between loses the one tick that was in his hands.
 from __future__ import annotations
 
 import copy
+import errno
 import heapq
 import logging
 import os
@@ -492,6 +493,12 @@ class _Files:
     open = staticmethod(lambda filename, writeback=True: schedule_file.ScheduleFile(filename))
 
 
+#: What says nothing about what the file holds: it stays where it is.
+_NOT_THE_FILE = frozenset(
+    {errno.EISDIR, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
+
+
 class PersistentScheduler(Scheduler):
     """Entries that are kept in a file, see `worker.schedule_file`."""
 
@@ -534,7 +541,9 @@ class PersistentScheduler(Scheduler):
             self._create_schedule()
         except schedule_file.InUse:
             raise
-        except Exception as exc:  # noqa: BLE001 - whatever a broken file raises
+        except Exception as exc:
+            if isinstance(exc, OSError) and exc.errno in _NOT_THE_FILE:
+                raise
             self._store = self._destroy_open_corrupted_schedule(exc)
             self._create_schedule()
 

@@ -74,7 +74,10 @@ def schedule_of(text: str | float, app: Any = None) -> Any:
     fields = str(text).split()
     try:
         if len(fields) == 1:
-            return schedule(timedelta(seconds=float(fields[0].lstrip("~"))), fields[0].startswith("~"), app=app)
+            seconds = float(fields[0].lstrip("~"))
+            if not seconds > 0:
+                raise ValueError("seconds between two tasks are more than 0")  # noqa: TRY301 - it is told below
+            return schedule(timedelta(seconds=seconds), fields[0].startswith("~"), app=app)
         if len(fields) == _CRON_FIELDS:
             minute, hour, day_of_month, month_of_year, day_of_week = fields
             return crontab(minute, hour, day_of_week, day_of_month, month_of_year, app=app)

@@ -50,6 +50,8 @@ class ScheduleFile(MutableMapping[str, Any]):
         self.path = Path(filename)
         self._live: dict[str, Any] = {}
         self._lock: int | None = None
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
         found = dbm.whichdb(str(self.path))
         self._form = found if found is not None and _is_kept(found, self.path) else _first_choice()
         self._is_foreign = found not in {None, self._form}

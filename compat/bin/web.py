@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import secrets
 import signal
@@ -87,6 +88,7 @@ def web(
     secret = _token(token, token_file)
     tls = _tls(tls_cert, tls_key)
     guard = Guard.of(secret, (*host_name, *(() if alone else (socket.gethostname(),))), acts=acts)
+    logging.basicConfig(format="[%(asctime)s] %(levelname)s: %(message)s", level=logging.WARNING)
     try:
         store = Store(history, Limits(keep, keep_mb * 1024 * 1024))
     except OSError as problem:

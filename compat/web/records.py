@@ -186,7 +186,10 @@ class Records:
         if not 0 < at < now + _AHEAD:
             at = now
         state = STATES.get(kind)
-        late = state is not None and RETRY not in (state, record.state) and precedence(state) > precedence(record.state)
+        if state == RETRY:  # its worker tells of it when the next try may have ended already, elsewhere
+            late = record.state in ("SUCCESS", "FAILURE")
+        else:
+            late = state is not None and record.state != RETRY and precedence(state) > precedence(record.state)
         if state == REJECTED and record.state not in ENDED:
             late = False  # it says less than a start in Celery's order, and yet it is the end
         self._adopt(record, event, late=late)

@@ -189,13 +189,13 @@ def _json(value: Any) -> str:
 def _opened(path: str) -> sqlite3.Connection:
     try:
         return _connected(path)
-    except sqlite3.OperationalError as problem:  # the place is wrong, not the file
+    except (sqlite3.OperationalError, ValueError) as problem:  # the place is wrong, or what is there is somebody's
         raise OSError(f"{path} cannot be opened for the history: {problem}") from problem
-    except (sqlite3.DatabaseError, ValueError) as problem:
+    except sqlite3.DatabaseError as problem:
         aside = f"{path}.{time.strftime('%Y%m%d-%H%M%S')}.aside"
-        Path(path).replace(aside)
-        for tail in ("-wal", "-shm"):
-            Path(path + tail).unlink(missing_ok=True)
+        for tail in ("-wal", "-shm", ""):
+            if Path(path + tail).exists():
+                Path(path + tail).replace(aside + tail)
         logger.warning("%s cannot be read as a history (%s): it is %s now, a new one is begun.", path, problem, aside)
         return _connected(path)
 
@@ -210,7 +210,7 @@ def _connected(path: str) -> sqlite3.Connection:
         if not version and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             connection.executescript(f"PRAGMA journal_mode = WAL; {_SCHEMA} PRAGMA user_version = {_VERSION};")
         elif version != _VERSION:
-            raise ValueError(f"it is of version {version}, this is {_VERSION}")  # noqa: TRY301 - it is closed below
+            raise ValueError("it is another program's database, or another version's")  # noqa: TRY301 - it is closed below
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("SELECT count(*) FROM buckets").fetchone()

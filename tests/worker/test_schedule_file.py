@@ -190,3 +190,11 @@ def test_the_file_does_not_grow_without_end(tmp_path: Path) -> None:
         file.sync()
     file.close()
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) < 20_000
+
+
+def test_a_folder_is_no_schedule_and_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    with pytest.raises(IsADirectoryError):
+        ScheduleFile(tmp_path / "precious")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]

@@ -15,6 +15,7 @@ from ...protocol.errors import BadMessage
 from ...protocol.wire import envelope, redis_held, redis_parked
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members
+from ...protocol.wire.resp import ErrorReply
 from ..redis_link import Link, connect
 from ..redis_place import parse
 from .embedded import reached
@@ -42,7 +43,8 @@ class Litter:
 
     kind: str
     name: str
-    messages: int = 0
+    messages: int | None = None
+    """Unknown before Redis 7.2, where to count is to use: the list would look as if somebody had come back to it."""
     idle: float | None = None
 
 
@@ -55,6 +57,8 @@ class Survey:
         place = parse(url, given)
         self.layout = Layout.from_options(given, place.db)
         self._link: Link = connect(place)
+        (answer,) = self._link.ask(("CLIENT", "NO-TOUCH", "ON"))
+        self._looks_unseen = type(answer) is not ErrorReply
 
     def close(self) -> None:
         self._link.close()
@@ -63,7 +67,7 @@ class Survey:
 
     def depths(self, names: Iterable[str]) -> list[Depth]:
         """These queues, and all others that anything is bound to; the private ones apart."""
-        private = {each.name for each in self.private()}
+        private = {name for name, _ in self._private()}
         known = {*names, *(queue for _, queue in self.bound())}
         known = {name for name in known if name not in private and not _is_private(name)}
         held, parked = self._held(), self._parked()
@@ -124,12 +128,16 @@ class Survey:
 
     def private(self) -> list[Litter]:
         """The lists of queues that belong to one process, with the time since anybody has used them."""
-        found = {}
+        return [
+            Litter("queue", name, self._link.call("LLEN", key) if self._looks_unseen else None, self._idle(key))
+            for name, key in sorted(set(self._private()))
+        ]
+
+    def _private(self) -> Iterator[tuple[str, str]]:
+        """Names and keys."""
         for pattern in _PRIVATE:
             for key in self._keys(_literal(self.layout.global_keyprefix) + pattern, "list"):
-                name = key.removeprefix(self.layout.global_keyprefix)
-                found[name] = Litter("queue", name, self._link.call("LLEN", key), self._idle(key))
-        return sorted(found.values(), key=lambda each: each.name)
+                yield key.removeprefix(self.layout.global_keyprefix), key
 
     def litter(self, older: float) -> list[Litter]:
         """What nobody has used for so many seconds."""
@@ -137,7 +145,7 @@ class Survey:
 
     def unused_replies(self) -> list[Litter]:
         """Bindings of reply queues in which nothing waits: of processes that are gone, and of some that are not."""
-        lists = {each.name for each in self.private()}
+        lists = {name for name, _ in self._private()}
         return [
             Litter("binding", queue)
             for exchange, queue in sorted(set(self.bound()))

@@ -34,6 +34,8 @@ def test_entries_are_seen_and_changed(redis_server: RedisServer) -> None:
         (("remove", "b"), "no entry 'b'"),
         (("remove", "a"), "is configured"),
         (("add", "c", "t", "soon"), "is no schedule"),
+        (("add", "c", "t", "0"), "more than 0"),
+        (("add", "--", "c", "t", "-3"), "more than 0"),
         (("add", "c", "t", "5", "-a", "{}"), "is no JSON list"),
         (("add", "c", "t", "5", "-k", "nothing"), "is no JSON"),
     ):

@@ -173,6 +173,20 @@ def test_litter_is_found_by_age_and_removed_with_its_bindings(url: str, redis_se
     assert sorted(redis_server.call("KEYS", "*")) == [b"_kombu.binding.jobs", b"jobs"]
 
 
+def test_looking_does_not_make_litter_look_used(app: Celery, url: str, redis_server: Any) -> None:
+    redis_server.call("LPUSH", "1.reply.celery.pidbox", "{}")
+    kept = redis_server.call("DUMP", "1.reply.celery.pidbox")
+    redis_server.call("RESTORE", "1.reply.celery.pidbox", 0, kept, "REPLACE", "IDLETIME", 7200)
+    with closing(Survey(url)) as survey:
+        survey.depths(["jobs"])
+        for _ in range(2):
+            assert [each.name for each in survey.litter(3600)] == ["1.reply.celery.pidbox"]
+    run(app, "queues")
+    assert "1 found, nothing removed" in run(app, "janitor", "--older", "3600").output
+    assert told(app, "janitor", "--older", "3600", "--yes")["removed"] == 1
+    assert redis_server.call("EXISTS", "1.reply.celery.pidbox") == 0
+
+
 def test_the_janitor_says_first_what_it_would_do(app: Celery, redis_server: Any) -> None:
     litter(redis_server)
     before = sorted(redis_server.call("KEYS", "*"))

@@ -60,6 +60,13 @@ def test_retries_are_steps_with_their_reasons() -> None:
     assert [step.told for step in record.steps if step.kind == "retried"] == ["OSError('gone')"]
 
 
+def test_a_retry_that_is_told_late_ends_nothing_anew() -> None:
+    """The worker's process that tried first may be heard after the one that ended it."""
+    record = record_of(event("received", name="a"), event("started"), event("succeeded"), event("retried"))
+    assert record.state == "SUCCESS"
+    assert [step.kind for step in record.steps].count("retried") == 1
+
+
 @pytest.mark.parametrize(
     ("last", "state", "told"),
     [

@@ -215,20 +215,30 @@ def test_the_file_keeps_to_its_limits(app: Celery, tmp_path: Path) -> None:
         assert store.record("id-399") is not None
 
 
-@pytest.mark.parametrize("content", [b"this is no database, and never was" * 100, None])
-def test_a_file_that_is_none_is_set_aside(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_none_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
-    if content is None:
-        with closing(sqlite3.connect(path)) as other:
-            other.execute("CREATE TABLE precious (x)")
-            other.commit()
-        content = path.read_bytes()
-    else:
-        path.write_bytes(content)
+    content = b"this is no database, and never was" * 100
+    path.write_bytes(content)
     with closing(Store(str(path))) as store:
         assert store.search([]) == []
     (aside,) = tmp_path.glob("history.db.*.aside")
     assert aside.read_bytes() == content
+
+
+def test_anothers_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE precious (x)")
+        other.execute("INSERT INTO precious VALUES (1)")
+        other.commit()
+        with pytest.raises(OSError, match="another program's database"):
+            Store(str(path))
+        other.execute("INSERT INTO precious VALUES (2)")
+        other.commit()
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM precious").fetchone() == (2,)
+    assert list(tmp_path.glob("*.aside*")) == []
 
 
 def test_pages_of_a_search_follow_each_other(watch: Watch, client: Client) -> None:
