@@ -12,6 +12,7 @@ import sys
 import traceback
 from importlib import import_module
 from importlib.util import find_spec
+from types import FunctionType
 from typing import Any
 
 import click
@@ -142,6 +143,9 @@ class Commands(click.Group):
             elif word.startswith("--") and word.partition("=")[0] in movable:
                 front.append(word)
                 moved = moved or word.partition("=")[0]
+            elif word.startswith("-A"):  # -Aproj
+                front.append(word)
+                moved = moved or "-A"
             else:
                 rest.append(word)
         if moved:
@@ -280,7 +284,7 @@ def _load(ctx: click.Context, name: str) -> Any:
 
     try:
         with uncollected():
-            return find_app(name)
+            found = find_app(name)
     except ModuleNotFoundError as problem:
         missing = problem.name or ""
         path, colon, _ = name.partition(":")
@@ -298,6 +302,12 @@ def _load(ctx: click.Context, name: str) -> Any:
         ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(_cause(problem)) + _attributes(name))
     except Exception:  # noqa: BLE001 - whatever the user's module raises at import
         ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+    if isinstance(found, FunctionType):
+        ctx.fail(
+            f"Unable to load celery application.\n{name} is a function: name what it returns, "
+            f"app = {found.__name__}(), and use that name."
+        )
+    return found
 
 
 def _cause(problem: BaseException) -> str:

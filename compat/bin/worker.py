@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.types import StringParamType
 
+from ...protocol.errors import BadCall
 from ...worker.late import uncollected
 from .. import concurrency  # noqa: F401 - a name of Celery's module
 from ..exceptions import ImproperlyConfigured, SecurityError
@@ -54,8 +55,10 @@ class WorkersPool(Choice):
         super().__init__(_POOLS)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        if isinstance(value, type) or ":" in value or "." in value:
+        if isinstance(value, type):
             return value
+        if ":" in value or "." in value:
+            return self._users(value, param, ctx)
         name = super().convert(value, param, ctx)
         if name == "custom":
             path = os.environ.get("CELERY_CUSTOM_WORKER_POOL")
@@ -63,6 +66,15 @@ class WorkersPool(Choice):
                 self.fail("custom needs the environment variable CELERY_CUSTOM_WORKER_POOL: package.module:Class")
             return path
         return name
+
+    def _users(self, path: str, param: Any, ctx: Any) -> Any:
+        from ..utils.imports import import_from_cwd, symbol_by_name
+
+        try:
+            symbol_by_name(path, imp=import_from_cwd)
+        except (ImportError, AttributeError) as problem:
+            self.fail(f"{path!r} is no pool that can be imported: {problem}", param, ctx)
+        return path
 
 
 class Hostname(StringParamType):
@@ -327,7 +339,7 @@ def worker(
                 **kwargs,
             )
         program.start()
-    except (SecurityError, ImproperlyConfigured, KeyError) as problem:
+    except (SecurityError, ImproperlyConfigured, KeyError, BadCall) as problem:
         ctx.obj.error(str(problem.args[0] if problem.args else problem), fg="red")
         ctx.exit(EX_FAILURE)
     except (LockFailed, OSError) as problem:  # a pid file, a log or a state file that cannot be written

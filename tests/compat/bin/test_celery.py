@@ -28,6 +28,7 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "named.py").write_text(SOURCE.replace("app", "mine"))
     (tmp_path / "two.py").write_text(SOURCE + "other = Celery('other', broker='memory://')\n")
     (tmp_path / "empty.py").write_text("")
+    (tmp_path / "factory.py").write_text("def make():\n    from celeriac import Celery\n    return Celery('made')\n")
     (tmp_path / "broken.py").write_text("import no_such_module_anywhere\n")
     (tmp_path / "attribute.py").write_text("import os\nos.no_such_function()\n")
     (tmp_path / "syntax.py").write_text("def (\n")
@@ -62,6 +63,7 @@ def test_an_app_is_found(name: str, place: Path, celeriac_env: Any) -> None:
         ("nothing.like.it", ["The module nothing was not found.", "--workdir"]),
         ("two:nothing", ["has no attribute 'nothing'", "Did you mean: -A two:app"]),
         ("empty", ["has no app"]),
+        ("factory:make", ["factory:make is a function", "app = make()"]),
         ("bare", ["has no app"]),
         ("broken", ["Traceback", "import no_such_module_anywhere", "No module named 'no_such_module_anywhere'"]),
         ("broken:app", ["Traceback", "No module named 'no_such_module_anywhere'"]),
@@ -85,12 +87,20 @@ def test_the_old_order_works_with_a_hint(place: Path, celeriac_env: Any) -> None
     assert run(celeriac_env, place, "inspect", "--app=proj", "--list").returncode == 0
 
 
+def test_a_pool_that_cannot_be_imported(place: Path, celeriac_env: Any) -> None:
+    done = run(celeriac_env, place, "-A", "proj", "worker", "-P", "no.such:Pool")
+    assert done.returncode == 2
+    assert "'no.such:Pool' is no pool that can be imported: No module named 'no'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def moved(*words: str) -> list[str]:
     return program.celery._ordered(click.Context(program.celery), list(words))  # type: ignore[attr-defined]
 
 
 def test_what_is_moved_and_what_is_not() -> None:
     assert moved("worker", "-l", "info", "-A", "proj", "-b", "x") == ["-A", "proj", "-b", "x", "worker", "-l", "info"]
+    assert moved("worker", "-Aproj", "-c2") == ["-Aproj", "worker", "-c2"]
     assert moved("-q", "worker", "--broker=x", "-c", "2") == ["-q", "--broker=x", "worker", "-c", "2"]
     for same in (
         ["-A", "proj", "worker", "-c", "2"],
