@@ -123,7 +123,7 @@ def queues(place: Place, size: int) -> Figures:
         wait_for(lambda: left() == 0, "drains")
         figures = _each(SAMPLE, worker=idle(worker) - before, redis=place.server_cpu() - served)
         before, began = worker.cpu(), time.monotonic()
-        time.sleep(5)
+        time.sleep(5)  # the time that is measured: it idles
         figures["idle % of a core"] = 100 * (worker.cpu() - before) / (time.monotonic() - began)
     place.env = {name: value for name, value in place.env.items() if name != "QUEUES"}
     return figures
@@ -135,9 +135,9 @@ def workers(place: Place, size: int) -> Figures:
     pids = [_waiters(place.env["BROKER"], min(100, size - start)) for start in range(0, size, 100)]
     try:
         wait_for(lambda: _info(place, "connected_clients") >= size, "connect", 300)
-        time.sleep(10)  # connecting is over
+        time.sleep(10)  # what connecting still costs is not counted
         used, commands, began = place.server_cpu(), _info(place, "total_commands_processed"), time.monotonic()
-        time.sleep(15)
+        time.sleep(15)  # the time that is measured: they idle
         seconds = time.monotonic() - began
         return {
             "redis us a second, each": 1e6 * (place.server_cpu() - used) / seconds / size,

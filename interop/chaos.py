@@ -372,7 +372,7 @@ def suffered(kind: str, fleet: str, seconds: float, seed: int, keep: Path | None
         def awaited(seconds: float) -> Account:
             end = time.time() + seconds
             while (found := account()).missing and time.time() < end and not STOP.is_set():
-                time.sleep(1)
+                time.sleep(1)  # to look again costs the servers something
             return found
 
         late = awaited(GRACE)

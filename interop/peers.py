@@ -278,8 +278,8 @@ EVERY = {peer.name: peer for peer in FULL}
 # Of the family, and not to be had: what was asked, and what was answered.
 ABSENT = {
     "gopher-celery": "asked on 2026-11-21, `go get github.com/marselester/gopher-celery` ends with "
-    "`reading https://proxy.golang.org/github.com/marselester/gopher-celery/@v/list: 403 Forbidden, server response: "
-    "This module version is not available`. What its sources write is among the recorded messages.",
+    "`403 Forbidden, server response: This module version is not available`, from the Go module proxy. What its "
+    "sources write is among the recorded messages.",
 }
 
 

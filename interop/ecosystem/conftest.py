@@ -79,7 +79,7 @@ def database() -> Iterator[str]:
     """A PostgreSQL with nothing in it, where it is installed."""
     programs = postgres_programs()
     if programs is None:
-        pytest.skip("no PostgreSQL is installed here")
+        pytest.skip("tenants are schemas of PostgreSQL, which is not installed (apt-get install postgresql)")
     with postgres(programs) as url:
         yield url
 

@@ -62,7 +62,7 @@ class TestSqlite(DatabaseContract):
 def postgres() -> Iterator[str]:
     programs = store_servers.postgres_programs()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed; SQLite is asked in any case (apt-get install postgresql)")
     pytest.importorskip("psycopg")
     with store_servers.postgres(programs) as url:
         yield url

@@ -89,7 +89,7 @@ def lease(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]
     elif request.param == "sqlite":
         yield [f"db+sqlite:///{tmp_path / 'lease.db'}"]
     elif programs is None:
-        pytest.skip("PostgreSQL is not installed")
+        pytest.skip("PostgreSQL is not installed; SQLite is asked in any case (apt-get install postgresql)")
     elif not find_spec("psycopg"):
         pytest.skip("psycopg is not installed: .[dev-stores]")
     else:

@@ -10,13 +10,13 @@ app.conf.ONCE = {"backend": "celery_once.backends.Redis", "settings": {"url": f"
 
 @app.task(base=QueueOnce, once={"keys": ["a"]})
 def slow(a, b):
-    time.sleep(2)
+    time.sleep(2)  # so that it still runs when it is sent again
     return a + b
 
 
 @app.task(base=QueueOnce, once={"graceful": True})
 def soft(a):
-    time.sleep(2)
+    time.sleep(2)  # so that it still runs when it is sent again
     return a
 
 
