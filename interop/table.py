@@ -25,7 +25,8 @@ recorded messages what was recorded.
 
 *works*; *set*: with the setting that is named below the table; *no*: cannot, and stock Celery 5.7.0 in our place cannot
 either. Where stock does otherwise its cell stands behind ours: `works (stock no)`. No cell is better with stock.
-What the page says of Celery 5.7, gocelery, node-celery and celery-node is tried again by every `make test`.
+What it says of Celery 5.7, gocelery, node-celery and celery-node on Redis and RabbitMQ every `make test` tries again,
+but for a few pairs of Celery and celeriac.
 
 | peer | version | from | what a user must set |
 |---|---|---|---|
