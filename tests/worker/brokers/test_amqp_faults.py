@@ -48,9 +48,12 @@ def waiting(server: RabbitServer, queue: Queue) -> list[bytes]:
     broker = brokers.connect(server.url)
     broker.listen([queue], credit=1000)
     found: list[Delivery] = []
-    while more := take_all(broker, 1, within=0.5):
+    end = time.monotonic() + 30
+    there = broker.size(queue.name)
+    while (more := take_all(broker, 1, within=0.5)) or (there and time.monotonic() < end):
         broker.settle(acked(more))
         found += more
+        there = broker.size(queue.name)
     broker.close()
     return bodies(found)
 
