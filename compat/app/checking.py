@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..exceptions import ImproperlyConfigured
 from .defaults import _OLD_SETTING_KEYS, _OPTIONS, _TO_NEW_KEY, DEFAULTS, NAMESPACES, PROFILES, SETTING_KEYS, Option
 
 UNKNOWN, WRONG, CONTRADICTION, UNSUPPORTED, IGNORED = "unknown", "wrong", "contradiction", "unsupported", "ignored"
+HONOURED, DIFFERENT = "honoured", "different"
 STOPS = frozenset({UNKNOWN, WRONG, CONTRADICTION, UNSUPPORTED})
 """What a program with `celeriac_strict_settings` does not start with."""
 
@@ -51,6 +52,21 @@ def remarks(conf: Any) -> list[Remark]:
     names = {key: name for name, key, _ in given if key}
     for rule in _RULES:
         found += [Remark(CONTRADICTION, names.get(key, key), text) for key, text in rule(conf)]
+    return found
+
+
+def standing(conf: Any) -> list[Remark]:
+    """Each setting that has been set, by what becomes of it: honoured, different (what celeriac does instead of it, or
+    why it has no use for it), unsupported, unknown or wrong."""
+    conf.finalize()
+    found = []
+    for name, key, value in _given(conf):
+        judged = next(_judged(name, key, value, conf.prefix), None)
+        if judged is not None and judged.kind != IGNORED:
+            found.append(judged)
+        elif key is not None:
+            option = _OPTIONS[key]
+            found.append(Remark(DIFFERENT if option.ignored else HONOURED, name, option.ignored or ""))
     return found
 
 
@@ -132,12 +148,28 @@ def _unknown(name: str, prefix: str | None) -> str | None:
         rest, sure, names = name, name.startswith(_BEGINNINGS), {key: key for key in SETTING_KEYS}
     if rest.lower().startswith(_OTHERS):
         return None
+    place = _TRANSPORT.get(rest.lower().removeprefix("broker_"))
+    if place:
+        home = next((full for full in names.values() if full.lower().endswith(place)), place)
+        return f"is no setting: it belongs into {home}"
     near = _nearest(rest, names, _LIKELY if sure else _SURE)
     if near is None:
         return "is no setting" if sure else None
     return f"is no setting; did you mean {names[near]}?"
 
 
+# Options of transports that are often taken for settings; of names that a program may well have of its own, none.
+_TRANSPORT = {
+    **dict.fromkeys(
+        (
+            *("visibility_timeout", "global_keyprefix", "queue_order_strategy", "priority_steps", "fanout_prefix"),
+            *("fanout_patterns", "unacked_mutex_expire", "predefined_queues", "queue_name_prefix", "wait_time_seconds"),
+            "confirm_publish",
+        ),
+        "broker_transport_options",
+    ),
+    "result_chord_ordered": "result_backend_transport_options",
+}
 _BEGINNINGS = tuple(f"{name}_" for name, options in NAMESPACES.items() if isinstance(options, dict))
 
 
@@ -153,15 +185,43 @@ def _nearest(name: str, names: Iterable[str], likeness: float) -> str | None:
 def _wrong_type(key: str, option: Option, value: Any) -> str | None:
     if option.also and isinstance(value, option.also):
         return None
-    if key == "worker_concurrency":
-        fits = _is_whole(value) or (isinstance(value, str) and (value.lower() == "auto" or value.isdecimal()))
-        return None if fits else f"is a whole number or 'auto', not {value!r}"
+    if key in _BY_KEY:
+        return _BY_KEY[key](value)
     check = _TYPES.get(option.type)
     if check is None or check[0](value):
-        return None
+        counts = option.type in _NUMBERS and not option.signed
+        return f"cannot be less than 0, and is {_shown(value)}" if counts and _below_zero(value) else None
     if option.type == "bool" and isinstance(value, str):
         return f"is True or False; the text {value!r} counts as true in Celery"
     return f"is {check[1]}, not {_shown(value)}"
+
+
+def _below_zero(value: Any) -> bool:
+    return value < timedelta() if isinstance(value, timedelta) else bool(value < 0)
+
+
+def _concurrency(value: Any) -> str | None:
+    named = isinstance(value, str) and (value.lower() == "auto" or value.isdecimal())
+    fits = named or (_is_whole(value) and value >= 0)
+    return None if fits else f"is a whole number or 'auto', not {value!r}"
+
+
+def _zone(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return None if isinstance(value, tzinfo) else f"is the name of a time zone, not {_shown(value)}"
+    from ..utils.time import timezone
+
+    try:
+        timezone.get_timezone(value)
+    except (LookupError, ValueError, OSError):
+        from zoneinfo import available_timezones
+
+        near = _nearest(value, available_timezones(), _LIKELY)
+        return f"there is no time zone {value!r}{f'; did you mean {near}?' if near else ''}"
+    return None
+
+
+_BY_KEY: Mapping[str, Callable[[Any], str | None]] = {"worker_concurrency": _concurrency, "timezone": _zone}
 
 
 def _shown(value: Any) -> str:
@@ -199,6 +259,9 @@ _TYPES: Mapping[Any, tuple[Callable[[Any], bool], str]] = {
     "tuple": (lambda value: _is_list(value) or isinstance(value, str), "a list"),
     "string": (_is_text, "a text"),
 }
+
+
+_NUMBERS = frozenset({"int", "float", int})
 
 
 # --- settings that do not go together: each rule yields a setting, and what is wrong with it beside another

@@ -82,6 +82,7 @@ class Option:
     own: bool = False
     choices: tuple[Any, ...] | None = None
     also: tuple[type, ...] = ()
+    signed: bool = False
 
     def __init__(self, default: Any = None, *args: Any, **kwargs: Any) -> None:
         self.default = default
@@ -271,7 +272,9 @@ NAMESPACES: dict[str, Any] = Namespace(
     result=Namespace(
         __old__=old_ns("celery_result"),
         backend=_text(None, "Where results are kept; none are if unset."),
-        cache_max=_int(-1, "Results that a client remembers; -1: none, 0: all.", old={"celery_max_cached_results"}),
+        cache_max=_int(
+            -1, "Results that a client remembers; -1: none, 0: all.", old={"celery_max_cached_results"}, signed=True
+        ),
         compression=_text(None, "Compression of results.", type="str"),
         exchange=_text("celeryresults", "The exchange of results, for stores that send."),
         exchange_type=_text("direct", "Type of that exchange."),

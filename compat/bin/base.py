@@ -37,6 +37,8 @@ class CLIContext:
 
     def __init__(self, app: Any, no_color: bool, workdir: Any, quiet: bool = False) -> None:
         self._app = app
+        self.named = app is not None
+        """Somebody has said which app."""
         self.no_color = no_color
         self.quiet = quiet
         self.workdir = workdir

@@ -6,12 +6,14 @@ Exit code: 0 when there is nothing to mend, 1 when there is, for CI. Without `--
 from __future__ import annotations
 
 import json as _json
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
 
+from ..app import checking
 from .base import CeleryCommand, handle_preload_options, option
 from .doctor_rules import FAULT, NOTE, RISK, Finding, examine
 
@@ -26,9 +28,13 @@ _COLOURS = {FAULT: "red", RISK: "yellow", NOTE: "cyan"}
 @handle_preload_options
 def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any) -> None:
     """Examine the app: its settings, tasks, schedule, hooks and imports."""
+    named = ctx.obj.named
     app = ctx.obj.app
     app.loader.import_default_modules()
     app.finalize()
+    settings = checking.standing(app.conf)
+    if not (named or settings or (live and os.environ.get("CELERY_BROKER_URL"))):
+        ctx.fail("Name the app that is to be examined: celeriac -A proj doctor. With -b URL, --live looks at a broker.")
     findings = list(examine(app))
     if live:
         from .doctor_live import STEPS
@@ -38,10 +44,25 @@ def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any)
     if json:
         counted = {level: sum(finding.level == level for finding in findings) for level in (FAULT, RISK, NOTE)}
         rows = [finding.as_dict() for finding in findings]
-        ctx.obj.echo(_json.dumps({"app": app.main, "ok": not to_mend, "counts": counted, "findings": rows}))
+        told = [{"setting": each.setting, "is": each.kind, "text": each.text} for each in settings]
+        ctx.obj.echo(
+            _json.dumps({"app": app.main, "ok": not to_mend, "counts": counted, "findings": rows, "settings": told})
+        )
     else:
+        _show_settings(ctx, settings)
         _show(ctx, findings, to_mend)
     ctx.exit(1 if to_mend else 0)
+
+
+def _show_settings(ctx: click.Context, settings: Sequence[checking.Remark]) -> None:
+    """All that are set, by class: their names alone, for values may be secrets. What is wrong is told below."""
+    for kind in (checking.HONOURED, checking.DIFFERENT, checking.UNSUPPORTED, checking.UNKNOWN, checking.WRONG):
+        names = [each.setting for each in settings if each.kind == kind]
+        if names:
+            text = f"{len(names)} {kind}: {', '.join(names)}"
+            ctx.obj.echo(click.wrap_text(text, 100, "settings  ", " " * 10))
+    if settings:
+        ctx.obj.echo()
 
 
 def _steps(app: Any, steps: Iterable[Callable[..., Any]], timeout: float, *, quiet: bool) -> list[Finding]:

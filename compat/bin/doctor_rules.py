@@ -184,10 +184,48 @@ def _schedule(app: Any, _: Sources) -> Iterator[Finding]:
     names = [name for name in app.tasks if not name.startswith("celery.")]
     for name, entry in (app.conf.beat_schedule or {}).items():
         task = entry.get("task") if isinstance(entry, Mapping) else None
-        if isinstance(task, str) and task not in app.tasks and names:
+        if not isinstance(task, str):
+            continue
+        subject = f"beat_schedule {name!r}"
+        if task in app.tasks:
+            wrong = _misfit(app.tasks[task], entry.get("args"), entry.get("kwargs"))
+            if wrong:
+                yield Finding(FAULT, "schedule", subject, wrong, f"give what {task} takes, in args and kwargs")
+        elif names:
             near = get_close_matches(task, names, n=1)
             advice = f"did you mean {near[0]}?" if near else "import its module: settings `imports` or `include`"
-            yield Finding(FAULT, "schedule", f"beat_schedule {name!r}", f"the app has no task {task!r}", advice)
+            yield Finding(FAULT, "schedule", subject, f"the app has no task {task!r}", advice)
+
+
+def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:
+    """Why the task cannot be called with what its entry gives."""
+    if args is not None and not isinstance(args, (list, tuple)):
+        hint = "" if isinstance(args, (Mapping, set)) else f"; one argument is written ({args!r},)"
+        return f"args is a list or a tuple, not {args!r}{hint}"
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        return f"kwargs is a mapping, not {kwargs!r}"
+    check = getattr(task, "__header__", None) if task.typing else None
+    try:
+        if check is not None:
+            check(*(args or ()), **(kwargs or {}))
+    except TypeError as problem:
+        return f"its arguments do not fit: {problem}"
+    return None
+
+
+def _task_limits(app: Any, _: Sources) -> Iterator[Finding]:
+    """What the tasks themselves say of their time; what the settings say is `checking`'s."""
+    for task in _own(app):
+        soft, hard = task.soft_time_limit, task.time_limit
+        for name, value in (("soft_time_limit", soft), ("time_limit", hard)):
+            if isinstance(value, (int, float)) and value < 0 and value != getattr(app.conf, f"task_{name}"):
+                text = f"{name} cannot be less than 0, and is {value!r}"
+                yield Finding(FAULT, "time_limit", task.name, text, "correct it where the task is defined")
+        both = [value for value in (soft, hard) if isinstance(value, (int, float)) and value > 0]
+        settings = (app.conf.task_soft_time_limit, app.conf.task_time_limit)
+        if len(both) == 2 and soft >= hard and (soft, hard) != settings:
+            text = f"its soft_time_limit ({soft!r}) is never reached: its time_limit is {hard!r}"
+            yield Finding(FAULT, "time_limit", task.name, text, "make the soft one smaller")
 
 
 def _one_process(app: Any, _: Sources) -> Iterator[Finding]:
@@ -266,6 +304,7 @@ _RULES: tuple[Rule, ...] = (
     _results,
     _routes,
     _schedule,
+    _task_limits,
     _one_process,
     _imports,
     _patched,

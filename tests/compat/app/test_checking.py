@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -34,6 +35,20 @@ def test_a_misspelt_name_has_its_nearest_right_one(source: Any, namespace: str, 
     assert said(source, namespace) == {setting: ("unknown", f"is no setting; did you mean {near}?")}
 
 
+@pytest.mark.parametrize(
+    ("source", "namespace", "setting", "home"),
+    [
+        ({"visibility_timeout": 3}, None, "visibility_timeout", "broker_transport_options"),
+        ({"broker_visibility_timeout": 3}, None, "broker_visibility_timeout", "broker_transport_options"),
+        ({"CELERY_VISIBILITY_TIMEOUT": 3}, "CELERY", "CELERY_VISIBILITY_TIMEOUT", "CELERY_BROKER_TRANSPORT_OPTIONS"),
+        ({"BROKER_VISIBILITY_TIMEOUT": 3}, None, "BROKER_VISIBILITY_TIMEOUT", "BROKER_TRANSPORT_OPTIONS"),
+        ({"result_chord_ordered": True}, None, "result_chord_ordered", "result_backend_transport_options"),
+    ],
+)
+def test_an_option_of_a_transport_is_sent_home(source: Any, namespace: str, setting: str, home: str) -> None:
+    assert said(source, namespace) == {setting: ("unknown", f"is no setting: it belongs into {home}")}
+
+
 def test_an_unknown_name_that_is_near_to_nothing() -> None:
     assert said({"CELERY_QUUX": 1}, "CELERY") == {"CELERY_QUUX": ("unknown", "is no setting")}
     assert said({"worker_zzzzzzzzzzzzzzzz": 1}) == {"worker_zzzzzzzzzzzzzzzz": ("unknown", "is no setting")}
@@ -51,6 +66,7 @@ def test_an_unknown_name_that_is_near_to_nothing() -> None:
         ({"override_backends": {}, "broker_use_ssl": {"keyfile": "x"}, "broker_url": ["a://", "b://"]}, None),
         ({"task_queues": ["a", "b"], "worker_concurrency": "auto", "task_default_rate_limit": 3}, None),
         ({"task_time_limit": 3, "task_soft_time_limit": 2.5, "worker_state_db": None}, None),
+        ({"timezone": timezone.utc, "worker_concurrency": 0, "result_cache_max": -1, "result_expires": 0}, None),
         ({"worker_concurrency": "4", "imports": "proj", "broker_failover_strategy": lambda urls: urls}, None),
     ],
 )
@@ -85,6 +101,13 @@ def test_names_of_a_module_that_are_no_settings() -> None:
         ("imports", 3, "wrong", "a list"),
         ("task_default_queue", ["a"], "wrong", "a text, not ['a']"),
         ("worker_concurrency", "many", "wrong", "a whole number or 'auto'"),
+        ("worker_concurrency", -2, "wrong", "a whole number or 'auto'"),
+        ("task_time_limit", -0.5, "wrong", "cannot be less than 0, and is -0.5"),
+        ("broker_heartbeat", -1, "wrong", "cannot be less than 0"),
+        ("result_expires", timedelta(seconds=-1), "wrong", "cannot be less than 0"),
+        ("timezone", "Europe/Berln", "wrong", "did you mean Europe/Berlin?"),
+        ("timezone", "../etc", "wrong", "there is no time zone '../etc'"),
+        ("timezone", 3, "wrong", "is the name of a time zone, not 3"),
         ("task_protocol", 3, "wrong", "is 1 or 2, not 3"),
         ("worker_pool_start_method", "thread", "wrong", "'fork' or 'spawn'"),
         ("worker_unknown_task", "drop", "wrong", "'fail' or 'requeue'"),

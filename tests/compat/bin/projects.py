@@ -74,6 +74,37 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
         + TASK,
         {("max_deliveries", "worker_max_deliveries")},
     ),
+    "a time zone that there is not": (
+        START + "app.conf.update(timezone='Europe/Berln')\n" + TASK,
+        {("wrong", "timezone")},
+    ),
+    "a limit below nothing": (
+        START + "app.conf.update(task_time_limit=-1)\n" + TASK,
+        {("wrong", "task_time_limit")},
+    ),
+    "tasks with limits that cannot be": (
+        START
+        + "@app.task(time_limit=-2)\ndef one():\n    pass\n"
+        + "@app.task(time_limit=5, soft_time_limit=9)\ndef two():\n    pass\n",
+        {("time_limit", "proj.one"), ("time_limit", "proj.two")},
+    ),
+    "an option of the transport among the settings": (
+        START + "app.conf.update(visibility_timeout=7200)\n" + TASK,
+        {("unknown", "visibility_timeout")},
+    ),
+    "a schedule whose arguments do not fit": (
+        START
+        + TASK
+        + "app.conf.beat_schedule = {\n"
+        + "    'few': {'task': 'proj.add', 'schedule': 60, 'args': (1,)},\n"
+        + "    'wrong': {'task': 'proj.add', 'schedule': 60, 'args': (1, 2), 'kwargs': {'z': 1}},\n"
+        + "    'bare': {'task': 'proj.add', 'schedule': 60, 'args': (16)}}\n",
+        {
+            ("schedule", "beat_schedule 'few'"),
+            ("schedule", "beat_schedule 'wrong'"),
+            ("schedule", "beat_schedule 'bare'"),
+        },
+    ),
     "a broker that reaches nobody": (
         START.replace("redis://127.0.0.1:1/0", "memory://", 1) + TASK,
         {("broker", "broker_url")},
@@ -102,6 +133,27 @@ INNOCENT: dict[str, str] = {
     "a schedule that fits": (
         START + TASK + "app.conf.beat_schedule = {'nightly': {'task': 'proj.add', 'schedule': 60, 'args': (1, 2)}}\n"
     ),
+    "schedules of every way to give arguments": (
+        START
+        + TASK
+        + "@app.task(bind=True)\ndef own(self, x, y=3, *more, key=None, **others):\n    pass\n"
+        + "@app.task(typing=False)\ndef loose(x):\n    pass\n"
+        + "from celery.schedules import crontab\n"
+        + "app.conf.beat_schedule = {\n"
+        + "    'kwargs': {'task': 'proj.add', 'schedule': 60, 'kwargs': {'x': 1, 'y': 2}},\n"
+        + "    'both': {'task': 'proj.own', 'schedule': crontab(hour=3), 'args': [1], 'kwargs': {'key': 2, 'other': 3}},\n"
+        + "    'unchecked': {'task': 'proj.loose', 'schedule': 60},\n"
+        + "    'elsewhere': {'task': 'celery.backend_cleanup', 'schedule': 60.5}}\n"
+    ),
+    "zones and limits that are": (
+        START
+        + "from datetime import timedelta, timezone\n"
+        + "app.conf.update(timezone='Europe/Berlin', result_expires=timedelta(hours=1), result_cache_max=-1,\n"
+        + "    task_time_limit=60, task_soft_time_limit=50, broker_transport_options={'visibility_timeout': 7200})\n"
+        + "@app.task(time_limit=5, soft_time_limit=4)\ndef two():\n    pass\n"
+        + TASK
+    ),
+    "a zone that is an object": START + "import datetime\napp.conf.timezone = datetime.timezone.utc\n" + TASK,
     "queues and routes that fit": (
         START
         + "from kombu import Queue\n"

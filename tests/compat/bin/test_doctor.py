@@ -78,6 +78,32 @@ def test_text_says_what_to_do(folder: Path, celeriac_env: Any) -> None:
     assert "\x1b" not in done.stdout, "colours where there is no terminal"
 
 
+def test_every_setting_is_told_by_its_class(folder: Path, celeriac_env: Any, tmp_path: Path) -> None:
+    settings = "task_track_started=True, worker_lost_wait=5, worker_agent='a:b', task_ack_late=True, task_protocol=3"
+    (tmp_path / "proj.py").write_text(f"{START}app.conf.update({settings})\n{TASK}")
+    told = json.loads(run(celeriac_env, tmp_path, "-A", "proj", "doctor", "--json").stdout)["settings"]
+    assert {each["setting"]: each["is"] for each in told} == {
+        "broker_url": "honoured", "result_backend": "honoured", "task_track_started": "honoured",
+        "worker_lost_wait": "different", "worker_agent": "unsupported",
+        "task_ack_late": "unknown", "task_protocol": "wrong",
+    }  # fmt: skip
+    assert all(each["text"] for each in told if each["is"] != "honoured")
+    text = run(celeriac_env, tmp_path, "-A", "proj", "doctor").stdout
+    assert "3 honoured: broker_url, result_backend, task_track_started" in text
+    assert "1 different: worker_lost_wait" in text
+    assert "redis://" not in text, "values may be secrets"
+
+
+def test_without_an_app_it_says_what_it_needs(celeriac_env: Any, tmp_path: Path) -> None:
+    done = run(celeriac_env, tmp_path, "doctor")
+    assert done.returncode == 2
+    assert "Name the app that is to be examined: celeriac -A proj doctor" in done.stderr
+    assert "Nothing to mend" not in done.stdout
+    (tmp_path / "celeryconfig.py").write_text("timezone = 'Nowhere'\n")
+    done = run(celeriac_env, tmp_path, "doctor", "--json")
+    assert [each["subject"] for each in json.loads(done.stdout)["findings"] if each["level"] == "fault"] == ["timezone"]
+
+
 @pytest.mark.real
 def test_live_asks_the_broker(redis_server: Any, tmp_path: Path, celeriac_env: Any) -> None:
     source = START.replace("redis://127.0.0.1:1/0", redis_server.url.replace("/0", "/9"))
