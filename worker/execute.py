@@ -163,13 +163,13 @@ class Execution:
             loads if known is None or known is BUILTIN["json"] else known.decode or loads
         )
 
-    made_by: tuple[Callable[..., Execution], tuple[Any, ...]] | None = None
-    """How to make it again in another process, for pools that spawn."""
+    made_by: Callable[[], tuple[Callable[..., Execution], tuple[Any, ...]]] | None = None
+    """Says how to make it again in another process, for pools that spawn."""
 
     def __reduce__(self) -> Any:
         if self.made_by is None:
             raise TypeError("this program was made by hand: who makes it says in `made_by` how to make it again")
-        return self.made_by
+        return self.made_by()
 
     # --- Program
 

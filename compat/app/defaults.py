@@ -433,7 +433,11 @@ NAMESPACES: dict[str, Any] = Namespace(
             ignored="a worker never takes more than it has free places and prefetch for",
         ),
         pool_restarts=_bool(False, "The remote control command pool_restart is allowed."),
-        pool_start_method=_text("fork", "How processes are started.", choices=("fork", "spawn")),
+        pool_start_method=_text(
+            "fork",
+            "How processes of the prefork pool begin; unset, 'spawn' on macOS.",
+            choices=("fork", "spawn"),
+        ),
         proc_alive_timeout=_float(4.0, "Seconds that a new process has until it shows life."),
         prefetch_multiplier=_int(4, "Messages taken in advance for each place in the pool; 0: without limit."),
         eta_task_limit=_int(None, "Messages of tasks for later that a worker holds at most."),

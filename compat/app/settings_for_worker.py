@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ...protocol.errors import BadCall
@@ -38,14 +39,13 @@ def worker_options(conf: Any, **given: Any) -> Options:
 
 
 def _pool(conf: Any, said: dict[str, Any]) -> PoolOptions:
-    method = said.get("pool_start_method") or conf.worker_pool_start_method
     autoscale = _autoscale(said.get("autoscale"))
     return PoolOptions(
         kind=said.get("pool") or said.get("pool_cls") or conf.worker_pool,
         concurrency=max(autoscale[1], 1)
         if autoscale
         else _concurrency(said.get("concurrency", conf.worker_concurrency)),
-        start_method=_start_method(method),
+        start_method=_start_method(conf, said.get("pool_start_method")),
         max_tasks=whole(conf, "worker_max_tasks_per_child", said.get("max_tasks_per_child")) or None,
         max_memory=whole(conf, "worker_max_memory_per_child", said.get("max_memory_per_child")) or None,
         soft_limit=number(conf, "task_soft_time_limit", said.get("soft_time_limit")) or None,
@@ -116,13 +116,12 @@ def _accepted(conf: Any) -> frozenset[str]:
     return frozenset(accept)
 
 
-def _start_method(value: Any) -> str:
-    if value != "fork":
-        raise ImproperlyConfigured(
-            f"worker_pool_start_method is {value!r}: the prefork pool starts its processes by 'fork' alone. Leave the "
-            "setting out, or take the threads pool (-P threads) where libraries do not bear a fork."
-        )
-    return "fork"
+def _start_method(conf: Any, said: Any) -> str:
+    """Where nobody says it: `fork`; but on macOS its libraries end a forked process, and Celery spawns there too."""
+    name = "worker_pool_start_method"
+    if said is None and sys.platform == "darwin" and not conf.value_set_for(name):
+        return "spawn"
+    return _one_of(name, said or getattr(conf, name), ("fork", "spawn"))
 
 
 def _one_of(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -563,6 +563,12 @@ def _reader(app: Any) -> Any:
     return Reader(accept=accepted(app.conf.accept_content, known.serializers), codecs=known)
 
 
+def _recipe(app: Any, hostname: str | None, options: dict[str, Any]) -> Any:
+    from .spawning import recipe
+
+    return recipe(app, hostname, options)
+
+
 def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
     """What runs in a worker's pool: `worker.pools.base.Program`."""
     from ...worker.execute import Execution
@@ -577,6 +583,6 @@ def program(app: Any, hostname: str | None = None, **options: Any) -> Any:
         reader=_reader(app),
         **options,
     )
-    made.made_by = (partial(program, **options), (app, hostname))
+    made.made_by = partial(_recipe, app, hostname, options)
     made._tracers[calls.NAME] = partial(calls.tracer, app)
     return made

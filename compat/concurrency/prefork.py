@@ -11,14 +11,18 @@ from . import native
 __all__ = ("TaskPool", "process_destructor", "process_initializer")
 
 
-def process_initializer(app: Any, hostname: str | None, place: int = 0) -> None:
+def process_initializer(app: Any, hostname: str | None, place: int = 0, *, method: str = "fork") -> None:
     """In a new child: its name in the logs, the app it serves, and the signal that connects what a fork has cut."""
     from .. import signals
     from .._state import _set_task_join_will_block, set_default_app
 
     _set_task_join_will_block(True)
-    _call_it(place)
+    _call_it(place, method)
     app.loader.init_worker()
+    if method == "spawn":
+        for fixup in app._fixups:
+            if hasattr(fixup, "on_spawned"):
+                fixup.on_spawned()
     app.loader.init_worker_process()
     app.set_current()
     set_default_app(app)
@@ -37,10 +41,10 @@ def destroy_this(exitcode: int) -> None:
     process_destructor(os.getpid(), exitcode)
 
 
-def _call_it(place: int) -> None:
+def _call_it(place: int, method: str) -> None:
     """As billiard names its processes: log formats print it, and `%i` in file names is its index."""
     process: Any = current_process()
-    process.name = f"ForkPoolWorker-{place + 1}"
+    process.name = f"{method.capitalize()}PoolWorker-{place + 1}"
     process.index = place
 
 

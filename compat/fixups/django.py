@@ -113,6 +113,10 @@ class DjangoFixup:
             self.worker_fixup.worker = worker
         self.worker_fixup.install()
 
+    def on_spawned(self) -> None:
+        """In a process of a pool that begins anew: nobody tells it that a worker starts."""
+        self.worker_fixup.install()
+
     def now(self, utc: bool = False) -> datetime:
         return datetime.now(timezone.utc) if utc else self._now()
 

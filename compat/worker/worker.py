@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from ...protocol.errors import BadCall
 from ...protocol.rules.delivery import Stop
 from ...protocol.values import replace
 from ...worker import pools
@@ -242,7 +243,7 @@ class WorkController:
 
         kind = getattr(self.pool_cls, "kind", None)
         if kind == prefork.TaskPool.kind:
-            begin = partial(prefork.process_initializer, self.app, self.hostname)
+            begin = partial(prefork.process_initializer, self.app, self.hostname, method=self.pool_start_method)
             return {"begin": begin, "end": prefork.destroy_this}
         if kind == solo.TaskPool.kind:
             return {"begin": partial(solo.process_initializer, self.hostname)}
@@ -290,7 +291,10 @@ class WorkController:
         )
         if issubclass(cls, native.TaskPool) and "kind" in vars(cls):
             kind = cls.kind if cls is not native.TaskPool else told.kind
-            self._native = pools.make(self._program, replace(told, kind=kind))
+            try:
+                self._native = pools.make(self._program, replace(told, kind=kind))
+            except BadCall as bad:
+                raise ImproperlyConfigured(str(bad)) from bad
         else:
             self._native = Adapted(pool, self._program)
         return pool

@@ -191,7 +191,7 @@ class PoolSuite:
         driven = started(2)
         self.able(driven, "kill")
         driven.pool.submit([job(1, f"{self.sleep} 0.2"), job(2, f"{self.sleep} 60"), job(3)])
-        driven.seen += driven.pool.collect()
+        driven.until(lambda: any(member["running"] == 2 for member in driven.pool.members()))
         driven.pool.close(0.6)
         driven.pool.close(0.1)
         driven.seen += driven.pool.collect()

@@ -15,6 +15,12 @@ class TestPrefork(PoolSuite):
         return prefork.Prefork(program, size)
 
 
+class TestSpawned(PoolSuite):
+    @staticmethod
+    def make(program: Program, size: int) -> Pool:
+        return prefork.Prefork(program, size, spawn=True)
+
+
 class TestThreads(PoolSuite):
     sleep = "nap"  # a thread hears of its limit when it comes back from the system
 

@@ -502,7 +502,8 @@ def test_posting_with_another_serializer_is_read_where_it_is_accepted() -> None:
     assert scene.run("add", message=packed).result == "3"
 
 
-def test_a_program_is_made_again_in_a_child_that_was_spawned(scene: Scene) -> None:
+def test_a_program_is_made_again_in_a_child_that_was_spawned(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "APP_OF_THE_SCENE", scene.program.app)  # where a spawned child finds it
     again = pickle.loads(pickle.dumps(scene.program))
     assert isinstance(again, Execution)
     assert again.app.main == "scene"

@@ -24,6 +24,7 @@ def _prefork(program: Program, options: PoolOptions) -> Pool:
         max_tasks=options.max_tasks,
         max_memory=options.max_memory,
         alive_timeout=options.alive_timeout,
+        spawn=options.start_method == "spawn",
     )
 
 

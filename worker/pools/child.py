@@ -11,10 +11,11 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from ...protocol.rules.outcome import Fate, Report
 from .base import Job, Program
@@ -37,7 +38,9 @@ class _Stopped(Exception):
 
 
 class Child:
-    def __init__(self, parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> None:
+    def __init__(
+        self, parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int, ppid: int
+    ) -> None:
         self._parent = parent
         self._mark = mark
         self._journal = journal
@@ -50,7 +53,7 @@ class Child:
         self._count = 0
         self._batch = 0
         self._told = 0.0
-        self._ppid = os.getppid()
+        self._ppid = ppid
         self._left: list[tuple[int, Job]] = []
 
     def live(self) -> int:
@@ -209,5 +212,23 @@ class Child:
         self._tell()
 
 
-def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int) -> int:
-    return Child(parent, mark, journal, program, place).live()
+def be(living: Callable[[], int]) -> NoReturn:
+    """Be a child until its end: nothing of the parent's is run down."""
+    code = 1
+    try:
+        code = living()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last frame of this process: say why, and go
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int, ppid: int) -> int:
+    """`ppid`: who made it, and may be gone already."""
+    return Child(parent, mark, journal, program, place, ppid).live()

@@ -8,7 +8,9 @@ time a processor takes to write it (`prefork` says how it lives with that).
 from __future__ import annotations
 
 import mmap
+import os
 import struct
+import tempfile
 
 _RECORD = 128
 _NUMBER = struct.Struct("=q")
@@ -31,14 +33,16 @@ _FRONT = 1 << 23
 _MOVES = 1 << 13
 _HOPS = 8
 _RECORDS = _FRONT + _MOVES * _NUMBER.size
+_JOURNAL = 1 << 17
 
 
 class Marks:
-    """The shared memory of all places of one pool. Made before the first fork; spawned children get it by name."""
+    """The shared memory of all places of one pool. Made before the first fork; who is not forked has it by `shared`
+    and its `descriptor`, and is `given` that."""
 
-    def __init__(self, places: int) -> None:
-        self._memory = mmap.mmap(-1, _RECORDS + max(places, 1) * _RECORD)
-        self.places = places
+    def __init__(self, places: int, *, shared: bool = False, given: int = -1) -> None:
+        self.places = max(places, 1)
+        self._memory, self.descriptor = _memory(_RECORDS + self.places * _RECORD, shared=shared, given=given)
 
     def at(self, place: int) -> Mark:
         return Mark(self._memory, _RECORDS + place * _RECORD)
@@ -69,8 +73,14 @@ class Marks:
         length, position = (_NUMBER.unpack_from(self._memory, field)[0] for field in (_LENGTH, _POSITION))
         return self._memory[_BYTES : _BYTES + length], position
 
+    def withdraw(self) -> None:
+        """Nobody new is given it."""
+        descriptor, self.descriptor = self.descriptor, -1
+        _closed(descriptor)
+
     def close(self) -> None:
         self._memory.close()
+        self.withdraw()
 
 
 def _move_of(number: int) -> int:
@@ -176,10 +186,10 @@ class Journal:
     Its first eight bytes say how much of it counts, and are written last.
     """
 
-    __slots__ = ("_memory", "_used")
+    __slots__ = ("_memory", "_used", "descriptor")
 
-    def __init__(self, size: int = 1 << 17) -> None:
-        self._memory = mmap.mmap(-1, size)
+    def __init__(self, *, shared: bool = False, given: int = -1) -> None:
+        self._memory, self.descriptor = _memory(_JOURNAL, shared=shared, given=given)
         self._used = _NUMBER.size
 
     def add(self, entry: bytes) -> bool:
@@ -202,3 +212,26 @@ class Journal:
 
     def close(self) -> None:
         self._memory.close()
+        _closed(self.descriptor)
+
+
+def _memory(size: int, *, shared: bool, given: int) -> tuple[mmap.mmap, int]:
+    """Memory that forked children have too; its descriptor if others can have it by that (else -1)."""
+    if given >= 0:
+        memory = mmap.mmap(given, size)
+        os.close(given)
+        return memory, -1
+    if not shared:
+        return mmap.mmap(-1, size), -1
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("celeriac")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.ftruncate(descriptor, size)
+    return mmap.mmap(descriptor, size), descriptor
+
+
+def _closed(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.close(descriptor)

@@ -22,17 +22,20 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...protocol.values import dataclass, field
 from . import vigil
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
 from .batching import AIM, MOST, Pace
-from .child import live
+from .forking import Forked
 from .frames import Reader, job_values, pack, report_of
 from .marks import Journal, Mark, Marks
 from .processes import memory, reap, send, watch, why
 from .witness import Witness
+
+if TYPE_CHECKING:
+    from .spawning import Spawned
 
 _CHUNK = 1 << 16
 """Read at once. From 128 KiB on, each read would have the system map memory, and unmap it."""
@@ -88,7 +91,10 @@ class Child:
 
 
 class Prefork:
-    """See `base.Pool`. `recycle` are `worker_max_tasks_per_child` and `worker_max_memory_per_child` (KiB)."""
+    """See `base.Pool`. `max_tasks` and `max_memory` (KiB) are what a child may do and hold before it is replaced.
+
+    `spawn`: its processes begin anew (`spawning`) instead of being forked, and the program is pickled for them.
+    """
 
     can = frozenset({"soft", "hard", "kill", "resize", "processes", "promise"})
 
@@ -102,6 +108,7 @@ class Prefork:
         on_fork: Callable[[], None] = lambda: None,
         places: int = 1024,
         alive_timeout: float = 4.0,
+        spawn: bool = False,
     ) -> None:
         self.size = size
         self.deaths = 0
@@ -111,7 +118,8 @@ class Prefork:
         self._max_tasks = max_tasks
         self._max_memory = max_memory
         self._on_fork = on_fork
-        self._marks = Marks(max(places, size))
+        self._marks = Marks(max(places, size), shared=spawn)
+        self._births = _births(program, self._marks, spawn=spawn)
         self._witness = Witness(self._marks)
         self._free_places = deque(range(self._marks.places))
         self._children: dict[int, Child] = {}
@@ -310,6 +318,7 @@ class Prefork:
             self._waiting.clear()
         self._happened = happened + self._happened
         self._dismiss_witness()
+        self._births.close()
 
     # --- the witness
 
@@ -318,7 +327,7 @@ class Prefork:
         self._dismiss_witness()
         if not self._closing:
             self._on_fork()
-            self._witness.start(self._apart)
+            self._witness.start(lambda ours, theirs: self._births.witness(ours, theirs, self._apart))
             if self._witness.watch:
                 self._selector.register(self._witness.watch, selectors.EVENT_READ, (None, "witness"))
 
@@ -352,16 +361,11 @@ class Prefork:
     def _fork(self, now: float) -> None:
         ours, theirs = socket.socketpair()
         place = self._free_places.popleft()
-        mark, journal = self._marks.at(place), Journal()
+        mark, journal = self._marks.at(place), Journal(shared=self._births.apart)
         mark.clear()
         journal.clear()
         self._on_fork()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            self._be_child(theirs, mark, journal, place)
+        pid = self._births.child(ours, theirs, journal, place, self._apart)
         theirs.close()
         ours.setblocking(False)
         child = Child(place, pid, ours, mark, journal, watch(pid), now)
@@ -369,23 +373,6 @@ class Prefork:
         self._selector.register(ours, selectors.EVENT_READ, (child, "socket"))
         if child.watch:
             self._selector.register(child.watch, selectors.EVENT_READ, (child, "watch"))
-
-    def _be_child(self, parent: socket.socket, mark: Mark, journal: Journal, place: int) -> None:
-        """Never returns."""
-        code = 1
-        try:
-            self._apart()
-            code = live(parent, mark, journal, self._program, place)
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else 1
-        except BaseException:  # noqa: BLE001 - the last frame of this process: say why, and go
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
 
     def _leave(self, child: Child) -> None:
         """It gets no more jobs, and goes when it has done those it has."""
@@ -704,6 +691,15 @@ class Prefork:
         for job in reversed(back):
             del child.given[job.number]
             self._waiting.appendleft(self._took(job))
+
+
+def _births(program: Program, marks: Marks, *, spawn: bool) -> Forked | Spawned:
+    """How children begin."""
+    if spawn:
+        from .spawning import Spawned
+
+        return Spawned(program, marks)
+    return Forked(program, marks)
 
 
 def _loss(child: Child, number: int, status: int) -> Lost:

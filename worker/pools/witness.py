@@ -46,20 +46,10 @@ class Witness:
         self.pid = 0
         self.watch = 0
 
-    def start(self, apart: Callable[[], None]) -> None:
-        """`apart` is called in the new process: what it shall not hold."""
+    def start(self, begin: Callable[[socket.socket, socket.socket], int]) -> None:
+        """`begin` makes the process in which `watch` is called with the second of these, and gives its pid."""
         ours, theirs = socket.socketpair()
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                ours.close()
-                apart()
-                _watch(theirs, parent, self._marks)
-                code = 0
-            finally:
-                os._exit(code)
+        self.pid = begin(ours, theirs)
         theirs.close()
         ours.setblocking(False)
         self._wire = ours
@@ -109,15 +99,14 @@ class Witness:
             self.pid = 0
 
 
-def _watch(wire: socket.socket, parent: int, marks: Marks) -> None:
-    """Until the parent hangs up, or is gone, whoever else holds its end."""
+def watch(wire: socket.socket, parent: int, marks: Marks) -> None:
+    """In its process: until the parent hangs up, or is gone, whoever else holds its end."""
     for number in _QUIET:
         signal.signal(number, signal.SIG_IGN)
     gc.disable()  # it would touch, and thereby copy, what is the parent's
     kept: socket.socket | None = None
-    watch = _pidfd(parent)
     poll = select.poll()
-    for descriptor in (wire.fileno(), watch):
+    for descriptor in (wire.fileno(), _pidfd(parent)):
         if descriptor > 0:
             poll.register(descriptor, select.POLLIN)
     hung_up = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -203,3 +204,11 @@ class TestStore:
         assert settings["mongodb_own_thing"] == 1
         assert settings["result_backend"] == "redis://h"
         assert settings["broker_transport_options"]["userid"] == "u"
+
+
+def test_on_macos_processes_are_spawned_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker_options(conf()).pool.start_method == "fork"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert worker_options(conf()).pool.start_method == "spawn"
+    assert worker_options(conf(worker_pool_start_method="fork")).pool.start_method == "fork"
+    assert worker_options(conf(), pool_start_method="fork").pool.start_method == "fork"

@@ -159,6 +159,23 @@ def test_connections_are_closed_around_tasks(project: Any) -> None:
     }
 
 
+def test_a_process_that_begins_anew_closes_them_too(project: Any) -> None:
+    """It hears of no worker, only of itself."""
+    told = project("""
+        from celeriac.compat.concurrency.prefork import process_initializer
+        os.environ["FORKED_BY_MULTIPROCESSING"] = "1"
+        process_initializer(app, "w@h", 2, method="spawn")
+        from django.db import connection
+        connection.ensure_connection()
+        task = SimpleNamespace(request=SimpleNamespace(is_eager=False))
+        signals.task_postrun.send(sender=task)
+        closed = connection.connection is None
+        import multiprocessing
+        print(json.dumps([closed, multiprocessing.current_process().name]))
+        """)
+    assert told == [True, "SpawnPoolWorker-3"]
+
+
 def test_each_app_minds_its_own_worker(project: Any) -> None:
     told = project("""
         import warnings

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from celeriac.protocol.rules.outcome import Fate, Report
 from celeriac.protocol.wire.message import Message
@@ -31,6 +32,9 @@ class Script:
         self.ledger = ledger
         self.lazy = lazy
         self.own = threading.local()
+
+    def __reduce__(self) -> Any:
+        return _again, (self.ledger, self.lazy)
 
     @property
     def left(self) -> list[bytes]:
@@ -128,6 +132,10 @@ class Script:
             time.sleep(3)
             os._exit(0)
         return str(pid)
+
+
+def _again(ledger: Path, lazy: bool) -> Script:
+    return Script(ledger, lazy=lazy)
 
 
 def job(number: int, task: str = "nothing", **more: object) -> Job:

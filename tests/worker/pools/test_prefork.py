@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def ledger(tmp_path: Path) -> Path:
 def started(ledger: Path) -> Iterator[Callable[..., Driven]]:
     pools: list[Prefork] = []
 
-    def start(size: int = 2, *, lazy: bool = False, **options: int) -> Driven:
+    def start(size: int = 2, *, lazy: bool = False, **options: Any) -> Driven:
         pool = Prefork(Script(ledger, lazy=lazy), size, **options)
         pools.append(pool)
         pool.start()
@@ -69,17 +70,18 @@ def test_a_death_costs_one_job(started: Callable[..., Driven], ledger: Path, how
     assert {number: counts[number] for number in done if counts[number] < 1} == {}
 
 
-def test_children_killed_at_any_moment(started: Callable[..., Driven], ledger: Path) -> None:
+@pytest.mark.parametrize(("spawn", "kills"), [(False, 25), (True, 5)])
+def test_children_killed_at_any_moment(started: Callable[..., Driven], ledger: Path, spawn: bool, kills: int) -> None:
     """kill -9 while quick jobs run: every job ends once, and none that ended runs again."""
-    pool = started()
-    for kill in range(25):
+    pool = started(spawn=spawn)
+    for kill in range(kills):
         end = 150 * (kill + 1)
         pool.pool.submit([job(number) for number in range(150 * kill + 1, end + 1)])
         pool.until(lambda kill=kill: pool.settled() > 150 * kill + kill)
         pool.until(lambda: len(pool.pool._children) == 2)  # who took the last one's place may yet have to come
         os.kill(list(pool.pool._children)[kill % 2], signal.SIGKILL)
         pool.until(lambda end=end: pool.settled() >= end)
-    assert len(pool.of(Ended)) + len(pool.of(Lost)) == 150 * 25
+    assert len(pool.of(Ended)) + len(pool.of(Lost)) == 150 * kills
     counts = runs(ledger)
     twice = [n for n, count in counts.items() if count > 1]
     assert not twice
@@ -254,19 +256,22 @@ def test_close_waits_and_then_ends(started: Callable[..., Driven]) -> None:
     assert not pool.pool.members()
 
 
-def test_orphans_do_what_they_were_given_and_leave(tmp_path: Path) -> None:
-    """The parent is killed: a released job is done, one that is held is not begun."""
+@pytest.mark.parametrize("spawn", [False, True])
+def test_orphans_do_what_they_were_given_and_leave(tmp_path: Path, spawn: bool) -> None:
+    """The parent is killed: a released job is done, one that is held is not begun. Also by a child that comes up when
+    its parent is gone."""
     ledger = tmp_path / "ledger"
     pid = os.fork()
     if pid == 0:
-        pool = Prefork(Script(ledger), 2)
+        pool = Prefork(Script(ledger), 2, spawn=spawn)
         pool.start()
         pool.submit([job(1, "sleep 0.4"), job(2, "nothing", held=True)])
-        time.sleep(0.1)
+        if not spawn:
+            time.sleep(0.1)  # until they are up, as a rule
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     ended = ledger.with_suffix(".ended")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while time.monotonic() < deadline and (not ended.exists() or len(ended.read_text().split()) < 4):
         time.sleep(0.02)
     assert set(runs(ledger)) == {1}

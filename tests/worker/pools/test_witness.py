@@ -33,14 +33,14 @@ def broker() -> Iterator[socket.socket]:
 
 
 def killed(
-    ledger: Path, broker: socket.socket, until: Callable[[Prefork, socket.socket], object]
+    ledger: Path, broker: socket.socket, until: Callable[[Prefork, socket.socket], object], *, spawn: bool = False
 ) -> tuple[bytes, socket.socket]:
     """A parent with a held job, killed after `until`: what its broker heard to the end, in good order."""
     ready, go = os.pipe()
     pid = os.fork()
     if pid == 0:
         with suppress(BaseException):
-            pool = Prefork(Script(ledger), 1)
+            pool = Prefork(Script(ledger), 1, spawn=spawn)
             pool.start()
             connection = socket.create_connection(broker.getsockname())
             pool.keep(connection)
@@ -90,6 +90,20 @@ def test_what_was_begun_arrives_whole_and_once(sent: int, ledger: Path, broker: 
     data, heard = killed(ledger, broker, until)
     heard.close()
     assert data == b"before" + DATA
+    assert left(ledger)
+    assert runs(ledger) == {1: 1}
+
+
+def test_it_arrives_also_where_the_witness_and_the_child_begin_anew(ledger: Path, broker: socket.socket) -> None:
+    """They come up when their parent is gone already."""
+
+    def until(pool: Prefork, connection: socket.socket) -> None:
+        telling(pool)
+        connection.sendall(DATA[:100])
+
+    data, heard = killed(ledger, broker, until, spawn=True)
+    heard.close()
+    assert data == DATA
     assert left(ledger)
     assert runs(ledger) == {1: 1}
 
