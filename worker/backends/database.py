@@ -22,6 +22,7 @@ from .seam import Seam, load, section
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+    from sqlalchemy import orm
     from sqlalchemy.sql.dml import Insert
 
 T = TypeVar("T")
@@ -103,10 +104,9 @@ class DatabaseStore(Store):
         return found
 
     def _rows(self, ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        def read(place: _Place, connection: sa.Connection) -> Sequence[Mapping[str, Any]]:
+        def read(place: _Place, session: orm.Session) -> Sequence[Mapping[str, Any]]:
             wanted = [column for column in place.tasks.c if column.name in place.columns]
-            query = load("sqlalchemy", EXTRA).select(*wanted).where(place.tasks.c.task_id.in_(ids))
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return [row._asdict() for row in session.query(*wanted).where(place.tasks.c.task_id.in_(ids))]
 
         return self._read("read results", read)
 
@@ -129,10 +129,9 @@ class DatabaseStore(Store):
         self._write("save a group", write)
 
     def fetch_group(self, group_id: str) -> children.Node | None:
-        def read(place: _Place, connection: sa.Connection) -> Mapping[str, Any] | None:
-            query = place.groups.select().where(place.groups.c.taskset_id == group_id)
-            row = connection.execute(query).mappings().first()
-            return None if row is None else dict(row)
+        def read(place: _Place, session: orm.Session) -> Mapping[str, Any] | None:
+            row = session.query(*place.groups.c).where(place.groups.c.taskset_id == group_id).first()
+            return None if row is None else row._asdict()
 
         row = self._read("read a group", read)
         return None if row is None else rows.parse_group(row, self.settings.codec)
@@ -174,14 +173,21 @@ class DatabaseStore(Store):
     def _write(self, doing: str, write: Callable[[_Place, sa.Connection], T]) -> T:
         with self._seam.client(doing) as place:
             try:
-                with place.engine.begin() as connection:
-                    return write(place, connection)
+                with self._session(place) as session:
+                    written = write(place, session.connection())
+                    session.commit()
+                    return written
             except load("sqlalchemy.exc", EXTRA).DataError as problem:
                 raise BadCall(f"{_name(self._url)} cannot keep it: {_say(problem)}") from problem
 
-    def _read(self, doing: str, read: Callable[[_Place, sa.Connection], T]) -> T:
-        with self._seam.client(doing) as place, place.engine.connect() as connection:
-            return read(place, connection)
+    def _read(self, doing: str, read: Callable[[_Place, orm.Session], T]) -> T:
+        with self._seam.client(doing) as place, self._session(place) as session:
+            return read(place, session)
+
+    def _session(self, place: _Place) -> orm.Session:
+        """Celery reads and writes through one: who listens to SQLAlchemy's sessions, or patches them, sees ours too."""
+        session: orm.Session = load("sqlalchemy.orm", EXTRA).Session(place.engine)
+        return session
 
     def _open(self) -> _Place:
         engine = _engine(self._url, self.settings.options)
