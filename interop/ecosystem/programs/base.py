@@ -6,9 +6,11 @@ package patches or starts, it does where it would at work.
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +68,21 @@ def until(true, seconds=20):
     return found
 
 
+def free_port():
+    """Of this machine, for a server that is started next."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def page(url):
+    """What is served there; nothing while nobody serves."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.read().decode()
+    except OSError:
+        return ""
+
+
 def fails(result, kind):
     try:
         result.get(timeout=20)
@@ -74,4 +91,4 @@ def fails(result, kind):
     return False
 
 
-__all__ = ("LOG", "NODE", "POOL", "URL", "WORKS", "app", "fails", "until", "worker", "write", "written")
+__all__ = ("LOG", "NODE", "POOL", "URL", "WORKS", "app", "fails", "free_port", "page", "until", "worker", "write", "written")
