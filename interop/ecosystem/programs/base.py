@@ -91,4 +91,18 @@ def fails(result, kind):
     return False
 
 
-__all__ = ("LOG", "NODE", "POOL", "URL", "WORKS", "app", "fails", "free_port", "page", "until", "worker", "write", "written")
+__all__ = (
+    "LOG",
+    "NODE",
+    "POOL",
+    "URL",
+    "WORKS",
+    "app",
+    "fails",
+    "free_port",
+    "page",
+    "until",
+    "worker",
+    "write",
+    "written",
+)
