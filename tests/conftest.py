@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests import servers
+from tests.report import figures, golden_tally, house_report, pytest_runtest_logreport, pytest_terminal_summary
+
+__all__ = ["figures", "golden_tally", "house_report", "pytest_runtest_logreport", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).resolve().parents[1]
 STOCK = ROOT / ".peers" / "celery-5.7.0"
-
-_REPORT: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,19 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--leaders", type=int, default=20, help="how many leading beats are killed; the full run is 200")
     parser.addoption("--zones", type=int, default=12, help="in how many zones beat lives through DST; 0: in all")
     parser.addoption("--pictures", default="", help="where the pictures of the web page are put, as docs/pictures")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _REPORT:
-        terminalreporter.section("file sizes")
-        for line in _REPORT:
-            terminalreporter.line(line)
-
-
-@pytest.fixture(scope="session")
-def house_report() -> list[str]:
-    """Lines that are printed when the run ends."""
-    return _REPORT
 
 
 @pytest.fixture(scope="session")

@@ -1,24 +1,8 @@
-"""Sizes and figures of the tests that kill, cut and stall."""
+"""Sizes of the tests that kill, cut and stall."""
 
 from __future__ import annotations
 
 import pytest
-
-_FIGURES: list[str] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _FIGURES:
-        terminalreporter.section("faults")
-        for line in _FIGURES:
-            terminalreporter.line(line)
-
-
-@pytest.fixture(scope="session")
-def figures() -> list[str]:
-    """Lines that are printed when the run ends."""
-    return _FIGURES
-
 
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:

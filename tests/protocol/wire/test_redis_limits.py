@@ -76,7 +76,7 @@ def test_a_new_rate_counts_at_once(bucket: Bucket) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("there", ["no number", str(time.time() + 1e6)])
+@pytest.mark.parametrize("there", ["no number", str(time.time() + 1e6)], ids=["no number", "far ahead"])
 def test_what_cannot_be_there_stops_nobody_for_long(bucket: Bucket, there: str) -> None:
     """A clock that was set back, or somebody's hand."""
     bucket.server.call("SET", "p:celeriac.limit.t", there)
