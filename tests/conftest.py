@@ -12,9 +12,23 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from tests.report import figures, golden_tally, house_report, pytest_runtest_logreport, pytest_terminal_summary
+from tests.report import (
+    figures,
+    golden_tally,
+    house_report,
+    pytest_runtest_logreport,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+)
 
-__all__ = ["figures", "golden_tally", "house_report", "pytest_runtest_logreport", "pytest_terminal_summary"]
+__all__ = [
+    "figures",
+    "golden_tally",
+    "house_report",
+    "pytest_runtest_logreport",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 STOCK = ROOT / ".peers" / "celery-5.7.0"

@@ -6,7 +6,7 @@ A test may run in another process than the one that prints, so what it tells tra
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -15,6 +15,20 @@ from tests.protocol.vectors import Tally
 _LINES: dict[str, list[str]] = {"file sizes": [], "faults": []}
 _GOLDEN = "golden vectors"
 _TALLIES: list[dict[str, dict[str, int]]] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Half a character, as hostile messages hold and logs repeat, would end the process that sends the report."""
+    report = yield
+    report.sections = [(title, _sendable(text)) for title, text in report.sections]
+    if report.failed and _sendable(report.longreprtext) != report.longreprtext:
+        report.longrepr = _sendable(report.longreprtext)
+    return report
+
+
+def _sendable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
