@@ -15,10 +15,10 @@ export PATH := $(PATH):/usr/sbin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem faults chaos bench scale docs clean
+.PHONY: help ready stock check format test coverage fuzz test-pythons demo web-test web-pictures terminal-pictures interop interop-core celery-suite shim-wheel shim-test ecosystem faults chaos bench scale docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ready: $(VENV)/.ready ## install what is missing: system packages (root, apt), .venv
 
@@ -73,6 +73,9 @@ web-test: ready stock ## the web page in a headless Chromium; on Debian: apt-get
 
 web-pictures: ready ## the pictures in docs/web.md, taken anew in a headless Chromium
 	@$(PY) -m pytest -q -m browser tests/compat/web/test_pictures.py --pictures=docs/pictures
+
+terminal-pictures: ready ## the pictures in the README: what a terminal shows of the demo and of `celeriac top`
+	@$(PY) scripts/terminal-pictures
 
 interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
 	@$(PY) -m interop full
