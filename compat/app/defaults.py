@@ -497,6 +497,9 @@ _OWN: dict[str, dict[str, Option]] = {
         ),
     ),
     "task": Namespace(
+        send_timestamp=_bool(
+            False, "A message says when it was sent, in AMQP's property `timestamp`: so the age of what waits is known."
+        ),
         queue_protocols=_dict({}, "Queues with the version of messages that their readers know: {'go': 1}."),
     ),
     "worker": Namespace(

@@ -343,6 +343,8 @@ class TaskSender:
             headers2.update(headers)
         if kwargs:
             properties.update(kwargs)
+        if conf.task_send_timestamp:
+            properties.setdefault("timestamp", int(time.time()))
         queue, qname = self._queue(queue, exchange, light=self._may_be_light(producer))
         exchange, routing_key = self._place(queue, qname, exchange, routing_key, exchange_type)
         if delivery_mode is None:

@@ -286,6 +286,7 @@ def _untouched(app: Any, amqp: Any) -> bool:
         and conf.task_protocol == 2
         and not conf.task_always_eager
         and not conf.task_send_sent_event
+        and not conf.task_send_timestamp
         and all(isinstance(route, MapRoute) for route in amqp.routes)
         and (amqp.is_plain or type(amqp.router) is Router)
     )

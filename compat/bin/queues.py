@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import time
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -11,6 +12,13 @@ import click
 
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
+EXACT, AT_LEAST, UNKNOWN = "exact", "at least", "unknown"
+"""What `oldest` is; None where nothing waits."""
+_NO_AGE = (
+    "messages of Celery do not say when they were sent: `celeriac top` and `celeriac web` learn it by looking again, "
+    "and with task_send_timestamp = True messages say it"
+)
+_NO_AGE_YET = "it is learned by looking again"
 _COLUMNS = ("queue", "ready", "oldest", "consumers", "unacked", "parked")
 _REDIS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "unix", "socket", "redis+socket", "embedded")
 
@@ -23,7 +31,8 @@ _REDIS = ("redis", "rediss", "valkey", "valkeys", "sentinel", "unix", "socket", 
 def queues(ctx: click.Context, timeout: float, json: bool, **_: Any) -> None:
     """Show the queues: how much waits, for how long, who takes it.
 
-    The age of the oldest message is shown where the message says when it was sent.
+    How long the oldest message has waited is told where the message says when it was sent: with task_send_timestamp,
+    with an expiry, or as a dead letter. `celeriac top` and `celeriac web` learn it by looking again.
     """
     found: dict[str, Any] = {}
     try:
@@ -40,17 +49,34 @@ def is_redis(url: str) -> bool:
     return url.partition("://")[0] in _REDIS
 
 
-def look(app: Any, timeout: float = 1.0, replies: Any = None) -> dict[str, Any]:
-    """Everything that is known, as JSON shows it. `replies`: to `active_queues`, where they have been asked for."""
+def look(
+    app: Any,
+    timeout: float = 1.0,
+    replies: Any = None,
+    ages: Any = None,
+    sent: Callable[[str], float | None] = lambda _: None,
+) -> dict[str, Any]:
+    """Everything that is known, as JSON shows it; `unknown` says why of what is not.
+
+    `replies`: to `active_queues`, where they have been asked for. Who looks again and again has a memory of `ages`
+    (`redis_ages.Ages`), and may know by a task's id when it was `sent`.
+    """
+    from ...worker.dead_queue import dead_queues
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(app.conf)
     takers = consumers(app, timeout, replies)
     names = {*app.amqp.queues.keys(), *takers}
-    found = _in_redis(told, names) if is_redis(told.urls[0]) else _in_others(app, names)
+    dead = set(dead_queues(list(names), app.conf.worker_dead_queue or "").values()) - names
+    names |= dead
+    found = _in_redis(told, names, ages, sent) if is_redis(told.urls[0]) else _in_others(app, names)
+    found["queues"] = [row for row in found["queues"] if row["queue"] not in dead or row["ready"]]
     for row in found["queues"]:
+        row["dead"] = row["queue"] in dead
         if row["consumers"] is None:
             row["consumers"] = takers.get(row["queue"], 0)
+    if any(row["oldest_is"] == UNKNOWN for row in found["queues"]):
+        found["unknown"].setdefault("oldest", _NO_AGE if ages is None else _NO_AGE_YET)
     return found
 
 
@@ -66,7 +92,7 @@ def consumers(app: Any, timeout: float, replies: Any = None) -> dict[str, int]:
     return counted
 
 
-def _in_redis(told: Any, names: set[str]) -> dict[str, Any]:
+def _in_redis(told: Any, names: set[str], ages: Any, sent: Callable[[str], float | None]) -> dict[str, Any]:
     from ...worker.brokers.redis_survey import Survey
 
     now = time.time()
@@ -75,16 +101,27 @@ def _in_redis(told: Any, names: set[str]) -> dict[str, Any]:
             {
                 "queue": each.name,
                 "ready": each.ready,
-                "oldest": None if each.sent is None else max(0.0, round(now - each.sent, 1)),
+                **_oldest(each.ready, each.oldest, now),
                 "consumers": None,
                 "unacked": each.unacked,
                 "parked": each.parked,
             }
-            for each in survey.depths(names)
+            for each in survey.depths(names, ages, sent, now)
         ]
         held, parked = survey.totals()
         litter = survey.litter(3600)
-    return {"queues": rows, "unacked": held, "parked": parked, "litter": [each.name for each in litter]}
+    names_of_litter = [each.name for each in litter]
+    return {"queues": rows, "unacked": held, "parked": parked, "litter": names_of_litter, "unknown": {}}
+
+
+def _oldest(ready: int | None, age: Any, now: float) -> dict[str, Any]:
+    """How long the oldest message has waited, and whether that is all that is known."""
+    if not ready:
+        return {"oldest": None, "oldest_is": None}
+    waited = 0.0 if age is None else max(0.0, round(now - age.since, 1))
+    if age is None or not (age.sure or waited):
+        return {"oldest": None, "oldest_is": UNKNOWN}
+    return {"oldest": waited, "oldest_is": EXACT if age.sure else AT_LEAST}
 
 
 def _in_others(app: Any, names: set[str]) -> dict[str, Any]:
@@ -93,8 +130,9 @@ def _in_others(app: Any, names: set[str]) -> dict[str, Any]:
         connection.ensure_connection(max_retries=1)
         for name in sorted(names):
             ready, takers = _declared(connection, name)
-            rows.append(dict(zip(_COLUMNS, (name, ready, None, takers, None, None), strict=True)))
-    return {"queues": rows, "unacked": None, "parked": None, "litter": []}
+            row = {"queue": name, "ready": ready, **_oldest(ready, None, 0.0), "consumers": takers}
+            rows.append({**row, "unacked": None, "parked": None})
+    return {"queues": rows, "unacked": None, "parked": None, "litter": [], "unknown": {}}
 
 
 def _declared(connection: Any, name: str) -> tuple[int | None, int | None]:
@@ -109,7 +147,7 @@ def _declared(connection: Any, name: str) -> tuple[int | None, int | None]:
 
 
 def _show(ctx: click.Context, found: dict[str, Any]) -> None:
-    rows = [[_cell(row[column], column) for column in _COLUMNS] for row in found["queues"]]
+    rows = [[cell(row, column, found["unknown"]) for column in _COLUMNS] for row in found["queues"]]
     table = [list(_COLUMNS), *rows]
     widths = [max(len(row[at]) for row in table) for at in range(len(_COLUMNS))]
     for row in table:
@@ -118,22 +156,31 @@ def _show(ctx: click.Context, found: dict[str, Any]) -> None:
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         ctx.obj.echo("  ".join([first, *rest]).rstrip())
-    unserved = [row["queue"] for row in found["queues"] if row["ready"] and not row["consumers"]]
+    unserved = [row["queue"] for row in found["queues"] if row["ready"] and not row["consumers"] and not row["dead"]]
     if unserved:
         ctx.obj.secho(
             f"\nnobody takes from {', '.join(unserved)}: start a worker with -Q {','.join(unserved)}", fg="yellow"
         )
+    if any(row["dead"] for row in found["queues"]):
+        ctx.obj.echo("\nthere are dead letters: `celeriac dead list` shows them")
+    for column, why in found["unknown"].items():
+        ctx.obj.echo(click.wrap_text(f"? {column}: {why}", 100, "\n", "  "))
     if found["litter"]:
         ctx.obj.echo(f"\n{len(found['litter'])} queues of processes that are gone: `celeriac janitor` shows them")
 
 
-def _cell(value: Any, column: str) -> str:
+def cell(row: Mapping[str, Any], column: str, unknown: Mapping[str, str] = {}) -> str:
+    """`-`: there is nothing; `?`: it is not known."""
+    value = row[column]
+    if column == "oldest":
+        kind = row.get("oldest_is")
+        return "?" if kind == UNKNOWN else "-" if value is None else f"{'>' if kind == AT_LEAST else ''}{age(value)}"
     if value is None:
-        return "-"
-    return _age(value) if column == "oldest" else str(value)
+        return "?" if column in unknown else "-"
+    return str(value)
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= size:
             return f"{seconds / size:.1f}{unit}"

@@ -21,6 +21,8 @@ from typing import Any
 import click
 
 from ...protocol.wire.reprs import saferepr
+from ...worker.brokers.redis_ages import Ages
+from ..states import PENDING
 from . import top_screen as screen
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
@@ -61,6 +63,8 @@ class Watch:
         self._interval = max(interval, 0.2)
         self._enable = enable
         self._queues: list[Any] = []
+        self._unknown: dict[str, str] = {}
+        self._ages = Ages()
         self._active: dict[str, Any] = {}
         self._paused: dict[str, list[str]] = {}
         self._problem = ""
@@ -98,7 +102,13 @@ class Watch:
             self.app.control.enable_events()
         self._active = self.app.control.inspect(timeout=min(1.0, self._interval)).active(safe=True) or {}
         self.state.freeze_while(self._know, self._active, time.time())
-        self._queues = look(self.app, min(1.0, self._interval))["queues"]
+        found = look(self.app, min(1.0, self._interval), ages=self._ages, sent=self._sent)
+        self._queues, self._unknown = found["queues"], found["unknown"]
+
+    def _sent(self, uuid: str) -> float | None:
+        """When a task was sent that no worker has received yet, as its sender's event said."""
+        task = self.state.tasks.data.get(uuid)
+        return task.sent if task is not None and task.state == PENDING else None
 
     def _know(self, active: dict[str, Any], now: float) -> None:
         """Events that came before we listened are not heard: what workers say now stands in for them."""
@@ -111,7 +121,14 @@ class Watch:
 
     def view(self) -> screen.View:
         return self.state.freeze_while(  # type: ignore[no-any-return]  # it calls anything
-            screen.view, self.state, self._queues, self._active, time.time(), self._paused, self._problem
+            screen.view,
+            self.state,
+            self._queues,
+            self._active,
+            time.time(),
+            self._paused,
+            self._problem,
+            self._unknown,
         )
 
     # --- what is to be done

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
+
+from .queues import cell
 
 PAGES = ("tasks", "failures", "queues", "workers")
 _RUNNING = ("STARTED",)
@@ -83,6 +86,7 @@ def view(
     now: float = 0.0,
     paused: Iterable[str] = (),
     problem: str = "",
+    unknown: Mapping[str, str] = MappingProxyType({}),
 ) -> View:
     """From the state that events made, the queues as they were found, and what workers say that they run."""
     running = _running(state, active or {}, now)
@@ -91,13 +95,13 @@ def view(
     done = [_task(task, now) for task in known if task.state not in _RUNNING and task.uuid not in running]
     workers = sorted(state.workers.values(), key=lambda worker: str(worker.hostname))
     rows = list(queues)
-    waiting = sum(row["ready"] or 0 for row in rows)
+    waiting = sum(row["ready"] or 0 for row in rows if not row.get("dead"))
     alive = sum(1 for worker in workers if _alive(worker, now))
     return View(
         {
             "tasks": [*running.values(), *done],
             "failures": failures,
-            "queues": [_queue(row, frozenset(paused)) for row in rows],
+            "queues": [_queue(row, frozenset(paused), unknown) for row in rows],
             "workers": [_worker(worker, now) for worker in workers],
         },
         f"{alive}/{len(workers)} workers  {len(running)} running  {waiting} waiting  {len(failures)} failed",
@@ -142,14 +146,13 @@ def _failure(task: Any, now: float) -> Row:
     return Row(str(task.uuid), cells, bad=True, name=task.name or "")
 
 
-def _queue(row: Mapping[str, Any], paused: frozenset[str]) -> Row:
+def _queue(row: Mapping[str, Any], paused: frozenset[str], unknown: Mapping[str, str]) -> Row:
     name = str(row["queue"])
-    oldest = "-" if row["oldest"] is None else age(row["oldest"])
-    numbers = ("-" if row[column] is None else str(row[column]) for column in ("consumers", "unacked", "parked"))
-    ready = "-" if row["ready"] is None else str(row["ready"])
-    unserved = bool(row["ready"]) and not row["consumers"]
-    note = "paused" if name in paused else "nobody takes from it" if unserved else ""
-    return Row(name, (name, ready, oldest, *numbers, note), bad=unserved)
+    ready, *numbers = (cell(row, column, unknown) for column in ("ready", "oldest", "consumers", "unacked", "parked"))
+    dead = bool(row.get("dead"))
+    unserved = bool(row["ready"]) and not row["consumers"] and not dead
+    note = "paused" if name in paused else "dead letters" if dead else "nobody takes from it" if unserved else ""
+    return Row(name, (name, ready, *numbers, note), bad=unserved)
 
 
 def _alive(worker: Any, now: float) -> bool:

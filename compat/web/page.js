@@ -234,13 +234,20 @@ function table(caption, heads, rows, empty) {
     h('tbody', {}, rows)));
 }
 
+const unknown = column => h('td', {class: 'n', title: known.unknown[column] || 'not known'}, '?');
+function oldest(row) {
+  if (row.oldest_is === 'unknown') return unknown('oldest');
+  const least = row.oldest_is === 'at least';
+  return h('td', {class: 'n', title: least ? 'at least: so long it has been seen waiting' : null}, (least ? '>' : '') + age(row.oldest));
+}
+const number = (row, column) => row[column] === null && known.unknown[column] ? unknown(column) : h('td', {class: 'n'}, count(row[column]));
+
 function queueRows() {
   return known.queues.map(row => h('tr', {'data-queue': row.queue},
     h('td', {}, link('/tasks?q=' + encodeURIComponent('queue:"' + row.queue + '"'), row.queue)),
-    h('td', {class: 'n'}, count(row.ready)), h('td', {class: 'n'}, age(row.oldest)),
-    h('td', {class: 'n'}, count(row.consumers)), h('td', {class: 'n'}, count(row.unacked)),
-    h('td', {class: 'n'}, count(row.parked)),
-    h('td', {}, row.paused ? h('span', {class: 'warn'}, 'paused') : row.ready && !row.consumers
+    h('td', {class: 'n'}, count(row.ready)), oldest(row),
+    h('td', {class: 'n'}, count(row.consumers)), number(row, 'unacked'), number(row, 'parked'),
+    h('td', {}, row.paused ? h('span', {class: 'warn'}, 'paused') : row.dead ? 'dead letters' : row.ready && !row.consumers
       ? h('span', {class: 'warn'}, 'nobody takes from it') : null),
     h('td', {}, row.paused ? action('resume', {queue: row.queue}) : row.consumers ? action('pause', {queue: row.queue}) : null)));
 }

@@ -144,6 +144,10 @@ class Records:
         self.changed, self.changed_nodes = {}, {}
         return tasks, nodes
 
+    def known(self, uuid: str) -> Record | None:
+        """The task, if anybody has told of it."""
+        return self._tasks.get(uuid) or self._recall(uuid)
+
     def learn_group(self, uuid: str, group: str) -> None:
         """What no event told: the task is of this group."""
         record = self._record(uuid)

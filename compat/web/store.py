@@ -38,6 +38,7 @@ CREATE INDEX tasks_group ON tasks (group_id);
 CREATE TABLE nodes (name TEXT PRIMARY KEY, heard REAL, document TEXT);
 CREATE TABLE buckets (span TEXT, start INTEGER, document TEXT, PRIMARY KEY (span, start));
 """
+_NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, document TEXT)"
 _OLDEST = "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks ORDER BY updated LIMIT ?)"
 _KEPT_NODES = 86400.0  # seconds that a worker is shown after it was last heard
 
@@ -103,7 +104,18 @@ class Store:
         )
         return int(size * (pages - free))
 
+    def remember(self, name: str, document: Any) -> None:
+        """A note of ours, in the place of the last one of this name."""
+        with self._lock, self._connection as connection:
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, _json(document)))
+
     # --- reading
+
+    def remembered(self, name: str) -> Any:
+        """The note of this name, or None."""
+        with self._lock:
+            found = self._connection.execute("SELECT document FROM notes WHERE name = ?", (name,)).fetchone()
+        return json.loads(found[0]) if found else None
 
     def record(self, uuid: str) -> Record | None:
         found = self._records("SELECT document FROM tasks WHERE id = ?", (uuid,))
@@ -214,6 +226,7 @@ def _connected(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("SELECT count(*) FROM buckets").fetchone()
+        connection.execute(_NOTES)  # not in the first files of this version
     except BaseException:
         connection.close()
         raise

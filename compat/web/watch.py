@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ...worker.brokers.redis_ages import Ages
 from ..bin.queues import look
 from ..utils.log import get_logger
 from .acts import Act, Acting
@@ -24,6 +25,8 @@ _FLUSH = 0.5  # seconds until what was heard can be seen
 _STATS = 10.0
 _PRUNE = 30.0
 _ASKED = 10_000
+_AGES, _PAUSED = "ages", "paused"
+"""Notes in the store: what outlives a restart beside tasks, workers and charts."""
 
 
 class Watch:
@@ -38,12 +41,16 @@ class Watch:
         self.version = 1
         self.problem = ""
         self.queues: list[dict[str, Any]] = []
+        self.unknown: dict[str, str] = {}
+        """What of the queues is not known, and why."""
         self.stats: dict[str, Any] = {}
         self.taken: dict[str, list[str]] = {}
         """Worker -> the queues it takes from."""
         self.acting = Acting(app, store.record, self.takers)
+        self.acting.paused = dict(store.remembered(_PAUSED) or {})
         self._asked: set[str] = set()
         """Whose group the result store was asked for."""
+        self._ages = _remembered(store)
         self._interval = max(interval, 0.2)
         self._enable = enable
         self._lock = threading.Lock()
@@ -121,9 +128,17 @@ class Watch:
             for node, queues in replies.items()
             if isinstance(queues, list)
         }
-        self.queues = look(self.app, timeout, replies)["queues"]
+        found = look(self.app, timeout, replies, self._ages, self._sent)
+        self.queues, self.unknown = found["queues"], found["unknown"]
+        self.store.remember(_AGES, self._ages.document())
         self.problem = ""
         self._changed()
+
+    def _sent(self, uuid: str) -> float | None:
+        """When a task was sent that no worker has received yet, as its sender's event said."""
+        with self._lock:
+            record = self.records.known(uuid)
+        return record.sent or None if record is not None and record.state == "PENDING" else None
 
     def _ask_stats(self) -> None:
         if self._enable:
@@ -154,7 +169,7 @@ class Watch:
             heard = {"events": self.records.heard, "senseless": self.records.senseless}
         queues = [{**row, "paused": row["queue"] in self.acting.paused} for row in self.queues]
         totals = self.store.totals()
-        known = {"queues": queues, "workers": nodes, "totals": totals, "heard": heard}
+        known = {"queues": queues, "unknown": self.unknown, "workers": nodes, "totals": totals, "heard": heard}
         return {**known, "problem": self.problem, "version": self.version, "now": now}
 
     def _pool(self, name: str) -> dict[str, Any]:
@@ -204,6 +219,17 @@ class Watch:
 
     def perform(self, act: Act, fields: dict[str, Any], who: str) -> str:
         logger.warning("%s asks for %s %s", who, act.do.__name__, fields)
-        done = act.do(self.acting, **fields)
+        try:
+            done = act.do(self.acting, **fields)
+        finally:
+            self.store.remember(_PAUSED, self.acting.paused)
         self._due["look"] = self._due["stats"] = 0.0
         return done
+
+
+def _remembered(store: Store) -> Ages:
+    """What was seen of the queues before a restart, so that their messages do not grow young."""
+    try:
+        return Ages(store.remembered(_AGES))
+    except (TypeError, ValueError, AttributeError):
+        return Ages()

@@ -6,35 +6,41 @@ queue of tasks; each key is looked at once more in the moment in which it goes.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire import envelope, redis_held, redis_parked
+from ...protocol.wire.dates import parse_iso
+from ...protocol.wire.message import Message
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members
 from ...protocol.wire.resp import ErrorReply
 from ..redis_link import Link, connect
 from ..redis_place import parse
 from .embedded import reached
+from .redis_ages import Age, Ages
 
 _STEP = 500
 _MOST_HELD = 20_000
 _PRIVATE = ("*.reply.*pidbox", "celeryev.*", "*.pidbox")
 """Queues of one process: of replies, of events, of commands."""
+_FAR = 1e11  # no time in seconds is beyond it; one in milliseconds is
+_ZONED = re.compile(r"(Z|[+-]\d\d:\d\d)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """One queue. `unacked` are messages that somebody holds, `sent` says when the oldest was sent, where it says so."""
+    """One queue. `unacked` are messages that somebody holds; `oldest`: since when the oldest waits, if known."""
 
     name: str
     ready: int = 0
     unacked: int = 0
     parked: int = 0
-    sent: float | None = None
+    oldest: Age | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,33 +65,59 @@ class Survey:
         self._link: Link = connect(place)
         (answer,) = self._link.ask(("CLIENT", "NO-TOUCH", "ON"))
         self._looks_unseen = type(answer) is not ErrorReply
+        (answer,) = self._link.ask(("LPOS", self.layout.key("celeriac.none"), ""))  # since Redis 6.0.6
+        self._finds = type(answer) is not ErrorReply
 
     def close(self) -> None:
         self._link.close()
         if self._membership is not None:
             self._membership.close()
 
-    def depths(self, names: Iterable[str]) -> list[Depth]:
-        """These queues, and all others that anything is bound to; the private ones apart."""
+    def depths(
+        self,
+        names: Iterable[str],
+        ages: Ages | None = None,
+        sent: Callable[[str], float | None] = lambda _: None,
+        now: float = 0.0,
+    ) -> list[Depth]:
+        """These queues, and all others that anything is bound to; the private ones apart.
+
+        `ages` is the memory of who looks again, `sent` knows of a task by its id when it was sent, or None.
+        """
         private = {name for name, _ in self._private()}
         known = {*names, *(queue for _, queue in self.bound())}
         known = {name for name in known if name not in private and not _is_private(name)}
         held, parked = self._held(), self._parked()
         known |= {name for name in (*held, *parked) if name and not _is_private(name)}
+        if ages is not None:
+            ages.keep(self.layout.list_keys(*known))
         return [
-            replace(self._depth(name), unacked=held.get(name, 0), parked=parked.get(name, 0)) for name in sorted(known)
+            replace(self._depth(name, ages, sent, now), unacked=held.get(name, 0), parked=parked.get(name, 0))
+            for name in sorted(known)
         ]
 
-    def _depth(self, name: str) -> Depth:
-        ready, sent = 0, None
+    def _depth(self, name: str, ages: Ages | None, sent: Callable[[str], float | None], now: float) -> Depth:
+        ready = 0
+        found: list[Age | None] = []
         for key in self.layout.list_keys(name):
-            kind = _text(self._link.call("TYPE", key))
-            if kind != "list":
+            if _text(self._link.call("TYPE", key)) != "list":
+                if ages is not None:
+                    ages.empty(key, now)
                 continue
-            ready += self._link.call("LLEN", key)
-            told = _sent(self._link.call("LINDEX", key, -1))
-            sent = told if sent is None or (told is not None and told < sent) else sent
-        return Depth(name, ready, sent=sent)
+            length, tail, age = self._list(key, ages, now)
+            if length:
+                ready += length
+                told = _sent(tail, sent)
+                found.append(age if told is None else Age(told, sure=True))
+        return Depth(name, ready, oldest=_oldest(found))
+
+    def _list(self, key: str, ages: Ages | None, now: float) -> tuple[int, Any, Age | None]:
+        """How many there are, the oldest, and what looking again tells of it."""
+        if ages is None or not self._finds:
+            length, tail = self._link.transaction(("LLEN", key), ("LINDEX", key, -1))
+            return length, tail, None
+        tail, length, *answers = self._link.transaction(("LINDEX", key, -1), ("LLEN", key), *ages.commands(key))
+        return length, tail, ages.told(key, length, answers, now)
 
     def totals(self) -> tuple[int, int]:
         """How many are held, and how many are parked, in all."""
@@ -216,8 +248,17 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _sent(data: Any) -> float | None:
-    """When a message says that it was sent."""
+def _oldest(found: Iterable[Age | None]) -> Age | None:
+    """Of several lists: since when the oldest of them all waits."""
+    known = [age for age in found if age is not None]
+    if not known:
+        return None
+    first = min(known)
+    return Age(first.since, sure=first.sure and None not in found and all(age.sure for age in known))
+
+
+def _sent(data: Any, known: Callable[[str], float | None]) -> float | None:
+    """When it was sent, as it says: a dead letter, one with a timestamp, one that expires; or as events said."""
     if not isinstance(data, bytes):
         return None
     try:
@@ -226,4 +267,18 @@ def _sent(data: Any) -> float | None:
         return None
     dead = message.headers.get("celeriac_dead")
     told = dead.get("at") if isinstance(dead, dict) else message.properties.get("timestamp")
-    return float(told) if isinstance(told, (int, float)) and not isinstance(told, bool) else None
+    if isinstance(told, (int, float)) and not isinstance(told, bool) and 0 < told < _FAR:
+        return float(told)
+    uuid = message.headers.get("id") or message.properties.get("correlation_id")
+    return _expiring(message) or (known(uuid) if isinstance(uuid, str) else None)
+
+
+def _expiring(message: Message) -> float | None:
+    """Celery writes both when it expires and how long that was off."""
+    left, expires = message.properties.get("expiration"), message.headers.get("expires")
+    if not isinstance(left, str) or not left.isdecimal() or left == "0" or not isinstance(expires, str):
+        return None
+    try:
+        return parse_iso(expires, what="expires").timestamp() - int(left) / 1000 if _ZONED.search(expires) else None
+    except BadMessage:
+        return None

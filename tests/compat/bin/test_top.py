@@ -13,8 +13,35 @@ from celeriac.compat.events.state import State, Task
 
 NOW = 1_800_000_000.0
 QUEUES = (
-    {"queue": "celery", "ready": 3, "oldest": 90.0, "consumers": 1, "unacked": 2, "parked": None},
-    {"queue": "nobody", "ready": 1, "oldest": None, "consumers": 0, "unacked": None, "parked": None},
+    {
+        "queue": "celery",
+        "ready": 3,
+        "oldest": 90.0,
+        "oldest_is": "at least",
+        "consumers": 1,
+        "unacked": 2,
+        "parked": None,
+    },
+    {
+        "queue": "nobody",
+        "ready": 1,
+        "oldest": None,
+        "oldest_is": "unknown",
+        "consumers": 0,
+        "unacked": 0,
+        "parked": None,
+    },
+    {"queue": "sure", "ready": 2, "oldest": 7200.0, "oldest_is": "exact", "consumers": 1, "unacked": 0, "parked": None},
+    {
+        "queue": "jobs.dead",
+        "ready": 4,
+        "oldest": 3.0,
+        "oldest_is": "exact",
+        "consumers": 0,
+        "unacked": 0,
+        "parked": 0,
+        "dead": True,
+    },
 )
 
 
@@ -58,7 +85,7 @@ def test_running_tasks_come_first_the_longest_first(given: View) -> None:
     assert [row.key for row in given.pages["tasks"]] == ["id-9", "id-1", "id-3", "id-2"]
     assert given.pages["tasks"][0].cells[:3] == ("RUNNING", "2.0h", "shop.long")
     assert [row.key for row in given.pages["failures"]] == ["id-2"]
-    assert given.summary == "1/1 workers  2 running  4 waiting  1 failed"
+    assert given.summary == "1/1 workers  2 running  6 waiting  1 failed"
     later = view(known(), (), {}, NOW + 1000)
     assert later.summary.startswith("0/1 workers")
     assert later.pages["workers"][0].bad
@@ -74,6 +101,13 @@ def test_queues_show_depth_and_age_and_who_is_missing(given: View) -> None:
     assert "celery" in page
     assert "1.5m" in page
     assert "nobody takes from it" in page
+    told = {row.key: row.cells[1:] for row in view(known(), QUEUES, {}, NOW, unknown={"parked": "why"}).pages["queues"]}
+    assert told == {
+        "celery": ("3", ">1.5m", "1", "2", "?", ""),
+        "nobody": ("1", "?", "0", "0", "?", "nobody takes from it"),
+        "sure": ("2", "2.0h", "1", "0", "?", ""),
+        "jobs.dead": ("4", "3s", "0", "0", "0", "dead letters"),
+    }
     paused = view(known(), QUEUES, {}, NOW, paused=["celery"])
     assert "paused" in text(lines(paused, Look(page="queues"), 120, 12))
 

@@ -76,12 +76,79 @@ def test_queues_are_told_with_all_that_is_in_them(app: Celery, url: str) -> None
         found = told(app, "queues", "-t", "0.1")
         rows = {row["queue"]: row for row in found["queues"]}
         assert rows["jobs"] == {
-            "queue": "jobs", "ready": 1, "oldest": None, "consumers": 0, "unacked": 1, "parked": 1,
+            "queue": "jobs", "ready": 1, "oldest": None, "oldest_is": "unknown",
+            "consumers": 0, "unacked": 1, "parked": 1, "dead": False,
         }  # fmt: skip
+        assert (rows["jobs.dead"]["dead"], rows["jobs.dead"]["oldest_is"]) == (True, "exact")
+        assert 90 <= rows["jobs.dead"]["oldest"] < 150
+        assert "task_send_timestamp" in found["unknown"]["oldest"]
         assert (found["unacked"], found["parked"]) == (1, 1)
         assert found["litter"] == []
     text = run(app, "queues", "-t", "0.1").output
     assert "nobody takes from jobs: start a worker with -Q jobs" in text
+    assert "there are dead letters: `celeriac dead list`" in text
+    assert "? oldest: messages of Celery do not say when they were sent" in text
+
+
+@pytest.mark.parametrize("how", ["timestamp", "expires", "sent event"])
+def test_a_message_that_says_when_it_was_sent(app: Celery, url: str, redis_server: Any, how: str) -> None:
+    app.conf.task_send_timestamp = how == "timestamp"
+    if how == "expires":
+        app.send_task("upkeep.add", expires=3600)
+    else:
+        app.send_task("upkeep.add")
+    message = json.loads(redis_server.call("LINDEX", "jobs", -1))
+    assert ("timestamp" in message["properties"]) == (how == "timestamp"), "what is sent is Celery's, unless asked for"
+    with closing(Survey(url)) as survey:
+        now = time.time()
+        known = {message["headers"]["id"]: now - 1} if how == "sent event" else {}
+        (jobs,) = survey.depths(["jobs"], None, known.get, now)
+    assert jobs.oldest is not None
+    assert jobs.oldest.sure
+    assert 0 <= now - jobs.oldest.since < 60
+    (row,) = told(app, "queues", "-t", "0.1")["queues"]
+    assert row["oldest_is"] == ("unknown" if how == "sent event" else "exact")
+
+
+def test_every_way_of_sending_says_when(app: Celery, url: str, redis_server: Any) -> None:
+    """One by one, many at once, in a chord, and what a worker sends on."""
+    from celeriac import chord, group
+
+    app.conf.update(task_send_timestamp=True, result_backend=url.replace("/0", "/1"))
+
+    @app.task(name="upkeep.add")
+    def add(*_: int) -> int:
+        return 1
+
+    with closing(Survey(url)) as survey:
+        begun = int(time.time())
+        add.delay(1)
+        group(add.s(each) for each in range(3)).delay()
+        add.starmap_async([(1,), (2,)])
+        chord([add.s(1), add.s(2)])(add.s())
+        app.send_task("upkeep.add", eta=None, timestamp=7)
+        sent = [json.loads(each)["properties"]["timestamp"] for each in survey.peek("jobs", 100)]
+    assert sent.pop() == 7, "the call's own wins"
+    assert len(sent) >= 8
+    assert all(begun <= each <= time.time() for each in sent)
+
+
+def test_what_was_expired_when_it_was_sent_and_what_is_no_time(app: Celery, url: str, redis_server: Any) -> None:
+    app.send_task("upkeep.add")
+    plain = json.loads(redis_server.call("LINDEX", "jobs", -1))
+    for properties, headers in (
+        ({"timestamp": "soon"}, {}),
+        ({"timestamp": True}, {}),
+        ({"timestamp": time.time() * 1000}, {}),
+        ({"expiration": "0"}, {"expires": "2026-01-02T03:04:05+00:00"}),
+        ({"expiration": "60000"}, {"expires": "2026-01-02T03:04:05"}),  # in whose zone?
+        ({"expiration": "60000"}, {"expires": "whenever"}),
+        ({"expiration": 60000}, {"expires": None}),
+    ):
+        changed = {**plain, "properties": {**plain["properties"], **properties}}
+        redis_server.call("LSET", "jobs", -1, json.dumps({**changed, "headers": {**plain["headers"], **headers}}))
+        (row,) = told(app, "queues", "-t", "0.1")["queues"]
+        assert row["oldest_is"] == "unknown", (properties, headers)
 
 
 def test_queues_of_an_embedded_server(tmp_path: Path) -> None:

@@ -16,17 +16,31 @@ from typing import Any
 import pytest
 
 from celeriac import Celery
+from celeriac.compat.bin.queues import look
 from celeriac.compat.bin.web import web
 from celeriac.compat.web.store import Store
 from celeriac.compat.web.watch import Watch
+from celeriac.worker.brokers.redis_ages import Ages
 from tests.compat.web.browser import Page, chromium
 from tests.compat.web.serving import TOKEN, Client, served
 from tests.compat.web.telling import event, life, worker
+from tests.servers import RedisServer
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 SIZES = {"overview": (1200, 1100), "tasks": (1200, 700), "task": (1200, 1300)}
 THEMES = ("light", "dark")
 SHOP = {"shop.orders.charge": 0.4, "shop.mail.confirm": 0.15, "shop.stock.reserve": 0.05, "shop.images.resize": 2.5}
+# As a Redis is told of: an event says when the oldest in `celery` was sent; nobody has in `thumbnails`, whose oldest has
+# been seen waiting for so long; in `mail` nothing waits.
+_FIELDS = ("queue", "ready", "oldest", "oldest_is", "consumers", "unacked", "parked")
+QUEUES: tuple[dict[str, Any], ...] = tuple(
+    dict(zip(_FIELDS, row, strict=True))
+    for row in (
+        ("celery", 12, 0.4, "exact", 2, 6, 0),
+        ("mail", 0, None, None, 1, 1, 38),
+        ("thumbnails", 214, 95.0, "at least", 0, 0, 0),
+    )
+)
 FAILED = """\
 Traceback (most recent call last):
   File "/srv/shop/orders.py", line 41, in charge
@@ -79,9 +93,7 @@ def an_hour(watch: Watch, now: float) -> None:
         name: {"pool": {"max-concurrency": 8, "implementation": "celeriac.worker.pools.prefork:PreforkPool"}}
         for name in watch.taken
     }
-    rows = (("celery", 12, 0.4, 2, 6, 0), ("mail", 0, None, 1, 1, 38), ("thumbnails", 214, 95.0, 0, 0, 0))
-    fields = ("queue", "ready", "oldest", "consumers", "unacked", "parked")
-    watch.queues = [dict(zip(fields, row, strict=True)) for row in rows]
+    watch.queues = list(QUEUES)
     watch._flush()
 
 
@@ -144,6 +156,24 @@ def test_pictures_are_taken(
     assert ground == ("rgb(20, 24, 22)" if theme == "dark" else "rgb(251, 251, 248)")
     page.picture(folder / f"web-{name}-{theme}.png")
     assert size(folder / f"web-{name}-{theme}.png") == SIZES[name]
+
+
+@pytest.mark.real
+def test_queues_in_the_pictures_are_as_a_look_finds_them(redis_server: RedisServer) -> None:
+    redis_server.call("FLUSHALL")
+    app = Celery("shop", broker=redis_server.url, set_as_current=False)
+    try:
+        for _ in range(12):
+            app.send_task("shop.orders.charge")
+        (row,) = look(app, 0.1, {}, Ages(), lambda _: time.time() - 0.4)["queues"]
+        assert all(set(row) - {"dead"} == set(wanted) for wanted in QUEUES)
+        assert row["oldest_is"] == QUEUES[0]["oldest_is"]
+        redis_server.call("DEL", "celery")
+        (row,) = look(app, 0.1, {}, Ages())["queues"]
+        assert (row["oldest"], row["oldest_is"]) == (QUEUES[1]["oldest"], QUEUES[1]["oldest_is"])
+    finally:
+        app.close()
+        redis_server.call("FLUSHALL")
 
 
 def size(path: Path) -> tuple[int, ...]:

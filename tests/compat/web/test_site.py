@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -15,15 +16,18 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from celeriac import Celery
+from celeriac.compat.bin import queues
 from celeriac.compat.bin.celery import celery
 from celeriac.compat.web import server as server_module
 from celeriac.compat.web.acts import ACTS
+from celeriac.compat.web.http import Refused
 from celeriac.compat.web.store import Limits, Store
 from celeriac.compat.web.watch import Watch
 from tests.compat.web.serving import TOKEN, Client, served
@@ -194,6 +198,45 @@ def test_a_restart_forgets_nothing(app: Celery, tmp_path: Path) -> None:
         record = store.record("b")
         assert record is not None
         assert (record.state, record.name, len(record.steps)) == ("SUCCESS", "shop.pay", 4)
+
+
+@pytest.mark.real
+def test_the_age_of_what_waits_outlives_a_restart(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis_server.call("FLUSHALL")
+    cluster = Celery("aged", broker=redis_server.url, set_as_current=False)
+    clock = iter((NOW, NOW + 60, NOW + 100, NOW + 160))
+    monkeypatch.setattr(queues, "time", SimpleNamespace(time=lambda: next(clock)))
+
+    def looked(watch: Watch) -> tuple[Any, Any]:
+        watch._look()
+        (row,) = watch.overview(NOW)["queues"]
+        return row["oldest"], row["oldest_is"]
+
+    try:
+        cluster.send_task("aged.add")
+        with closing(Store(str(tmp_path / "history.db"))) as store:
+            watch = Watch(cluster, store, 0.2)
+            assert looked(watch) == (None, "unknown")
+            assert watch.overview(NOW)["unknown"] == {"oldest": "it is learned by looking again"}
+            assert looked(watch) == (60.0, "at least")
+            watch.acting.paused["celery"] = ["w@here"]
+            with pytest.raises(Refused):  # nobody takes from it; what was paused before is kept all the same
+                watch.perform(ACTS["pause"], {"queue": "other"}, "a test")
+        with closing(Store(str(tmp_path / "history.db"))) as store:
+            watch = Watch(cluster, store, 0.2)
+            assert watch.acting.paused == {"celery": ["w@here"]}
+            assert looked(watch) == (100.0, "at least")
+            tell(watch, event("sent", last_id(redis_server), at=NOW - 40), now=NOW)
+            assert looked(watch) == (200.0, "exact"), "who sent it has told when"
+    finally:
+        cluster.close()
+        redis_server.call("FLUSHALL")
+
+
+def last_id(server: RedisServer) -> str:
+    return str(json.loads(server.call("LINDEX", "celery", -1))["headers"]["id"])
 
 
 def test_the_file_keeps_to_its_limits(app: Celery, tmp_path: Path) -> None:
