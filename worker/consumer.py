@@ -22,7 +22,7 @@ from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
 from .announcing import ANNOUNCED, Announcer, about
-from .brokers.base import Arming, Broker, Delivery, Entrusting, Inheriting, Park, Queue, Settlement, Verdict
+from .brokers.base import Again, Arming, Broker, Delivery, Entrusting, Inheriting, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
 from .guests import Guest, Host
@@ -559,7 +559,7 @@ class Consumer:
             if kind is Submit:
                 self._submit(self.requests[each.number])
             elif kind is Settle:
-                self._settle(each.number, each.how)  # type: ignore[union-attr]  # told by its type
+                self._settle(each.number, each.how, each.losses)  # type: ignore[union-attr]  # told by its type
             elif kind in ANNOUNCED:
                 self._announce(each)
             else:
@@ -606,11 +606,11 @@ class Consumer:
             self._do(self.deliveries.ended(request.number, Fate.FAILED, now), now)
             self._forget(request.number)
 
-    def _settle(self, number: int, how: How) -> None:
+    def _settle(self, number: int, how: How, losses: int) -> None:
         request = self.requests[number]
         if request.buried and how is How.DROP:
             how = How.ACK
-        self._settlements.append((request.delivery, _VERDICTS[how]))
+        self._settlements.append((request.delivery, Again(losses) if losses else _VERDICTS[how]))
         if number not in self.deliveries:
             del self.requests[number]
         if how is How.DROP or how is How.REQUEUE:

@@ -137,7 +137,8 @@ def arrival(request: Request, manner: Manner) -> Arrival:
     if head is None:
         message: Any = delivery.message
         retries = message.retries if type(message) is Sealed else message.headers.get("retries", 0)
-        return Arrival(request.id, request.name, manner, None, None, _NOTHING, retries, delivery.redelivered, owed)
+        task_id, name, redelivered, losses = request.id, request.name, delivery.redelivered, delivery.losses
+        return Arrival(task_id, name, manner, None, None, _NOTHING, retries, redelivered, owed, losses)
     return Arrival(
         head.id,
         head.name,
@@ -148,6 +149,7 @@ def arrival(request: Request, manner: Manner) -> Arrival:
         head.retries,
         delivery.redelivered,
         owed,
+        delivery.losses,
     )
 
 

@@ -56,6 +56,8 @@ class Arrival(NamedTuple):
     retries: int = 0
     redelivered: bool = False
     owed: bool = True
+    losses: int = 0
+    """How often it has destroyed what ran it, as far as its message tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,11 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
+    """`losses`: it goes back because what ran it was lost, for that many times now."""
+
     number: int
     how: How
+    losses: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,12 +370,14 @@ class Deliveries:
 
     def _requeued(self, held: Held, why: str, now: float, told: Sequence[Decision]) -> list[Decision]:
         """Back to its queue, unless that was once too often: then it is buried, and `told` is told."""
-        if self.terms.losses is None or _count(self._losses, held.arrival.id) < self.terms.losses:
-            return self._settled(held, How.REQUEUE, now)
+        # The message knows of losses at other workers and before our start, where those have told it.
+        losses = max(_count(self._losses, held.arrival.id), held.arrival.losses + 1)
+        if self.terms.losses is None or losses < self.terms.losses:
+            return self._settled(held, How.REQUEUE, now, losses)
         self._losses.pop(held.arrival.id, None)
         if held.void:
             return [*told, *self._settled(held, How.DROP, now)]
-        return [*told, Bury(held.number, f"{self.terms.losses} times lost: {why}")]
+        return [*told, Bury(held.number, f"{losses} times lost: {why}")]
 
     # --- from people
 
@@ -553,7 +555,7 @@ class Deliveries:
             self._ready.remove(held.number)
         self._held.pop(held.number, None)
 
-    def _settled(self, held: Held, how: How, now: float) -> list[Decision]:
+    def _settled(self, held: Held, how: How, now: float, losses: int = 0) -> list[Decision]:
         """The settlement, if one is owed and still can be made."""
         if held.settled:
             return [] if held.place is Place.BEGUN else [Forgotten(held.number)]
@@ -565,7 +567,7 @@ class Deliveries:
             self._acked.append((held.key, now))
             if self._losses:
                 self._losses.pop(held.arrival.id, None)
-        return [Settle(held.number, how)]
+        return [Settle(held.number, how, losses)]
 
     def _remember(self, key: tuple[str, int], how: How) -> None:
         self._done[key] = how

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import BadCall, BadMessage, shown
 from ..values import dataclass
 from .json import dumps, loads, plain_dumps, plain_loads
-from .message import Message
+from .message import LOSSES, Message
 
 _WHAT = "envelope"
 LOWEST, HIGHEST = 0, 9
@@ -153,8 +153,9 @@ def clamped(priority: object) -> int:
         return LOWEST
 
 
-def redelivered(data: bytes) -> bytes:
-    """The envelope as kombu puts it back: both flags set, all else as it was, the delivery tag too.
+def redelivered(data: bytes, losses: int = 0) -> bytes:
+    """The envelope as kombu puts it back: both flags set, all else as it was, the delivery tag too. And the number of
+    its losses, if there were any.
 
     Kombu sets neither, or loses the message, where headers or delivery_info are missing; a flag that has a place is
     set here. A typed value stays as it is written: nothing is decoded that could fail.
@@ -163,6 +164,8 @@ def redelivered(data: bytes) -> bytes:
     headers = raw.get("headers")
     if isinstance(headers, dict):
         headers["redelivered"] = True
+        if losses:
+            headers[LOSSES] = losses
     properties = raw.get("properties")
     info = properties.get("delivery_info") if isinstance(properties, dict) else None
     if isinstance(info, dict):

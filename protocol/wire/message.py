@@ -22,6 +22,9 @@ Signature = dict[str, Any]
 Limit = int | float | None
 
 PERSISTENT = 2
+LOSSES = "celeriac_losses"
+"""A header of a message that went back since what ran it was lost: for how many times. No part of the task."""
+_MOST_LOSSES = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,12 @@ class Message:
     content_encoding: str | None = None
     headers: Headers = field(default_factory=dict)
     properties: dict[str, Any] = field(default_factory=dict)
+
+
+def losses_in(headers: Headers) -> int:
+    """Taken out of them: it is not for the task, nor for the messages that it sends."""
+    found = headers.pop(LOSSES, 0)
+    return found if type(found) is int and 0 <= found < _MOST_LOSSES else 0
 
 
 @dataclass(frozen=True, slots=True)

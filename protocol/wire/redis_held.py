@@ -11,7 +11,8 @@ Two ways. Kombu's: `redis.block`, then `hold`, `ack`, `look` and `restore`. Ours
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import BadCall, BadMessage, shown
@@ -27,6 +28,7 @@ MOST = 1000  # messages in one take: Lua passes them to HSET as arguments, of wh
 _WHAT = "unacked entry"
 _COLUMNS = 3  # of what a take answers: tag, list, message
 _ADDRESS = 2  # of an entry: exchange, routing key
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,10 @@ def parse_entry(data: bytes) -> Entry:
 _DECODER = json.JSONDecoder()
 
 
-def marked(envelope: bytes) -> bytes:
+def marked(envelope: bytes, losses: int = 0) -> bytes:
     """Flagged as redelivered; what is no envelope goes back as it came."""
     try:
-        return redelivered(envelope)
+        return redelivered(envelope, losses)
     except BadMessage:
         return envelope
 
@@ -193,13 +195,14 @@ def renew(layout: Layout, tags: Iterable[str], now: float) -> Command:
     return ("ZADD", layout.unacked_index, "XX", *scores)
 
 
-def put_back(layout: Layout, held: Sequence[Taken], *, front: bool) -> Command:
-    """Into their lists, flagged. `front`: the first of them is served next (restore); else last (reject)."""
+def put_back(layout: Layout, held: Sequence[Taken], *, front: bool, losses: Mapping[str, int] = _NONE) -> Command:
+    """Into their lists, flagged. `front`: the first of them is served next (restore); else last (reject). `losses` by
+    tag, of those that had any."""
     lists: dict[str, int] = {}
     rows: list[str | int | bytes] = []
     for each in reversed(held) if front else held:
         row = lists.setdefault(each.list_key, len(lists))
-        rows += (each.tag, row, marked(each.envelope))
+        rows += (each.tag, row, marked(each.envelope, losses.get(each.tag, 0)))
     return PUT_BACK.call((layout.unacked, layout.unacked_index, *lists), ("RPUSH" if front else "LPUSH", *rows))
 
 

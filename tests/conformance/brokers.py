@@ -21,7 +21,7 @@ import pytest
 from celeriac.protocol.wire.amqp.contents import write_message
 from celeriac.protocol.wire.message import Message, Posting, Task
 from celeriac.protocol.wire.template import Particulars, Template
-from celeriac.worker.brokers.base import ABILITIES, Broker, Delivery, Parcel, Park, Queue, Verdict
+from celeriac.worker.brokers.base import ABILITIES, Again, Broker, Delivery, Parcel, Park, Queue, Verdict
 
 Connect = Callable[[], Broker]
 SOON = 5.0
@@ -225,6 +225,24 @@ class BrokerContract:
         """For a broker whose requeue cannot go behind, to say so."""
         assert bodies(order) == [b"1", b"2", b"0"]
         assert [each.redelivered for each in order] == [False, False, True]
+
+    def test_losses_are_told_to_whoever_takes_it_next(self, broker: Broker, other: Broker, queue: Queue) -> None:
+        """And are no part of the message: what a task sends on does not have them."""
+        broker.send(to(queue, numbered(2)))
+        broker.listen([queue], credit=2)
+        first, second = take_all(broker, 2)
+        assert (first.losses, second.losses) == (0, 0)
+        broker.settle([(first, Again(7)), (second, Verdict.RESTORE)])
+        broker.close()
+        other.listen([queue], credit=2)
+        found = {each.message.body: each for each in take_all(other, 2)}
+        assert {body: each.losses for body, each in found.items()} == {b"0": 7, b"1": 0}
+        assert found[b"0"].redelivered
+        assert "celeriac_losses" not in found[b"0"].message.headers
+        other.settle([(found[b"0"], Verdict.RESTORE), (found[b"1"], Verdict.ACK)])
+        (again,) = take_all(other, 1)
+        assert again.losses == 7
+        other.settle([(again, Verdict.ACK)])
 
     def test_restored_last_to_first_all_stand_where_they_stood(self, broker: Broker, queue: Queue) -> None:
         broker.send(to(queue, numbered(5)))

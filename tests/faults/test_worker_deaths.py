@@ -5,6 +5,8 @@ A child that dies takes one task with it; a task that dies again and again is gi
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +72,26 @@ def test_a_task_that_always_kills_is_given_up(place: Ground, redis_server: serve
     row = place.command("dead", "list").stdout
     assert sent[0] in row
     assert "hurt.die_late" in row
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
+    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+) -> None:
+    """Its message tells how often, also when those who saw it are gone."""
+    server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
+    redis_server.call("FLUSHALL")
+    with ground.on(tmp_path, server.url, redis_server.url, f"deaths-{kind}", worker_max_deliveries=3) as place:
+        patient = place.start(concurrency=1, CONF=json.dumps({"worker_max_deliveries": 1000})).ready()
+        place.run("die_late.delay(1, 'oom')")
+        assert ground.until(lambda: place.seen("start")[1] > 4, 20), place.logs()
+        patient.process.kill()
+        patient.leaves(5)
+        worker = place.start(concurrency=1).ready()
+        assert ground.until(lambda: bool(re.search(r"is given up: \d+ times lost", worker.text)), 30), place.logs()
+        lost = re.search(r"is given up: (\d+) times lost", worker.text)
+        assert lost is not None
+        assert int(lost[1]) >= 4, "as its message told, and one more"
 
 
 def test_terminating_the_own_child_is_survived(place: Ground) -> None:

@@ -34,7 +34,7 @@ from .amqp_ledger import CHANNEL, Held, Ledger
 from .amqp_link import Link
 from .amqp_messages import anew, read_delivery
 from .amqp_outbox import Outbox
-from .base import Delivery, KinFill, Parcel, Queue, Settlement, Verdict
+from .base import Again, Delivery, KinFill, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
 
 logger = late.logger("celeriac.broker")
@@ -294,8 +294,10 @@ class AmqpBroker:
                 ledger.reject(held, requeue=False)
             elif verdict is Verdict.RESTORE:
                 ledger.reject(held, requeue=True)
-            elif verdict is Verdict.REQUEUE:
-                self._to_move.append((held, "", delivery.queue, anew(held.arrived.properties, redelivered=True)))
+            elif verdict is Verdict.REQUEUE or isinstance(verdict, Again):
+                losses = 0 if verdict is Verdict.REQUEUE else verdict.losses
+                properties = anew(held.arrived.properties, redelivered=True, losses=losses)
+                self._to_move.append((held, "", delivery.queue, properties))
             else:
                 try:
                     where = self._parking(delivery.queue, verdict.until)

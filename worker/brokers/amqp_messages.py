@@ -12,7 +12,7 @@ from ...protocol.errors import BadCall, BadMessage
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.amqp.contents import read_message
 from ...protocol.wire.amqp.properties import TableReader, read_properties, write_properties
-from ...protocol.wire.message import Message
+from ...protocol.wire.message import LOSSES, Message, losses_in
 from .. import late
 from .amqp_declare import parked_in
 from .amqp_ledger import Held
@@ -40,7 +40,7 @@ def read_delivery(queue: str, held: Held, table_reader: TableReader) -> Delivery
     except BadMessage as why:
         logger.warning("queue %s: a message's properties cannot be read, its body is handed on: %s", queue, why)
         message = Message(body)
-    exchange, routing_key, redelivered = arrived.exchange, arrived.routing_key, arrived.redelivered
+    exchange, routing_key, redelivered, losses = arrived.exchange, arrived.routing_key, arrived.redelivered, 0
     headers = message.headers
     if exchange == _DELIVERY_EXCHANGE:
         if parked_in(exchange, routing_key):
@@ -48,11 +48,13 @@ def read_delivery(queue: str, held: Held, table_reader: TableReader) -> Delivery
         _without(headers, _TRACES)
     if headers.get(_REDELIVERED) is True:
         redelivered = headers.pop(_REDELIVERED)
+        losses = losses_in(headers)
     tag = None if held.settled else held
-    return Delivery(tag, message, queue, exchange, routing_key, redelivered, message.properties.get("priority", 0))
+    priority = message.properties.get("priority", 0)
+    return Delivery(tag, message, queue, exchange, routing_key, redelivered, priority, losses)
 
 
-def anew(raw: bytes, *, redelivered: bool) -> bytes:
+def anew(raw: bytes, *, redelivered: bool, losses: int = 0) -> bytes:
     """The properties of a message that we publish once more: back to its queue, or to wait for its time."""
     try:
         properties = read_properties(raw)
@@ -62,6 +64,8 @@ def anew(raw: bytes, *, redelivered: bool) -> bytes:
         properties.pop("user_id", None)  # the broker compares it with ours
         if redelivered:
             headers[_REDELIVERED] = True
+            if losses:
+                headers[LOSSES] = losses
         else:
             properties.pop("expiration", None)  # would end the wait; the task's own `expires` is what counts
         return write_properties(properties)

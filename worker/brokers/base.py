@@ -75,6 +75,8 @@ class Delivery(NamedTuple):
     routing_key: str
     redelivered: bool = False
     priority: int = 0
+    losses: int = 0
+    """As the `Again` before said."""
 
 
 class Verdict(Enum):
@@ -93,7 +95,14 @@ class Park:
     until: float
 
 
-Settlement = tuple[Delivery, Verdict | Park]
+@dataclass(frozen=True, slots=True)
+class Again:
+    """As `REQUEUE`, since what ran it was lost; whoever takes it next is told for how many times."""
+
+    losses: int
+
+
+Settlement = tuple[Delivery, Verdict | Park | Again]
 
 
 KinFill = Callable[[str, Sequence[Any], Any, str, str, "int | None"], Any]

@@ -28,9 +28,11 @@ from kombu.transport import virtual
 from kombu.utils.json import dumps
 
 from ...protocol.errors import BadCall, BadMessage, shown
+from ...protocol.values import replace
 from ...protocol.wire import envelope
+from ...protocol.wire.message import LOSSES, losses_in
 from . import kombu_transports as transports
-from .base import Delivery, Parcel, Park, Queue, Settlement, Verdict
+from .base import Again, Delivery, Parcel, Park, Queue, Settlement, Verdict
 from .kombu_messages import again, as_it_came
 
 LOG = logging.getLogger("celeriac.broker")
@@ -225,7 +227,11 @@ class KombuBroker:
             tag = next(self._numbers)
             self._held[tag] = queue, message
         key = queue if came.routing_key is None else came.routing_key
-        return Delivery(tag, came.message, queue, came.exchange, key, came.redelivered, came.priority)
+        told, losses = came.message, 0
+        if LOSSES in told.headers:
+            told = replace(told, headers=dict(told.headers))  # the payload's own go back as they came
+            losses = losses_in(told.headers)
+        return Delivery(tag, told, queue, came.exchange, key, came.redelivered, came.priority, losses)
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         for delivery, verdict in settlements:
@@ -236,7 +242,7 @@ class KombuBroker:
                 self._settle(*held, verdict)
             del self._held[delivery.tag]
 
-    def _settle(self, queue: str, message: Any, verdict: Verdict | Park) -> None:
+    def _settle(self, queue: str, message: Any, verdict: Verdict | Park | Again) -> None:
         match verdict:
             case Verdict.ACK:
                 self._channel.basic_ack(message.delivery_tag)
@@ -244,11 +250,13 @@ class KombuBroker:
                 self._channel.basic_reject(message.delivery_tag, requeue=False)
             case Verdict.REQUEUE | Verdict.RESTORE:
                 self._put_back(queue, message)
+            case Again(losses):
+                self._put_back(queue, message, losses)
             case Park():
                 raise BadCall(f"{self._place} keeps no message until a time: hold it, or put it back")
 
-    def _put_back(self, queue: str, message: Any) -> None:
-        self._channel._put(queue, again(message.payload_as_it_came))  # noqa: SLF001  # each of kombu's transports is this method
+    def _put_back(self, queue: str, message: Any, losses: int = 0) -> None:
+        self._channel._put(queue, again(message.payload_as_it_came, losses))  # noqa: SLF001  # each of kombu's transports is this method
         if self._acks:
             self._channel.basic_ack(message.delivery_tag)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from ...protocol.wire.message import LOSSES
+
 _ADDRESS = ("exchange", "routing_key", "priority")
 
 
@@ -45,14 +47,16 @@ def _bare(payload: Any) -> dict[str, Any]:
     return {**raw, "body": None, "headers": headers, "properties": bare}
 
 
-def again(payload: Any) -> Any:
+def again(payload: Any, losses: int = 0) -> Any:
     """The same once more, flagged, without what transports hang into `delivery_info` when they take it."""
     if not isinstance(payload, dict) or not isinstance(payload.get("properties"), dict):
         return payload
     info = _mapping(payload["properties"].get("delivery_info"))
     address = {name: info[name] for name in _ADDRESS if name in info}
     properties = {**payload["properties"], "delivery_info": {**address, "redelivered": True}}
-    return {**payload, "properties": properties}
+    if not losses:
+        return {**payload, "properties": properties}
+    return {**payload, "properties": properties, "headers": {**_mapping(payload.get("headers")), LOSSES: losses}}
 
 
 def _mapping(value: Any) -> dict[str, Any]:

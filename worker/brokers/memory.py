@@ -19,7 +19,7 @@ from ...protocol.errors import BadCall
 from ...protocol.rules import routing
 from ...protocol.values import dataclass, field, replace
 from ...protocol.wire.message import Message
-from .base import Delivery, Parcel, Park, Queue, Settlement, Verdict
+from .base import Again, Delivery, Parcel, Park, Queue, Settlement, Verdict
 
 _PRIORITIES = 10
 _SELDOM = 60.0
@@ -36,6 +36,7 @@ class _Waiting:
     routing_key: str
     priority: int
     redelivered: bool = False
+    losses: int = 0
     until: float | None = None
 
 
@@ -239,7 +240,8 @@ class MemoryBroker:
     def _hold(self, queue: str, waiting: _Waiting) -> Delivery:
         tag = next(self._store.numbers) if self._acks else None
         delivery = Delivery(
-            tag, waiting.message, queue, waiting.exchange, waiting.routing_key, waiting.redelivered, waiting.priority
+            *(tag, waiting.message, queue, waiting.exchange, waiting.routing_key),
+            *(waiting.redelivered, waiting.priority, waiting.losses),
         )
         if tag is not None:
             self._held[tag] = delivery, waiting
@@ -252,12 +254,14 @@ class MemoryBroker:
                 if held is not None:
                     self._settle(*held, verdict)
 
-    def _settle(self, delivery: Delivery, waiting: _Waiting, verdict: Verdict | Park) -> None:
+    def _settle(self, delivery: Delivery, waiting: _Waiting, verdict: Verdict | Park | Again) -> None:
         again = replace(waiting, redelivered=True)
         match verdict:
             case Park(until):
                 heappush(self._store.parked, (until, next(self._store.numbers), delivery.queue, waiting))
-            case Verdict.REQUEUE:
+            case Verdict.REQUEUE | Again():
+                if isinstance(verdict, Again):
+                    again = replace(again, losses=verdict.losses)
                 self._store.line(delivery.queue).put(again)
                 self._store.lock.notify_all()
             case Verdict.RESTORE:

@@ -41,7 +41,7 @@ from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
 from ..redis_place import parse as parse_place
-from .base import Broker, Delivery, KinFill, Parcel, Park, Queue, Settlement, Verdict
+from .base import Again, Broker, Delivery, KinFill, Parcel, Park, Queue, Settlement, Verdict
 from .redis_ear import Ear
 from .redis_envelopes import Envelopes, opened
 from .redis_lease import Keeper
@@ -106,7 +106,7 @@ class RedisBroker:
         self._told = 0
         self._refused: ErrorReply | None = None
         self._telling: Callable[[bytes], None] | None = None
-        self._moved: list[tuple[Taken, Verdict | Park]] = []
+        self._moved: list[tuple[Taken, Verdict | Park | Again]] = []
         self.owner = os.urandom(8).hex()
         """By which Redis knows what this connection holds."""
         self._serial = 0
@@ -402,7 +402,7 @@ class RedisBroker:
         commands: list[Command] = []
         for start in range(0, len(acked), _AT_ONCE):
             commands += redis_held.ack(self._layout, *acked[start : start + _AT_ONCE])
-        for verdict, run in groupby(moved, key=lambda each: Park if isinstance(each[1], Park) else each[1]):
+        for verdict, run in groupby(moved, key=_manner):
             for part in _slices(list(run)):
                 commands.append(self._moving(verdict, part))
         if moved and self._ear is not None:
@@ -425,7 +425,8 @@ class RedisBroker:
             return redis_parked.park(self._layout, [(taken, park.until) for taken, park in run])
         if verdict is Verdict.RESTORE:
             return redis_held.put_back(self._layout, held[::-1], front=True)
-        return redis_held.put_back(self._layout, held, front=False)
+        losses = {taken.tag: again.losses for taken, again in run if isinstance(again, Again)}
+        return redis_held.put_back(self._layout, held, front=False, losses=losses)
 
     # --- the clock
 
@@ -543,6 +544,12 @@ def _name(command: Command | bytes) -> str:
 def _is_done_all_the_same(command: Command | bytes, error: ErrorReply) -> bool:
     """Redis before 6.2 has no deadlines for bindings; the binding itself is made before it finds that out."""
     return command[:2] == ("EVALSHA", REFRESH_BINDING.sha) and "syntax error" in error.text
+
+
+def _manner(moved: tuple[Taken, Verdict | Park | Again]) -> Any:
+    """Those that go the same way go together."""
+    verdict = moved[1]
+    return Verdict.REQUEUE if isinstance(verdict, Again) else Park if isinstance(verdict, Park) else verdict
 
 
 def _slices(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

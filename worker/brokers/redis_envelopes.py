@@ -11,7 +11,7 @@ from typing import cast
 from ...protocol.errors import BadMessage
 from ...protocol.wire.envelope import Frame, parse
 from ...protocol.wire.json import dumps
-from ...protocol.wire.message import Message
+from ...protocol.wire.message import Message, losses_in
 from ...protocol.wire.sealed import seal
 from ..ids import new_id
 from .base import Delivery, Parcel
@@ -65,4 +65,5 @@ def opened(tag: str | None, envelope: bytes, queue: str) -> Delivery:
     except BadMessage:
         return Delivery(tag, Message(envelope), queue, "", queue)
     routing_key = queue if found.routing_key is None else found.routing_key
-    return Delivery(tag, found.message, queue, found.exchange, routing_key, found.redelivered, found.priority)
+    losses = losses_in(found.message.headers)
+    return Delivery(tag, found.message, queue, found.exchange, routing_key, found.redelivered, found.priority, losses)

@@ -87,7 +87,7 @@ def test_late_is_settled_by_what_it_came_to(manner: Manner, fate: Fate, how: How
         (Manner(), [WorkerLost(1, "x")]),
         (LATE, [WorkerLost(1, "x"), Settle(1, How.ACK)]),
         (Manner(late=True, ack_failures=False), [WorkerLost(1, "x"), Settle(1, How.DROP)]),
-        (Manner(late=True, requeue_lost=True), [Settle(1, How.REQUEUE)]),
+        (Manner(late=True, requeue_lost=True), [Settle(1, How.REQUEUE, 1)]),
         (Manner(requeue_lost=True), [WorkerLost(1, "x")]),
         (Manner(late=True, retry_lost=True), [Resend(1, "x")]),
         (Manner(late=True, retry_lost=True, max_retries=None), [Resend(1, "x")]),
@@ -115,7 +115,7 @@ def test_a_resend_that_fails_is_a_loss() -> None:
     m = running(Manner(late=True, retry_lost=True, requeue_lost=True))
     m.lost(1, "x", NOW)
     assert not m.idle
-    assert m.resent(1, "x", NOW, sent=False) == [Settle(1, How.REQUEUE)]
+    assert m.resent(1, "x", NOW, sent=False) == [Settle(1, How.REQUEUE, 1)]
     m = running(Manner(late=True, retry_lost=True))
     m.lost(1, "x", NOW)
     assert m.resent(1, "x", NOW, sent=True) == [Settle(1, How.ACK)]
@@ -128,7 +128,7 @@ def test_a_resend_that_fails_is_a_loss() -> None:
         (Manner(), []),
         (Manner(ack_timeouts=False), []),
         (LATE, [Settle(1, How.ACK)]),
-        (Manner(late=True, ack_timeouts=False), [Settle(1, How.REQUEUE)]),
+        (Manner(late=True, ack_timeouts=False), [Settle(1, How.REQUEUE, 1)]),
     ],
 )
 def test_a_hard_limit(manner: Manner, rest: list[Decision]) -> None:
@@ -138,7 +138,7 @@ def test_a_hard_limit(manner: Manner, rest: list[Decision]) -> None:
 def test_what_destroys_workers_is_buried() -> None:
     m = machine(losses=2)
     manner = Manner(late=True, requeue_lost=True)
-    for number, then in ((1, [Settle(1, How.REQUEUE)]), (2, [WorkerLost(2, "x"), Bury(2, "2 times lost: x")])):
+    for number, then in ((1, [Settle(1, How.REQUEUE, 1)]), (2, [WorkerLost(2, "x"), Bury(2, "2 times lost: x")])):
         m.received(number, arrival(manner, redelivered=number > 1), NOW)
         m.begun(number, NOW)
         assert m.lost(number, "x", NOW) == then
@@ -154,6 +154,19 @@ def test_what_destroys_workers_is_buried() -> None:
     assert m.received(5, arrival(manner, redelivered=True), NOW) == [Settle(5, How.DROP)]
 
 
+def test_what_destroyed_workers_elsewhere_is_buried_here() -> None:
+    manner = Manner(late=True, requeue_lost=True)
+    for known, then in ((0, [Settle(1, How.REQUEUE, 1)]), (3, [Settle(1, How.REQUEUE, 4)])):
+        m = machine(losses=5)
+        m.received(1, arrival(manner, redelivered=True, losses=known), NOW)
+        m.begun(1, NOW)
+        assert m.lost(1, "x", NOW) == then
+    m = machine(losses=5)
+    m.received(1, arrival(manner, redelivered=True, losses=4), NOW)
+    m.begun(1, NOW)
+    assert m.lost(1, "x", NOW) == [WorkerLost(1, "x"), Bury(1, "5 times lost: x")]
+
+
 def test_a_success_forgives_losses() -> None:
     m = machine(losses=2)
     manner = Manner(late=True, requeue_lost=True)
@@ -163,7 +176,7 @@ def test_a_success_forgives_losses() -> None:
         if number == 2:
             m.ended(number, Fate.DONE, NOW)
         else:
-            assert m.lost(number, "x", NOW) == [Settle(number, How.REQUEUE)]
+            assert m.lost(number, "x", NOW) == [Settle(number, How.REQUEUE, 1)]
 
 
 def test_no_more_is_submitted_than_there_are_slots() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall, BadMessage
 from celeriac.protocol.wire import envelope
-from celeriac.protocol.wire.message import Message
+from celeriac.protocol.wire.message import Message, losses_in
 
 PLAIN: dict[str, Any] = {
     "body": base64.b64encode(b"[]").decode(),
@@ -222,6 +222,23 @@ def test_typed_values_in_headers_are_what_they_stand_for() -> None:
     assert json.loads(envelope.redelivered(data))["headers"]["stamp"] == json.loads(data)["headers"]["stamp"]
     unknown = {"__type__": "nobody's", "__value__": 1}
     assert envelope.parse(written({**PLAIN, "headers": {"x": unknown}})).message.headers == {"x": unknown}
+
+
+@pytest.mark.parametrize(("header", "losses"), [(3, 3), (True, 0), (-1, 0), (1 << 31, 0), ("3", 0), (None, 0)])
+def test_losses_are_read_and_are_no_part_of_a_task(header: Any, losses: int) -> None:
+    headers = {"id": "x", "celeriac_losses": header}
+    assert losses_in(headers) == losses
+    assert headers == {"id": "x"}
+    assert losses_in(headers) == 0
+
+
+def test_redelivered_tells_of_losses() -> None:
+    data = written({"body": "", "headers": {"id": "x"}, "properties": {}})
+    assert json.loads(envelope.redelivered(data, 3))["headers"] == {
+        "id": "x",
+        "redelivered": True,
+        "celeriac_losses": 3,
+    }
 
 
 @pytest.mark.parametrize(
