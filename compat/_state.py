@@ -32,6 +32,8 @@ _apps: weakref.WeakSet[Any] = weakref.WeakSet()
 # A dict, and no set: shared tasks are made in the order in which they were declared, in every process alike.
 _on_app_finalizers: dict[Callable[[Any], Any], None] = {}
 _task_join_will_block = False
+# Environment variables that the command line has set, for children: what it was told is no surprise to anybody.
+_told_on_command_line: dict[str, str] = {}
 
 
 class _TLS(threading.local):

@@ -521,7 +521,8 @@ class PersistentScheduler(Scheduler):
             warning("The old schedule file is now %s", there)
 
     def _destroy_open_corrupted_schedule(self, exc: BaseException) -> Any:
-        error("The schedule file %r cannot be read and is set aside: %r", self.schedule_filename, exc, exc_info=exc)
+        text = "The schedule file %r cannot be read and is set aside, all entries begin anew: %s: %s"
+        error(text, self.schedule_filename, type(exc).__name__, exc)
         if self._store is not None:
             self._discard()
         self._remove_db()
@@ -609,6 +610,11 @@ class PersistentScheduler(Scheduler):
     @property
     def info(self) -> str:
         return f"    . db -> {self.schedule_filename}"
+
+
+def scheduler_class(name: Any, extension_namespace: str = "celery.beat_schedulers") -> Any:
+    """The class of this name; packages add names by entry points."""
+    return symbol_by_name(name, aliases=dict(load_extension_class_names(extension_namespace)))
 
 
 class Service:
@@ -702,8 +708,7 @@ class Service:
             self._is_stopped.wait()
 
     def get_scheduler(self, lazy: bool = False, extension_namespace: str = "celery.beat_schedulers") -> Any:
-        aliases = dict(load_extension_class_names(extension_namespace))
-        return symbol_by_name(self.scheduler_cls, aliases=aliases)(
+        return scheduler_class(self.scheduler_cls, extension_namespace)(
             app=self.app,
             schedule_filename=self.schedule_filename,
             max_interval=self.max_interval,

@@ -147,13 +147,13 @@ def add(
     args: Any = (),
     kwargs: Mapping[str, Any] | None = None,
     **options: Any,
-) -> None:
-    """Have beat send it from now on; an entry of this name is replaced."""
+) -> Listed | None:
+    """Have beat send it from now on; an entry of this name is replaced, and returned as it was."""
     schedule_of(when, app)
     if name in app.conf.beat_schedule:
         raise ValueError(f"{name!r} is configured in beat_schedule: change it there")
     definition = {"task": task, "schedule": when, "args": list(args), "kwargs": dict(kwargs or {}), "options": options}
-    _once(app, lambda store: store.put(name, dumps(definition)))
+    return _once(app, lambda store: _put(app, store, name, dumps(definition)))  # type: ignore[no-any-return] # what `_put` gives
 
 
 def remove(app: Any, name: str) -> None:
@@ -196,6 +196,28 @@ def ran(text: str | None) -> tuple[datetime, int] | tuple[None, int]:
         return None, 0
     told = loads(text)
     return datetime.fromisoformat(told["last_run_at"]), int(told["total_run_count"])
+
+
+def is_read(app: Any) -> bool:
+    """Whether a beat takes its entries from here: by the settings, or because one holds the lease now."""
+    named = app.conf.beat_scheduler
+    if (named if isinstance(named, str) else named.__name__).endswith("LeasedScheduler"):
+        return True
+    return bool(_once(app, lambda store: store.is_held()))
+
+
+def _put(app: Any, store: Any, name: str, definition: str) -> Listed | None:
+    kept = store.load()
+    store.put(name, definition)
+    old = kept.entries.get(name)
+    if old is None or old == definition:
+        return None
+    try:
+        entry = entry_of(name, old, app)
+    except Exception:  # noqa: BLE001 - it could not be read, and is gone now
+        return Listed(name, "an entry that could not be read", old, configured=False, paused=False)
+    paused = name in kept.paused
+    return Listed(name, entry.task, text_of(entry.schedule), False, paused, *ran(kept.state.get(name)))
 
 
 def _known(app: Any, name: str) -> None:

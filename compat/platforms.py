@@ -273,8 +273,7 @@ class DaemonContext:
         after_forkers: bool = True,
         **kwargs: Any,
     ) -> None:
-        if isinstance(umask, str):
-            umask = int(umask, 8 if umask.startswith("0") else 10)
+        umask = parse_umask(umask)
         self.workdir = workdir or DAEMON_WORKDIR
         self.umask = umask
         self.fake = fake
@@ -341,13 +340,20 @@ def detached(
     signals.reset("SIGCLD")
     maybe_drop_privileges(uid=uid, gid=gid)
 
-    def try_out() -> None:
-        if logfile:
-            Path(logfile).open("a", encoding="utf-8").close()
-        if pidfile:
-            _create_pidlock(pidfile).release()
+    return DaemonContext(umask=umask, workdir=workdir, fake=fake, after_chdir=lambda: try_out(logfile, pidfile))
 
-    return DaemonContext(umask=umask, workdir=workdir, fake=fake, after_chdir=try_out)
+
+def try_out(logfile: Any = None, pidfile: Any = None) -> None:
+    """OSError, LockFailed or an exit where they could not be written; before the fork somebody still sees it."""
+    if logfile:
+        Path(logfile).open("a", encoding="utf-8").close()
+    if pidfile:
+        _create_pidlock(pidfile).release()
+
+
+def parse_umask(umask: Any) -> Any:
+    """A text as a number: octal with a leading 0, else decimal."""
+    return int(umask, 8 if umask.startswith("0") else 10) if isinstance(umask, str) else umask
 
 
 def parse_uid(uid: Any) -> int:

@@ -101,6 +101,10 @@ class RedisLease:
         got, second = self._open.run(ACQUIRE, 3, *keys, int(ttl * 1000), token)
         return Asked(got, version=second) if got else Asked(0, free_in=max(second, 0) / 1000)
 
+    def is_held(self) -> bool:
+        """Whether somebody leads."""
+        return bool(self._open.call("EXISTS", self._key("lease")))
+
     def release(self, token: int) -> None:
         self._open.run(RELEASE, 1, self._key("lease"), token)
 

@@ -120,6 +120,16 @@ class DatabaseLease:
             self._seen, self._seen_at = seen, now
         return max(self._seen_at + ttl - now, 0.0)
 
+    def is_held(self) -> bool:
+        """Whether somebody leads, or died as the leader: a database does not forget by itself."""
+
+        def read(tables: _Tables, connection: sa.Connection) -> bool:
+            leases = tables.leases
+            held = self._sql.select(leases.c.held).where(leases.c.name == self.name)
+            return bool(connection.execute(held).scalar())
+
+        return self._read("ask who leads", read)
+
     def release(self, token: int) -> None:
         def give(tables: _Tables, connection: sa.Connection) -> None:
             leases = tables.leases

@@ -6,6 +6,7 @@ a file that is something else (Celery's are shelves) is left alone and reported.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -21,6 +22,24 @@ _EVERY = 1.0
 _FORM = "celeriac-state-1"
 
 
+def try_out(path: str | None) -> None:
+    """OSError, named after the file, where it could not be written: told at the start, while somebody looks."""
+    if not path:
+        return
+    if os.path.isdir(path):  # noqa: PTH112 - beside the name that the error has
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    beside = _beside(Path(path))
+    try:
+        beside.touch()
+        beside.unlink()
+    except OSError as problem:
+        raise type(problem)(problem.errno, f"the state file cannot be written: {problem.strerror}", path) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}")
+
+
 class StateDb:
     """`path` None: nothing is kept."""
 
@@ -29,6 +48,7 @@ class StateDb:
         self._revokes = revokes
         self._owner = owner
         self._written: Any = None
+        self._problem = ""
         self._at = 0.0
 
     def load(self, now: float) -> None:
@@ -63,7 +83,7 @@ class StateDb:
             return
         dumped = self._revokes.dump(now)
         text = json.dumps({"form": _FORM, "clock": self._owner.clock_value(), **dumped})
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        beside = _beside(self._path)
         try:
             with beside.open("w", encoding="utf-8") as file:
                 file.write(text)
@@ -71,6 +91,12 @@ class StateDb:
                 os.fsync(file.fileno())
             beside.replace(self._path)
         except OSError as problem:
-            log.error("State file %s cannot be written: %s. Revokes are not kept", self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
+            if str(problem) != self._problem:
+                self._problem = str(problem)
+                text = "State file %s cannot be written: %s. Revokes are not kept; it is tried again with each change"
+                log.error(text, self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
             return
+        if self._problem:
+            self._problem = ""
+            log.warning("State file %s is written again", self._path)
         self._written = dumped

@@ -38,6 +38,10 @@ BACKEND_ALIASES = {
 }
 
 
+class UnknownBackend(ImproperlyConfigured, ModuleNotFoundError):
+    """No result backend has this name; Celery raises the second."""
+
+
 def by_name(backend: Any = None, loader: Any = None, extension_namespace: str = "celery.result_backends") -> Any:
     """The class of a backend, by its alias or its path; packages add aliases by entry points."""
     backend = backend or "disabled"
@@ -53,7 +57,7 @@ def by_name(backend: Any = None, loader: Any = None, extension_namespace: str = 
     except ModuleNotFoundError as problem:
         if problem.name != path:  # what is missing is something that the backend needs
             raise
-        raise ModuleNotFoundError(_unknown(backend, problem), name=path) from problem
+        raise UnknownBackend(_unknown(backend, problem), name=path) from problem
     if isinstance(found, types.ModuleType):
         raise ImproperlyConfigured(_unknown(backend, "is a Python module, not a backend class."))
     return found

@@ -7,12 +7,16 @@ Nothing is changed, and nothing but the configuration is looked at.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta, tzinfo
 from types import ModuleType
 from typing import Any
 
+from ...protocol.errors import BadCall
 from ...protocol.values import dataclass
+from ...worker.brokers import check
+from .._state import _told_on_command_line
 from ..exceptions import ImproperlyConfigured
 from .defaults import _OLD_SETTING_KEYS, _OPTIONS, _TO_NEW_KEY, DEFAULTS, NAMESPACES, PROFILES, SETTING_KEYS, Option
 
@@ -310,8 +314,22 @@ def _environment(conf: Any) -> Iterator[tuple[str, str]]:
     for key in ("broker_url", "broker_read_url", "broker_write_url", "result_backend"):
         variable = f"CELERY_{key.upper()}"
         told = os.environ.get(variable)
-        if told and conf.get(key) not in {None, told}:
+        if told and told != _told_on_command_line.get(variable) and conf.get(key) not in {None, told}:
             yield key, f"the environment variable {variable} says otherwise, and wins"
+
+
+def _brokers(conf: Any) -> Iterator[tuple[str, str]]:
+    urls = [
+        url
+        for told in (conf.broker_read_url, conf.broker_write_url)
+        if isinstance(told, str)
+        for url in told.split(";")
+    ]
+    for url in dict.fromkeys(urls):
+        try:
+            check(url)
+        except BadCall as problem:  # noqa: PERF203 - one or two URLs
+            yield "broker_url", str(problem)
 
 
 def _profile(conf: Any) -> Iterator[tuple[str, str]]:
@@ -339,7 +357,33 @@ _RULES: tuple[Rule, ...] = (
     _default_queue,
     _schedule,
     _environment,
+    _brokers,
     _profile,
     _lost_workers,
     _alone,
 )
+
+
+# --- what a setting names
+
+
+def imported(load: Any, name: Any, what: str) -> Any:
+    """What `load` gives; a name that is nothing is told in a line, a module that fails at import with its traceback."""
+    try:
+        return load()
+    except (ImportError, AttributeError, ValueError) as problem:
+        module = str(name).replace(":", ".")
+        missing = getattr(problem, "name", None) or ""
+        is_name = isinstance(problem, (AttributeError, ValueError)) or module.startswith(missing or "\0")
+        detail = str(problem) if is_name and not _is_inside(problem, module) else traceback.format_exc().strip()
+        raise ImproperlyConfigured(f"{what} {name!r} cannot be imported: {detail}") from problem
+
+
+def _is_inside(problem: BaseException, module: str) -> bool:
+    """Whether it was raised by the code of the module that was to be imported."""
+    step, root = problem.__traceback__, module.partition(".")[0]
+    while step is not None:
+        if str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == root != __name__.partition(".")[0]:
+            return True
+        step = step.tb_next
+    return False

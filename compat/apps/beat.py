@@ -9,7 +9,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from .. import VERSION_BANNER, beat, platforms
+from .. import VERSION_BANNER, beat, beat_check, platforms
 from ..utils.imports import qualname
 from ..utils.log import LOG_LEVELS, get_logger
 from ..utils.time import humanize_seconds
@@ -81,6 +81,11 @@ class Beat:
         self.set_process_title()
         self.start_scheduler()
 
+    def check(self) -> None:
+        """Whether it could start: a misspelt class, a broken entry, a file that cannot be written."""
+        self.init_loader()
+        beat_check.check(self.app, self.scheduler_cls, self.schedule)
+
     def setup_logging(self, colorize: bool | None = None) -> None:
         if colorize is None and self.no_color is not None:
             colorize = not self.no_color
@@ -91,6 +96,7 @@ class Beat:
     def start_scheduler(self) -> None:
         if self.pidfile:
             platforms.create_pidlock(self.pidfile)
+        beat_check.check(self.app, self.scheduler_cls, self.schedule)
         service = self.Service(
             app=self.app,
             max_interval=self.max_interval,

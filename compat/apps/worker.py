@@ -89,7 +89,7 @@ class Worker(WorkController):
     def on_start(self) -> None:
         try:
             super().on_start()
-        except platforms.LockFailed as problem:  # another worker runs, or the file cannot be written
+        except (platforms.LockFailed, OSError) as problem:  # another worker runs, or the file cannot be written
             safe_say(f"celeriac worker: cannot write the pid file: {problem}")
             raise SystemExit(platforms.EX_CANTCREAT) from None
         signals.celeryd_after_setup.send(sender=self.hostname, instance=self, conf=self.app.conf)

@@ -1,6 +1,6 @@
 """`celeriac amqp`: the broker by hand, in the words of AMQP; one command, or a shell of them.
 
-Law: a method that fails is told and the connection made anew; the shell goes on.
+Law: a method that fails is told and the connection made anew; the shell goes on, one command ends with an exit code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 
 import click
 
+from ..exceptions import CeleryCommandException
+from ..platforms import EX_FAILURE, EX_UNAVAILABLE
 from .base import handle_preload_options
+from .faults import UNREACHABLE
 
 __all__ = ("amqp",)
 
@@ -28,8 +31,9 @@ def dump_message(message: Any) -> Any:
 class AMQPContext:
     """A connection for the commands of one shell."""
 
-    def __init__(self, cli_context: Any) -> None:
+    def __init__(self, cli_context: Any, *, alone: bool = False) -> None:
         self.cli_context = cli_context
+        self.alone = alone  # one command, whose failure is the program's
         self.connection = cli_context.app.connection()
         self.channel: Any = None
         self.reconnect()
@@ -56,6 +60,8 @@ class AMQPContext:
         try:
             self.connection.connect()
         except (*self.connection.connection_errors, OSError) as problem:
+            if self.alone:
+                raise CeleryCommandException(UNREACHABLE.format(problem), EX_UNAVAILABLE) from None
             self.echo_error(problem)
         else:
             self.cli_context.secho("-> connected.", fg="green", bold=True)
@@ -74,6 +80,8 @@ class AMQPContext:
             given = method(self.channel)
         except Exception as problem:  # noqa: BLE001 - whatever the transport raises, the shell goes on
             self.echo_error(problem)
+            if self.alone:
+                raise SystemExit(EX_FAILURE) from None
             self.reconnect()
             return
         if say:
@@ -97,7 +105,7 @@ def amqp(ctx: click.Context) -> None:
     Works with every transport that keeps its declarations in the broker.
     """
     if not isinstance(ctx.obj, AMQPContext):
-        ctx.obj = AMQPContext(ctx.obj)
+        ctx.obj = AMQPContext(ctx.obj, alone=ctx.invoked_subcommand not in {None, "repl"})
         ctx.call_on_close(ctx.obj.close)  # what basic.get took and nobody acknowledged is given back now
     if ctx.invoked_subcommand is None:
         ctx.invoke(repl)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 import json
 import numbers
+import shutil
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,9 +21,10 @@ from click import Context, ParamType
 
 from .._state import get_current_app
 from ..exceptions import CeleryCommandException
-from ..platforms import EX_UNAVAILABLE
+from ..platforms import EX_UNAVAILABLE, parse_umask
 from ..utils import text
 from ..utils.log import mlevel
+from .faults import UNREACHABLE, is_operational, told
 
 if TYPE_CHECKING:
     Choice = click.Choice[str]
@@ -117,19 +120,12 @@ def handle_remote_command_error(command: str, exc: Exception) -> None:
     """Says in one line why a command did not reach the workers."""
     if isinstance(exc, click.ClickException):
         raise exc
-    if _is_operational(exc):
-        message = (
-            "Could not connect to the message broker. Please make sure your broker (e.g., RabbitMQ or Redis) is "
-            f"running and the connection settings are correct. Reason: {exc}"
-        )
+    if is_operational(exc):
+        message = UNREACHABLE.format(exc)
     else:
-        message = f"Unable to run the `{command}` command. Reason: {exc}"
+        plain = told(exc)
+        message = f"Unable to run the `{command}` command. Reason: {plain.message if plain else exc}"
     raise CeleryCommandException(message=message, exit_code=EX_UNAVAILABLE) from exc
-
-
-def _is_operational(exc: BaseException) -> bool:
-    """Any of the errors of that name: kombu's, and our brokers'."""
-    return any(cls.__name__ == "OperationalError" for cls in type(exc).__mro__) or isinstance(exc, ConnectionError)
 
 
 # --- options that a user's app adds to every command
@@ -235,7 +231,29 @@ class DaemonOption(CeleryOption):
         super().__init__(args, **kwargs)
 
     def daemon_setting(self, ctx: Context, opt: CeleryOption, value: Any) -> Any:
-        return value or getattr(ctx.obj.app.conf, f"{ctx.command.name}_{self.name}", None)
+        value = value or getattr(ctx.obj.app.conf, f"{ctx.command.name}_{self.name}", None)
+        check = _CHECKS.get(str(self.name))
+        if check is not None and value and not check(value):
+            raise click.BadParameter(_WRONG[str(self.name)].format(value), ctx, self)
+        return value
+
+
+def _is_umask(value: Any) -> bool:
+    try:
+        return bool(0 <= parse_umask(value) <= _LARGEST_UMASK)
+    except (TypeError, ValueError):
+        return False
+
+
+_LARGEST_UMASK = 0o777
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "umask": _is_umask,
+    "executable": lambda path: bool(shutil.which(Path(path).absolute())),
+}
+_WRONG = {
+    "umask": "{0!r} is no umask: write it in octal with a leading 0, as 022.",
+    "executable": "{0!r} is no program that can be run: write its whole path.",
+}
 
 
 class CeleryDaemonCommand(CeleryCommand):
@@ -344,3 +362,10 @@ COMMA_SEPARATED_LIST = CommaSeparatedList()
 def option(group: str | None, *names: str, **kwargs: Any) -> Callable[[Any], Any]:
     """`click.option` with its group in the help."""
     return click.option(*names, cls=CeleryOption, **({"help_group": group} if group else {}), **kwargs)
+
+
+def say_unused(ctx: Context, names: Any, why: str) -> None:
+    """Options on the command line that have no effect here."""
+    for param in ctx.command.params:
+        if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE:
+            ctx.obj.error(f"hint: {max(param.opts, key=len)} has no effect: {why}")

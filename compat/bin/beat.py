@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
 import click
 
+from ...protocol.errors import BadCall
+from ..beat_control import beat_nodename
 from ..exceptions import ImproperlyConfigured, SecurityError
-from ..platforms import EX_CANTCREAT, EX_FAILURE, LockFailed, detached, maybe_drop_privileges
-from .base import LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, option
+from ..platforms import EX_CANTCREAT, EX_FAILURE, LockFailed, detached, maybe_drop_privileges, parse_umask, try_out
+from ..utils.nodenames import node_format
+from .base import LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, option, say_unused
 
 _BEAT = "Beat Options"
 
@@ -21,7 +25,7 @@ _BEAT = "Beat Options"
     "-s",
     "--schedule",
     callback=lambda ctx, _, value: value or ctx.obj.app.conf.beat_schedule_filename,
-    help="File that keeps the times; '.db' may be appended.",
+    help="File that keeps the times; '.db' may be appended. Expands %n, %h, %d.",
 )
 @option(
     _BEAT,
@@ -64,16 +68,28 @@ def beat(
                 "A setting is written as name=value, after `--`.",
                 ctx=ctx,
             ) from None
+    say_unused(ctx, ("executable",), "beat goes into the background as the process that it is")
     kwargs.pop("executable", None)
-    make = partial(app.Beat, logfile=logfile, pidfile=pidfile, quiet=ctx.obj.quiet, **kwargs)
+    name = beat_nodename(kwargs.get("hostname"))
+    logfile, pidfile, kwargs["schedule"] = (
+        node_format(path, name) if path else path for path in (logfile, pidfile, kwargs.get("schedule"))
+    )
+    program = partial(
+        app.Beat, logfile=logfile, pidfile=pidfile, quiet=ctx.obj.quiet, no_color=ctx.obj.no_color or None, **kwargs
+    )
     try:
         if detach:
-            with detached(logfile, pidfile, uid, gid, umask, workdir):
-                return make().run()
+            away = detached(logfile, pidfile, uid, gid, umask, workdir)
+            try_out(logfile, pidfile)  # while somebody sees what is wrong
+            program().check()
+            with away:
+                return program().run()
         maybe_drop_privileges(uid=uid, gid=gid)
-        return make().run()
-    except (SecurityError, ImproperlyConfigured) as problem:
-        ctx.obj.error(str(problem.args[0]), fg="red")
+        if umask:
+            os.umask(parse_umask(umask))
+        return program().run()
+    except (SecurityError, ImproperlyConfigured, BadCall, KeyError) as problem:
+        ctx.obj.error(str(problem.args[0] if problem.args else problem), fg="red")
         ctx.exit(EX_FAILURE)
     except (LockFailed, OSError) as problem:  # a pid file, a log or a schedule that cannot be written
         ctx.obj.error(f"celeriac beat: {problem}", fg="red")

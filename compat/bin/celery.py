@@ -10,6 +10,7 @@ import os
 import pathlib
 import sys
 import traceback
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
@@ -18,7 +19,10 @@ from typing import Any
 import click
 
 from .. import VERSION_BANNER
+from .._state import _told_on_command_line
+from . import order
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
+from .faults import told
 
 _COMMANDS = {
     "amqp": ("amqp", "amqp"),
@@ -76,9 +80,7 @@ UNABLE_TO_LOAD_APP_APP_MISSING = click.style(
 Unable to load celery application.
 {0}"""
 )
-WRONG_APP_OPTION_USAGE_MESSAGE = (
-    "hint: {option_name} belongs before the command: {info_name} {option_name} <app> <command> ..."
-)
+WRONG_APP_OPTION_USAGE_MESSAGE = order.HINT
 
 
 class Commands(click.Group):
@@ -119,41 +121,32 @@ class Commands(click.Group):
 
     def _ordered(self, ctx: click.Context, args: list[str]) -> list[str]:
         """`worker -A proj`, as it was written before Celery 5, becomes `-A proj worker`."""
-        wanted = {name: param.name for param in self.params for name in param.opts if isinstance(param, click.Option)}
-        flags = {name for param in self.params if getattr(param, "is_flag", False) for name in param.opts}
-        index = 0
-        while index < len(args) and args[index].startswith("-"):
-            alone = args[index] in flags or "=" in args[index] or args[index][:2] in wanted and len(args[index]) > 2  # noqa: RUF021 - a chain of alternatives
-            index += 1 if alone or args[index] not in wanted else 2
-        if index >= len(args) or args[index] in _OPAQUE:
+        own = order.Globals(self.params)
+        at = order.command_at(own, args)
+        if at >= len(args) or args[at] in _OPAQUE:
             return args
-        command = args[index]
-        movable = {name for name in wanted if name not in flags}
-        if command not in _COMMANDS:
-            movable &= {"-A", "--app"}  # a plug-in's other options are its own
-        front, rest, moved = args[:index], [command], ""
-        words = iter(args[index + 1 :])
-        for word in words:
-            if word == "--":
-                rest += [word, *words]
-            elif word in movable:
-                value = next(words, None)
-                front += [word] if value is None else [word, value]
-                moved = moved or word
-            elif word.startswith("--") and word.partition("=")[0] in movable:
-                front.append(word)
-                moved = moved or word.partition("=")[0]
-            elif word.startswith("-A"):  # -Aproj
-                front.append(word)
-                moved = moved or "-A"
-            else:
-                rest.append(word)
+        name = args[at]
+        # A plug-in's options are its own, but for the app.
+        taken = partial(self._options_of, ctx, name) if name in _COMMANDS else None
+        words, moved = order.reordered(own, args, at, taken)
         if moved:
-            click.echo(
-                WRONG_APP_OPTION_USAGE_MESSAGE.format(option_name=moved, info_name=ctx.info_name or "celeriac"),
-                err=True,
-            )
-        return front + rest
+            click.echo(order.hint(own, moved, ctx.info_name or "celeriac"), err=True)
+        return words
+
+    def _options_of(self, ctx: click.Context, name: str) -> frozenset[str]:
+        return order.options_of(self.get_command(ctx, name))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What is plainly told is told plainly; a plug-in's problems are its own to tell."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as problem:
+            plain = told(problem) if ctx.invoked_subcommand in _COMMANDS else None
+            if plain is None:
+                raise
+            raise plain from problem
 
 
 def _plugins() -> dict[str, Any]:
@@ -232,14 +225,16 @@ def celery(
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
         ctx.exit()
-    for variable, value in (
-        ("CELERY_LOADER", loader),
-        ("CELERY_BROKER_URL", broker),
-        ("CELERY_RESULT_BACKEND", result_backend),
-        ("CELERY_CONFIG_MODULE", config),
-        ("CELERY_SKIP_CHECKS", "true" if skip_checks else None),
+    for name, variable, value in (
+        ("loader", "CELERY_LOADER", loader),
+        ("broker", "CELERY_BROKER_URL", broker),
+        ("result_backend", "CELERY_RESULT_BACKEND", result_backend),
+        ("config", "CELERY_CONFIG_MODULE", config),
+        ("skip_checks", "CELERY_SKIP_CHECKS", "true" if skip_checks else None),
     ):
         if value:
+            if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+                _told_on_command_line[variable] = value
             os.environ[variable] = value
     if ctx.invoked_subcommand in _WITHOUT_APP:
         app = None

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from typing import Any
 
 import click
 
-from ..platforms import detached, set_process_title, strargv
-from .base import LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, handle_remote_command_error, option
+from ..app.checking import imported
+from ..platforms import detached, maybe_drop_privileges, parse_umask, set_process_title, strargv, try_out
+from ..utils.imports import symbol_by_name
+from ..utils.nodenames import gethostname, node_format
+from .base import (
+    LOG_LEVEL,
+    CeleryDaemonCommand,
+    handle_preload_options,
+    handle_remote_command_error,
+    option,
+    say_unused,
+)
+from .faults import told
 
 
 def _set_process_status(prog: str, info: str = "") -> str:
@@ -38,10 +50,18 @@ def _run_evcam(
     from ..events.snapshot import evcam
 
     _set_process_status("cam")
+    name = f"{_NODENAME}@{gethostname()}"
+    logfile, pidfile = (node_format(path, name) if path else path for path in (logfile, pidfile))
+    imported(lambda: symbol_by_name(camera), camera, "the camera")
     cam = partial(evcam, camera, app=app, logfile=logfile, pidfile=pidfile, **kwargs)
     if not detach:
+        maybe_drop_privileges(uid=uid, gid=gid)
+        if umask:
+            os.umask(parse_umask(umask))
         return cam()
-    with detached(logfile, pidfile, uid, gid, umask, workdir):
+    away = detached(logfile, pidfile, uid, gid, umask, workdir)
+    try_out(logfile, pidfile)  # while somebody sees what is wrong
+    with away:
         return cam()
 
 
@@ -56,6 +76,8 @@ def _run_evtop(app: Any) -> Any:
     return evtop(app=app)
 
 
+_NODENAME = "celeryev"
+_OF_CAMERAS = ("detach", "frequency", "maxrate", "logfile", "pidfile", "uid", "gid", "umask")
 _SNAPSHOT = "Snapshot"
 
 
@@ -80,7 +102,10 @@ def events(
 ) -> Any:
     """Watch the events of workers."""
     app = ctx.obj.app
+    say_unused(ctx, ("executable",), "a camera goes into the background as the process that it is")
     kwargs.pop("executable", None)
+    if not camera:
+        say_unused(ctx, _OF_CAMERAS, "it is for --camera")
     try:
         if camera:
             return _run_evcam(
@@ -90,4 +115,6 @@ def events(
     except KeyboardInterrupt:
         return None
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
+        if (plain := told(problem)) is not None:
+            raise plain from None
         handle_remote_command_error("events", problem)

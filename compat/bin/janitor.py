@@ -27,10 +27,12 @@ def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bo
 
     Without --yes nothing is removed.
     """
+    from ...worker.brokers import check
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(ctx.obj.app.conf, write=True)
     if not is_redis(told.urls[0]):
+        check(told.urls[0])
         ctx.obj.echo(
             '{"found": [], "removed": 0}' if json else "Nothing to do: this broker removes such queues itself."
         )

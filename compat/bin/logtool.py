@@ -50,9 +50,12 @@ class Audit:
     def run(self, files: Iterable[str]) -> Audit:
         """All lines of these files; of standard input without any."""
         for name in files or ("-",):
-            with click.open_file(name, encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    self.feed(line)
+            try:
+                with click.open_file(name, encoding="utf-8", errors="replace") as file:
+                    for line in file:
+                        self.feed(line)
+            except OSError as problem:  # noqa: PERF203 - a few files
+                raise click.UsageError(f"Cannot read {name}: {problem.strerror}") from None
         return self
 
     def feed(self, line: str) -> None:

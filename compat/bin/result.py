@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
+from ..exceptions import BackendError, CeleryCommandException
+from ..platforms import EX_UNAVAILABLE
 from .base import CeleryCommand, handle_preload_options, option
+from .faults import is_operational
 
 _RESULT = "Result Options"
 
@@ -23,14 +29,27 @@ def result(ctx: click.Context, task_id: str, task: str | None, traceback: bool) 
         if task not in app.tasks:
             raise click.BadParameter(f"the app has no task {task!r}", param_hint="--task")
     found = (app.tasks[task] if task else app).AsyncResult(task_id)
+    found.backend  # noqa: B018 - one that there is not is no failure of the task
     if traceback:
-        ctx.obj.echo(found.traceback)
+        ctx.obj.echo(_asked(lambda: found.traceback))
         return
     try:
-        value = found.get()
+        value = _asked(found.get)
+    except click.ClickException:
+        raise
     except Exception as problem:  # noqa: BLE001 - the task's own, whatever it is
         ctx.obj.error(f"{type(problem).__name__}: {problem}", fg="red")
         if found.traceback:
             ctx.obj.error("(--traceback shows where it was raised)")
         ctx.exit(1)
     ctx.obj.echo(value)
+
+
+def _asked(ask: Callable[[], Any]) -> Any:
+    """What the result store answers, if it does."""
+    try:
+        return ask()
+    except Exception as problem:
+        if is_operational(problem) or isinstance(problem, BackendError):
+            raise CeleryCommandException(f"Could not ask the result store: {problem}", EX_UNAVAILABLE) from None
+        raise

@@ -82,6 +82,7 @@ def list_(ctx: click.Context, as_json: bool = False, **_: Any) -> None:
         marks = "".join(f" ({mark})" for mark, on in (("added", not each.configured), ("paused", each.paused)) if on)
         ctx.obj.echo(f"{each.name}: {each.task} [{each.schedule}]{marks}")
         ctx.obj.echo(f"    sent {each.total_run_count} times, last {last or 'never'}")
+    _warn_unread(ctx)
 
 
 @schedule.command(cls=CeleryCommand)
@@ -99,9 +100,31 @@ def add(ctx: click.Context, name: str, task: str, when: str, args: Any, kwargs: 
     """Send TASK from now on, WHEN being seconds (30), a cron line ("0 4 * * mon") or a solar event with its place."""
     from .. import beat_entries
 
+    replaced = None
     with _explained(name):
-        beat_entries.add(ctx.obj.app, name, task, when, args, kwargs, **options)
-    ctx.obj.echo(f"{name}: added")
+        replaced = beat_entries.add(ctx.obj.app, name, task, when, args, kwargs, **options)
+    if replaced is None:
+        ctx.obj.echo(f"{name}: added")
+    else:
+        paused = ", and stays paused" if replaced.paused else ""
+        ctx.obj.echo(f"{name}: added in the place of {replaced.task} [{replaced.schedule}]{paused}")
+    _warn_unread(ctx)
+
+
+def _warn_unread(ctx: click.Context) -> None:
+    """What was changed has to be read by somebody."""
+    from .. import beat_entries
+
+    app, read = ctx.obj.app, True
+    with _explained():
+        read = beat_entries.is_read(app)
+    if not read:
+        ctx.obj.error(
+            f"warning: nothing changes as long as beat runs with {app.conf.beat_scheduler}: it does not read this, and "
+            "no beat that does leads now. Set beat_scheduler = 'celeriac.compat.beat:LeasedScheduler', or start beat "
+            "with -S celeriac.compat.beat:LeasedScheduler",
+            fg="yellow",
+        )
 
 
 def _simple(verb: str, done: str, words: str) -> None:
@@ -115,6 +138,7 @@ def _simple(verb: str, done: str, words: str) -> None:
         with _explained(name):
             getattr(beat_entries, verb)(ctx.obj.app, name)
         ctx.obj.echo(f"{name}: {done}")
+        _warn_unread(ctx)
 
 
 _simple("pause", "paused", "Do not send it until it is resumed.")

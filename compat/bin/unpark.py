@@ -20,11 +20,13 @@ def unpark(ctx: click.Context, json: bool, **_: Any) -> None:
     Tasks whose time is far are parked in Redis, where stock workers do not see them. Given back they wait in workers,
     as with stock Celery: none is run before its time.
     """
+    from ...worker.brokers import check
     from ...worker.brokers.redis_unpark import unpark as give_back
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(ctx.obj.app.conf, write=True)
     if not is_redis(told.urls[0]):
+        check(told.urls[0])
         ctx.obj.echo('{"unparked": 0}' if json else "Nothing is parked: this broker is no Redis.")
         return
     count = 0

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 from click.types import StringParamType
 
 from ...protocol.errors import BadCall
+from ...worker import brokers
+from ...worker import statedb as state_file
 from ...worker.late import uncollected
 from .. import concurrency  # noqa: F401 - a name of Celery's module
+from ..app.settings_for_broker import broker_options
 from ..exceptions import ImproperlyConfigured, SecurityError
-from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_OK, LockFailed, create_pidlock, detached, maybe_drop_privileges
+from ..platforms import (
+    EX_CANTCREAT,
+    EX_FAILURE,
+    EX_OK,
+    LockFailed,
+    detached,
+    maybe_drop_privileges,
+    parse_umask,
+    try_out,
+)
 from ..utils.log import get_logger
 from ..utils.nodenames import default_nodename, host_format, node_format
 from ..utils.sysinfo import AUTO_CONCURRENCY, is_auto_concurrency
@@ -150,8 +161,9 @@ def detach(
     hostname = default_nodename(hostname)
     logfile = node_format(logfile, hostname) if logfile else None
     pidfile = node_format(pidfile, hostname) if pidfile else None
-    _try_out(logfile, pidfile)
-    with detached(logfile, pidfile, uid, gid, umask, workdir, bool(C_FAKEFORK) or fake, after_forkers=False):
+    away = detached(logfile, pidfile, uid, gid, umask, workdir, bool(C_FAKEFORK) or fake, after_forkers=False)
+    try_out(logfile, pidfile)  # by the user it runs as, and while somebody sees what is wrong
+    with away:
         command = [executable or path, *argv]
         try:
             os.execv(command[0], command)  # noqa: S606 # no shell, and the user's own arguments
@@ -163,12 +175,16 @@ def detach(
             return EX_FAILURE
 
 
-def _try_out(logfile: str | None, pidfile: str | None) -> None:
-    """While somebody can still see what is wrong, and the exit code says it."""
-    if logfile:
-        Path(logfile).open("a", encoding="utf-8").close()
-    if pidfile:
-        create_pidlock(pidfile).release()
+def _preflight(app: Any, hostname: str, statedb: Any, schedule: tuple[Any, Any] | None) -> None:
+    """What would end the process in the background where nobody sees it."""
+    for url in broker_options(app.conf).urls:
+        brokers.check(url)
+    app.backend  # noqa: B018 - made here, or not at all
+    state_file.try_out(node_format(statedb, hostname) if statedb else None)
+    if schedule is not None:
+        from ..beat_check import check
+
+        check(app, schedule[0] or app.conf.beat_scheduler, schedule[1])
 
 
 _DETACHING = frozenset({"-D", "--detach"})
@@ -208,7 +224,7 @@ _FEATURE, _BEAT = "Features", "Embedded Beat Options"
     "--statedb",
     type=click.Path(),
     callback=_or_setting("worker_state_db"),
-    help="File that keeps revoked tasks over a restart; '.db' may be appended.",
+    help="File that keeps revoked tasks over a restart.",
 )
 @option(_WORKER, "-l", "--loglevel", default="WARNING", type=LOG_LEVEL, help="Level of the log.")
 @option(
@@ -323,8 +339,12 @@ def worker(
         if away:
             given = {"logfile": logfile, "pidfile": pidfile, "uid": uid, "gid": gid, "umask": umask}
             argv = foreground_argv(sys.argv[1:])
+            beat = (kwargs.get("scheduler"), kwargs.get("schedule_filename")) if kwargs.get("beat") else None
+            _preflight(app, hostname, statedb, beat)
             ctx.exit(detach(sys.executable, argv, app=app, executable=executable, hostname=hostname, **given))
         maybe_drop_privileges(uid=uid, gid=gid)
+        if umask:
+            os.umask(parse_umask(umask))
         with uncollected():
             program = app.Worker(
                 hostname=hostname,

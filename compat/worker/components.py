@@ -18,6 +18,8 @@ __all__ = ("Beat", "Consumer", "Hub", "Pool", "StateDB", "Timer")
 
 logger = logging.getLogger("celery.worker")
 
+_LOOK_AT_BEAT = 5.0  # seconds
+
 ERR_B_GREEN = "-B option doesn't work with eventlet/gevent pools: use standalone beat instead."
 
 
@@ -90,6 +92,7 @@ class Beat(bootsteps.StartStopStep):
 
     label = "Beat"
     conditional = True
+    _watch: Any = None
 
     def __init__(self, w: Any, beat: Any = False, **kwargs: Any) -> None:
         self.enabled = beat
@@ -98,11 +101,32 @@ class Beat(bootsteps.StartStopStep):
 
     def create(self, w: Any) -> Any:
         from ..beat import EmbeddedService
+        from ..beat_check import check
 
         if getattr(w.pool, "is_green", False):
             raise ImproperlyConfigured(ERR_B_GREEN)
+        check(w.app, w.scheduler, w.schedule_filename)
         w.beat = EmbeddedService(w.app, schedule_filename=w.schedule_filename, scheduler_cls=w.scheduler)
         return w.beat
+
+    def start(self, w: Any) -> None:
+        super().start(w)
+        self._watch = w.timer.call_repeatedly(_LOOK_AT_BEAT, self._look, (w,))
+
+    def stop(self, w: Any) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().stop(w)
+
+    def _look(self, w: Any) -> None:
+        """Beat may end while the worker goes on: nobody would see that tasks are not sent any more."""
+        if w.stopping or w.beat.is_alive():
+            return
+        self._watch.cancel()
+        code = getattr(w.beat, "exitcode", None)
+        told = "" if code is None else f" with exit code {code}"
+        text = "The beat in this worker has ended%s: nothing is sent by the clock any more. Restart the worker"
+        logger.critical(text, told)
 
 
 class StateDB(bootsteps.Step):

@@ -14,7 +14,7 @@ from typing import Any
 from ...protocol.errors import BadCall
 from ...protocol.rules.delivery import Stop
 from ...protocol.values import replace
-from ...worker import pools
+from ...worker import brokers, pools, statedb
 from ...worker.kept import GivenUp
 from ...worker.worker import Worker
 from .. import bootsteps, signals
@@ -208,6 +208,9 @@ class WorkController:
         self.max_memory_per_child = options.pool.max_memory
         self.time_limit, self.soft_time_limit = options.pool.hard_limit, options.pool.soft_limit
         self.statedb = options.state_db
+        for url in options.broker.urls:
+            brokers.check(url)
+        statedb.try_out(self.statedb)
         self._find_pool()
         self.steps: list[Any] = []
         self.on_init_blueprint()

@@ -30,6 +30,12 @@ TABLE: Mapping[str, str] = {
 FALLBACK = ".kombu"
 
 
+def check(url: str) -> None:
+    """BadCall for a scheme that nobody serves; nothing is connected."""
+    if (url.partition("://")[0] if "://" in url else url).partition("+")[0] not in TABLE:
+        import_module(".kombu_transports", __name__).known(url)
+
+
 def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float = 4.0) -> Broker:
     """A connected broker for this URL. `options` are `broker_transport_options`, `timeout` is for connecting."""
     scheme = url.partition("://")[0] if "://" in url else url

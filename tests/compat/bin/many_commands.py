@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from importlib import import_module
 from pathlib import Path
 
 AT_ONCE = 26
+LONGEST = 40  # seconds; what goes on for longer is killed by SIGALRM
 
 
 def child(words: list[str], folder: str, number: int) -> None:
     for fd, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{folder}/{number}.{name}", os.O_CREAT | os.O_WRONLY), fd)
     code = 1
+    signal.alarm(LONGEST)
     try:
         sys.argv = ["celery", *words]
         code = MAIN() or 0

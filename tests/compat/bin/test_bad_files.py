@@ -103,11 +103,9 @@ def test_a_pid_file_of_a_living_process_is_respected(words: tuple[str, ...], pla
 @pytest.mark.parametrize(
     "words",
     [
-        (*WORKER, "--pidfile", "/no/such/x.pid"),
-        (*WORKER, "--logfile", "/no/such/x.log"),
-        (*BEAT, "--pidfile", "/no/such/x.pid"),
-        (*BEAT, "--logfile", "/no/such/x.log"),
-        (*BEAT, "--schedule", "/no/such/schedule"),
+        (*WORKER, "--pidfile", "proj.py/x.pid"),
+        (*WORKER, "--statedb", "proj.py/state"),
+        (*BEAT, "--logfile", "proj.py/x.log"),
     ],
     ids=" ".join,
 )
@@ -117,14 +115,6 @@ def test_what_cannot_be_written_is_named(words: tuple[str, ...], place: Path, ce
     assert done.returncode == 73, said
     assert words[-1] in said
     assert "Traceback" not in said
-
-
-@pytest.mark.real
-def test_a_state_file_that_cannot_be_written_stops_no_worker(place: Path, celeriac_env: Any) -> None:
-    with running(celeriac_env, place, *WORKER, "--statedb", "/no/such/state", until="ready.") as log:
-        pass
-    assert "State file /no/such/state" in log.read_text()
-    assert "cannot be written: [Errno 2] No such file or directory" in log.read_text()
 
 
 @pytest.mark.real
@@ -157,6 +147,7 @@ def test_a_corrupt_schedule_file_is_set_aside(place: Path, celeriac_env: Any) ->
     (place / "celerybeat-schedule").write_bytes(b"no schedule at all")
     with running(celeriac_env, place, *BEAT, until="beat: Starting...") as log:
         wait_until(lambda: "set aside" in log.read_text(), 20, log.read_text)
+        assert "Traceback" not in log.read_text()
     assert b"no schedule at all" in [path.read_bytes() for path in place.glob("celerybeat-schedule*")]
 
 

@@ -87,6 +87,28 @@ def test_the_old_order_works_with_a_hint(place: Path, celeriac_env: Any) -> None
     assert run(celeriac_env, place, "inspect", "--app=proj", "--list").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("-C",), "-C belongs before the command: celeriac -C <command> ..."),
+        (("--no-color",), "--no-color belongs before the command: celeriac --no-color <command> ..."),
+        (("-q",), "-q belongs before the command: celeriac -q <command> ..."),
+        (("--quiet",), "--quiet belongs before the command: celeriac --quiet <command> ..."),
+        (("--workdir", "."), "--workdir belongs before the command: celeriac --workdir <folder> <command> ..."),
+        (("-b", "memory://"), "-b belongs before the command: celeriac -b <url> <command> ..."),
+        (("-A", "proj"), "-A belongs before the command: celeriac -A <app> <command> ..."),
+    ],
+)
+def test_each_global_option_may_stand_behind_the_command(
+    words: tuple[str, ...], hint: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    done = CliRunner().invoke(program.celery, ["settings", "--own", *words], prog_name="celeriac")
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[0] == f"hint: {hint}"
+
+
 def test_a_pool_that_cannot_be_imported(place: Path, celeriac_env: Any) -> None:
     done = run(celeriac_env, place, "-A", "proj", "worker", "-P", "no.such:Pool")
     assert done.returncode == 2
@@ -102,13 +124,22 @@ def test_what_is_moved_and_what_is_not() -> None:
     assert moved("worker", "-l", "info", "-A", "proj", "-b", "x") == ["-A", "proj", "-b", "x", "worker", "-l", "info"]
     assert moved("worker", "-Aproj", "-c2") == ["-Aproj", "worker", "-c2"]
     assert moved("-q", "worker", "--broker=x", "-c", "2") == ["-q", "--broker=x", "worker", "-c", "2"]
+    assert moved("worker", "-C", "-q", "-c", "2", "--no-color", "--quiet") == [
+        *("-C", "-q", "--no-color", "--quiet", "worker", "-c", "2"),
+    ]
+    assert moved("beat", "--skip-checks", "--workdir", "x") == ["--skip-checks", "--workdir", "x", "beat"]
+    assert moved("inspect", "ping", "-bredis://", "--loader=x", "--config", "y", "--result-backend=z") == [
+        *("-bredis://", "--loader=x", "--config", "y", "--result-backend=z", "inspect", "ping"),
+    ]
     for same in (
         ["-A", "proj", "worker", "-c", "2"],
         ["multi", "start", "2", "-A", "proj"],
         ["run", "celery", "-A", "proj"],
         ["-Aproj", "call", "x", "--", "-A", "y"],
         ["--workdir", "x", "worker"],
-        ["flower", "--broker=x"],
+        ["flower", "--broker=x", "-q"],
+        ["call", "x", "--", "-q"],
+        ["shell", "-B"],
     ):
         assert moved(*same) == same
 
