@@ -6,6 +6,9 @@ Redis, RabbitMQ and epmd are neither used nor touched. A server that does not co
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -42,9 +45,18 @@ class RespClient:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._reader = hiredis.Reader(replyError=RedisRefused, protocolError=RedisRefused)
 
+    @property
+    def address(self) -> str:
+        """Of this end, as the server names it."""
+        host, port = self._socket.getsockname()
+        return f"{host}:{port}"
+
     def call(self, *args: str | bytes | float) -> Any:
-        self._socket.sendall(hiredis.pack_command(args))
+        self.send(*args)
         return self.read()
+
+    def send(self, *args: str | bytes | float) -> None:
+        self._socket.sendall(hiredis.pack_command(args))
 
     def read(self) -> Any:
         """The next reply; also what a subscriber is sent."""
@@ -165,8 +177,8 @@ def rabbitmq_program() -> str:
 
 
 @contextmanager
-def rabbitmq_server() -> Iterator[RabbitServer]:
-    """A RabbitMQ node with its own epmd, cookie, configuration and data."""
+def rabbitmq_server(*vhosts: str) -> Iterator[RabbitServer]:
+    """A RabbitMQ node with its own epmd, cookie, configuration and data; with these virtual hosts beside its own."""
     program = rabbitmq_program()
     with _folder("rabbitmq") as home:
         log = home / "output"
@@ -179,7 +191,7 @@ def rabbitmq_server() -> Iterator[RabbitServer]:
 
             def start() -> tuple[subprocess.Popen[bytes], int]:
                 port = free_port()
-                return _spawn([program], home, local | _rabbit_settings(home, node, port)), port
+                return _spawn([program], home, local | _rabbit_settings(home, node, port, vhosts)), port
 
             process, port = _started("rabbitmq-server", start, _rabbit_answers, log, seconds=120)
             try:
@@ -190,9 +202,10 @@ def rabbitmq_server() -> Iterator[RabbitServer]:
             _stop(epmd)
 
 
-def _rabbit_settings(home: Path, node: str, port: int) -> dict[str, str]:
+def _rabbit_settings(home: Path, node: str, port: int, vhosts: Sequence[str]) -> dict[str, str]:
     (home / "plugins").write_text("[].\n")
-    (home / "rabbitmq.conf").write_text("")
+    (home / "rabbitmq.conf").write_text(f"load_definitions = {home}/definitions.json\n" if vhosts else "")
+    (home / "definitions.json").write_text(json.dumps(_definitions(["/", *vhosts])))
     return {
         "RABBITMQ_NODENAME": node,
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -205,6 +218,18 @@ def _rabbit_settings(home: Path, node: str, port: int) -> dict[str, str]:
         "RABBITMQ_CONF_ENV_FILE": os.devnull,
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "plugins"),
         "RABBITMQ_PID_FILE": str(home / "pid"),
+    }
+
+
+def _definitions(vhosts: Sequence[str]) -> dict[str, Any]:
+    """A server that is given any makes none of its own: no user, no virtual host."""
+    salt = b"salt"
+    password = base64.b64encode(salt + hashlib.sha256(salt + b"guest").digest()).decode()
+    everything = dict.fromkeys(("configure", "write", "read"), ".*")
+    return {
+        "users": [{"name": "guest", "password_hash": password, "tags": "administrator"}],
+        "vhosts": [{"name": name} for name in vhosts],
+        "permissions": [{"user": "guest", "vhost": name, **everything} for name in vhosts],
     }
 
 
