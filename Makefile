@@ -80,7 +80,7 @@ terminal-pictures: ready ## the pictures in the README: what a terminal shows of
 interop: ready stock ## the real peers, in every direction, on every broker; writes docs/interop.md
 	@$(PY) -m interop full
 
-interop-core: ready stock ## the same for Celery, gocelery, node-celery, celery-node; Redis and RabbitMQ
+interop-core: ready stock ## the same for Celery, gocelery, node-celery, celery-node: what `make test` tries of it
 	@$(PY) -m interop core
 
 celery-suite: ready ## Celery's own integration suite, from PyPI, on stock and on celeriac; the table, and what stock alone passes

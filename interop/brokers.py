@@ -1,11 +1,12 @@
 """Where the peers meet: each broker with its result store, as URLs and settings, and how it is swept between two pairs.
 
-Law: a pair begins with empty queues and an empty store; servers are private and stand for the whole run.
+Law: a pair begins with empty queues and an empty store, and shares neither with the pairs that run beside it.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,8 +18,6 @@ from interop.peers import OURS, STOCK, Peer
 from tests import servers
 
 QUEUES = ("celery", "a", "b")
-KNOW_PREFIX = frozenset({STOCK, OURS})
-KNOW_SENTINEL = KNOW_PRIORITIES = frozenset({STOCK, OURS, "celery-5.2.7", "celery-4.4.7"})
 QUORUM = {"x-queue-type": "quorum"}
 
 
@@ -27,7 +26,6 @@ class Broker:
     """`meta` gives the raw result document of a task, or None where results cannot be looked at from outside."""
 
     name: str
-    title: str
     broker: str
     backend: str
     backend_of_python: str
@@ -37,12 +35,14 @@ class Broker:
     queue_arguments: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
     only: frozenset[str] = frozenset()  # these capabilities alone, if any are named
-    peers: frozenset[str] = frozenset()  # these peers alone, if any are named: the others know no such thing
     unasked: frozenset[str] = frozenset()  # capabilities that are no question here
     keeps: bool = True  # results can be looked at from outside
-    fleets: bool = True  # two workers are tried as well
-    rabbit: servers.RabbitServer | None = None
+    rabbit: VirtualHost | None = None
     urgent_first: str = ""  # which priority goes first, "low" or "high", where any does
+
+    @property
+    def title(self) -> str:
+        return TITLES.get(self.name, self.name)
 
     def variables(self, peer: Peer, queue: str, settings: Mapping[str, Any]) -> dict[str, str]:
         said = {**self.settings, **settings}
@@ -77,20 +77,52 @@ class Broker:
         return [json.loads(each) for each in self.store.call("LRANGE", key, 0, -1)]
 
 
-class Servers:
-    """One Redis and one RabbitMQ for the whole run, started when first wanted."""
+@dataclass(frozen=True)
+class VirtualHost:
+    port: int
+    name: str
 
-    def __init__(self) -> None:
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{self.name}"
+
+
+class Servers:
+    """What stands for a whole run: one RabbitMQ, started when first wanted, with a virtual host for each lane."""
+
+    def __init__(self, lanes: int = 1) -> None:
         self._stack = ExitStack()
-        self._redis: servers.RedisServer | None = None
+        self._names = [f"lane{number}" for number in range(lanes)]
+        self._one = threading.Lock()
         self._rabbit: servers.RabbitServer | None = None
-        self._sentinel: int | None = None
 
     def __enter__(self) -> Servers:  # noqa: PYI034 - nobody derives from it
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def virtual_host(self, lane: int) -> VirtualHost:
+        with self._one:
+            if self._rabbit is None:
+                self._rabbit = self._stack.enter_context(servers.rabbitmq_server(*self._names))
+        return VirtualHost(self._rabbit.port, self._names[lane])
+
+    @contextmanager
+    def lane(self, number: int) -> Iterator[Lane]:
+        with ExitStack() as stack:
+            yield Lane(self, number, stack)
+
+
+class Lane:
+    """Where one pair at a time meets, apart from those of other lanes: a Redis of its own, a virtual host."""
+
+    def __init__(self, run: Servers, number: int, stack: ExitStack) -> None:
+        self._run = run
+        self._number = number
+        self._stack = stack
+        self._redis: servers.RedisServer | None = None
+        self._sentinel: int | None = None
 
     @property
     def redis(self) -> servers.RedisServer:
@@ -105,10 +137,8 @@ class Servers:
         return self._sentinel
 
     @property
-    def rabbit(self) -> servers.RabbitServer:
-        if self._rabbit is None:
-            self._rabbit = self._stack.enter_context(servers.rabbitmq_server())
-        return self._rabbit
+    def rabbit(self) -> VirtualHost:
+        return self._run.virtual_host(self._number)
 
     def broker(self, name: str) -> Broker:
         return MAKERS[name](self)
@@ -125,8 +155,10 @@ class Servers:
 
 
 @contextmanager
-def _connection(rabbit: servers.RabbitServer) -> Iterator[Any]:
-    connection = amqp.Connection(f"127.0.0.1:{rabbit.port}", userid="guest", password="guest", connect_timeout=5)
+def _connection(rabbit: VirtualHost) -> Iterator[Any]:
+    connection = amqp.Connection(
+        f"127.0.0.1:{rabbit.port}", userid="guest", password="guest", virtual_host=rabbit.name, connect_timeout=5
+    )
     connection.connect()
     try:
         yield connection
@@ -134,15 +166,15 @@ def _connection(rabbit: servers.RabbitServer) -> Iterator[Any]:
         connection.close()
 
 
-def _redis(here: Servers) -> Broker:
+def _redis(here: Lane) -> Broker:
     url = here.redis.url
-    return Broker("redis", "Redis", url, url, url, here.flush, here.redis)
+    return Broker("redis", url, url, url, here.flush, here.redis)
 
 
-def _rabbitmq(here: Servers) -> Broker:
+def _rabbitmq(here: Lane) -> Broker:
     store = here.redis.url
     return Broker(
-        "rabbitmq", "RabbitMQ classic", here.rabbit.url, store, store, here.drop_queues, here.redis, rabbit=here.rabbit,
+        "rabbitmq", here.rabbit.url, store, store, here.drop_queues, here.redis, rabbit=here.rabbit,
     )  # fmt: skip
 
 
@@ -150,23 +182,23 @@ def _rabbitmq(here: Servers) -> Broker:
 ABOUT_STORES = frozenset({"run", "retry seen", "ignore result"})
 
 
-def _rpc(here: Servers) -> Broker:
+def _rpc(here: Lane) -> Broker:
     url = here.rabbit.url
     return Broker(
-        "rpc", "RabbitMQ, results too", url, url, "rpc://", here.drop_queues, here.redis, unasked=ABOUT_STORES,
-        keeps=False, fleets=False,
+        "rpc", url, url, "rpc://", here.drop_queues, here.redis, unasked=ABOUT_STORES,
+        keeps=False,
     )  # fmt: skip
 
 
-def _quorum(here: Servers) -> Broker:
+def _quorum(here: Lane) -> Broker:
     store = here.redis.url
     settings = {"task_default_queue_type": "quorum", "worker_detect_quorum_queues": True}
     return Broker(
-        "quorum", "RabbitMQ quorum", here.rabbit.url, store, store, here.drop_queues, here.redis, settings, QUORUM,
+        "quorum", here.rabbit.url, store, store, here.drop_queues, here.redis, settings, QUORUM,
     )  # fmt: skip
 
 
-def _prefix(here: Servers) -> Broker:
+def _prefix(here: Lane) -> Broker:
     url = here.redis.url
     settings = {
         "broker_transport_options": {"global_keyprefix": "mine:"},
@@ -174,7 +206,6 @@ def _prefix(here: Servers) -> Broker:
     }
     return Broker(
         "prefix",
-        "Redis, key prefix",
         url,
         url,
         url,
@@ -182,7 +213,6 @@ def _prefix(here: Servers) -> Broker:
         here.redis,
         settings,
         prefix="mine:",
-        peers=KNOW_PREFIX,
     )
 
 
@@ -191,34 +221,34 @@ ABOUT_PRIORITIES = frozenset(
 )
 
 
-def _priorities(here: Servers) -> Broker:
+def _priorities(here: Lane) -> Broker:
     url = here.redis.url
     settings = {"broker_transport_options": {"queue_order_strategy": "priority"}, "worker_prefetch_multiplier": 1}
     return Broker(
-        "priorities", "Redis, priorities", url, url, url, here.flush, here.redis, settings, only=ABOUT_PRIORITIES,
-        peers=KNOW_PRIORITIES, urgent_first="low", fleets=False,
+        "priorities", url, url, url, here.flush, here.redis, settings, only=ABOUT_PRIORITIES,
+        urgent_first="low",
     )  # fmt: skip
 
 
-def _rabbit_priorities(here: Servers) -> Broker:
+def _rabbit_priorities(here: Lane) -> Broker:
     store = here.redis.url
     return Broker(
-        "rabbitmq priorities", "RabbitMQ, priorities", here.rabbit.url, store, store, here.drop_queues, here.redis,
-        {"worker_prefetch_multiplier": 1}, {"x-max-priority": 10}, only=ABOUT_PRIORITIES, peers=KNOW_PRIORITIES,
-        urgent_first="high", fleets=False,
+        "rabbitmq priorities", here.rabbit.url, store, store, here.drop_queues, here.redis,
+        {"worker_prefetch_multiplier": 1}, {"x-max-priority": 10}, only=ABOUT_PRIORITIES,
+        urgent_first="high",
     )  # fmt: skip
 
 
-def _sentinel(here: Servers) -> Broker:
+def _sentinel(here: Lane) -> Broker:
     url = f"sentinel://127.0.0.1:{here.sentinel}/0"
     options = {"master_name": "mymaster"}
     settings = {"broker_transport_options": options, "result_backend_transport_options": options}
     return Broker(
-        "sentinel", "Redis, Sentinel", url, url, url, here.flush, here.redis, settings, peers=KNOW_SENTINEL,
+        "sentinel", url, url, url, here.flush, here.redis, settings,
     )  # fmt: skip
 
 
-MAKERS: dict[str, Callable[[Servers], Broker]] = {
+MAKERS: dict[str, Callable[[Lane], Broker]] = {
     "redis": _redis,
     "rabbitmq": _rabbitmq,
     "rpc": _rpc,
@@ -228,6 +258,22 @@ MAKERS: dict[str, Callable[[Servers], Broker]] = {
     "rabbitmq priorities": _rabbit_priorities,
     "sentinel": _sentinel,
 }
-# Lanes run side by side, each with servers of its own; the brokers of a lane one after the other.
-CORE = (("redis",), ("rabbitmq", "rpc"))
-FULL = (("redis", "priorities", "prefix", "sentinel"), ("rabbitmq", "rpc", "rabbitmq priorities"), ("quorum",))
+TITLES = {
+    "redis": "Redis",
+    "priorities": "Redis, priorities",
+    "prefix": "Redis, key prefix",
+    "sentinel": "Redis, Sentinel",
+    "rabbitmq": "RabbitMQ classic",
+    "rpc": "RabbitMQ, results too",
+    "rabbitmq priorities": "RabbitMQ, priorities",
+    "quorum": "RabbitMQ quorum",
+}
+# Who knows such a thing at all, where not everybody does; and where two workers tell no more than one.
+_KNOW_MORE = frozenset({STOCK, OURS, "celery-5.2.7", "celery-4.4.7"})
+KNOWN_TO = {
+    "priorities": _KNOW_MORE,
+    "rabbitmq priorities": _KNOW_MORE,
+    "sentinel": _KNOW_MORE,
+    "prefix": frozenset({STOCK, OURS}),
+}
+NO_FLEETS = frozenset({"rpc", "priorities", "rabbitmq priorities"})

@@ -82,19 +82,6 @@ def try_pair(
     return {Place(producer.name, worker.name, broker.name, name): cell for name, cell in cells.items()}
 
 
-def try_with_setting(
-    producer: Peer, worker: Peer, broker: Broker, only: Sequence[str], patience: Patience = QUICK
-) -> Cells:
-    """These cells of a pair, with the setting that helps it from the beginning."""
-    helps = helping(producer, worker, broker)
-    found = _try(producer, worker, broker, only, helps, patience).items()
-    said = Cell(How.setting, str(helps))
-    return {
-        Place(producer.name, worker.name, broker.name, name): said if cell.how is How.works else cell
-        for name, cell in found
-    }
-
-
 def helping(producer: Peer, worker: Peer, broker: Broker) -> Settings:
     sending = worker.settings_of_ours if producer.name == OURS else worker.settings_of_stock
     answering = producer.answers_of_ours if worker.name == OURS and not broker.keeps else {}
@@ -193,5 +180,21 @@ def worse_than_stock(cells: Mapping[Place, Cell]) -> dict[Place, str]:
     for place, cell in cells.items():
         theirs = cells.get(place.of_stock)
         if place.of_stock != place and theirs is not None and cell.how < theirs.how:
-            found[place] = f"{cell.how.name} ({cell.why}); stock: {theirs.how.name} {theirs.why}".rstrip()
+            found[place] = f"{_told(cell)}; stock: {_told(theirs)}"
     return found
+
+
+def worse_than_promised(cells: Mapping[Place, Cell], promised: Mapping[Place, How]) -> dict[Place, str]:
+    """Where docs/interop.md says more than was seen."""
+    found = {}
+    for place, how in promised.items():
+        cell = cells.get(place, Cell(How.cannot, "nobody knows such a cell"))
+        if cell.how < how:
+            theirs = cells.get(place.of_stock) if place.of_stock != place else None
+            stock = f"; stock: {_told(theirs)}" if theirs else ""
+            found[place] = f"{_told(cell)}; the page says: {how.name}{stock}"
+    return found
+
+
+def _told(cell: Cell) -> str:
+    return f"{cell.how.name} ({cell.why})" if cell.why else cell.how.name

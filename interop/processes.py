@@ -79,9 +79,7 @@ class Process:
     def stop(self) -> None:
         """Politely for three seconds; none of them holds anything that matters."""
         _AT_WORK.discard(self)
-        if self.process.stdin:
-            with suppress(OSError):
-                self.process.stdin.close()
+        self._close()
         for sign, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 5)):
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, sign)
@@ -91,8 +89,14 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
+    def _close(self) -> None:
+        if self.process.stdin:
+            with suppress(OSError):
+                self.process.stdin.close()
+
     def kill(self) -> None:
         _AT_WORK.discard(self)
+        self._close()
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
@@ -105,7 +109,8 @@ class Worker(Process):
         assert peer.worker
         queues = ("-n", name, "-Q", variables["QUEUE"]) if peer.python else ()
         super().__init__(peer.worker + queues, peer, variables, log)
-        self.known = (peer.name, variables["BROKER"] + variables.get("QUEUE_ARGUMENTS", "") + variables["SETTINGS"])
+        scheme = variables["BROKER"].partition(":")[0]
+        self.known = (peer.name, scheme + variables.get("QUEUE_ARGUMENTS", "") + variables["SETTINGS"])
         self.ready = f"{name} ready." if peer.python else "interop: ready"
 
     def wait(self) -> Worker:

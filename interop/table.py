@@ -25,8 +25,7 @@ recorded messages what was recorded.
 
 *works*; *set*: with the setting that is named below the table; *no*: cannot, and stock Celery 5.7.0 in our place cannot
 either. Where stock does otherwise its cell stands behind ours: `works (stock no)`. No cell is better with stock.
-What it says of Celery 5.7, gocelery, node-celery and celery-node on Redis and RabbitMQ every `make test` tries again,
-but for a few pairs of Celery and celeriac.
+What it says of Celery 5.7, gocelery, node-celery and celery-node every `make test` tries again, all of it.
 
 | peer | version | from | what a user must set |
 |---|---|---|---|
@@ -46,7 +45,8 @@ ROLLING = """
 ## Rolling replacement
 
 A queue served while its workers are replaced one by one, by kill -9, stock by celeriac and back. What stock kombu on
-Redis holds in its own memory when it is killed is lost (celery#4354).
+Redis holds in its own memory alone when it is killed is lost (celery#4354): Redis's own record of who popped what must
+say so of each message that is missing, else the run fails.
 """
 
 
