@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from ...protocol.errors import BadCall
@@ -189,11 +189,18 @@ def _hours_west() -> float:
     return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
 
 
+# What `kombu.Connection.ensure` takes; a connection that is new needs no reviving here, and says so to nobody.
+_POLICY = frozenset({"errback", "interval_max", "interval_start", "interval_step", "max_retries", "retry_errors"})
+
+
 def patience(retry: Any, policy: Mapping[str, Any] | None) -> Patience | None:
     """kombu's retry policy. Without a number of retries there is no end to them, as in kombu."""
     if not retry:
         return None
     policy = policy or {}
+    if not _POLICY.issuperset(policy):
+        strange = ", ".join(repr(name) for name in policy if name not in _POLICY)
+        raise TypeError(f"retry_policy knows {', '.join(sorted(_POLICY))}, not {strange}")
     return Patience(
         retries=policy.get("max_retries"),
         first_pause=policy.get("interval_start") or 0.0,
@@ -223,9 +230,28 @@ def compressed(body: bytes, compression: str) -> tuple[bytes, str]:
     if compression in COMPRESSIONS:
         return compress(body, compression)
     from kombu.compression import compress as compress_by_kombu
+    from kombu.compression import encoders
 
-    payload, content_type = compress_by_kombu(body, compression)
+    try:
+        payload, content_type = compress_by_kombu(body, compression)
+    except KeyError:
+        there = sorted({*COMPRESSIONS, *encoders()})
+        names = ", ".join(name for name in there if "/" not in name)
+        raise _unknown_compression()(f"no compression {compression!r}; there are {names}") from None
     return payload, content_type
+
+
+@cache
+def _unknown_compression() -> type[Exception]:
+    """By the broker stock Celery raises the one or the other."""
+    from kombu.exceptions import OperationalError
+
+    class UnknownCompression(OperationalError, KeyError):
+        """No compression of this name."""
+
+        __str__ = Exception.__str__
+
+    return UnknownCompression
 
 
 def _properties(given: dict[str, Any], delivery_mode: Any, priority: Any, expiration: Any) -> dict[str, Any]:

@@ -145,12 +145,18 @@ class Stored:
 
     # --- results
 
+    def _id(self, task_id: Any) -> str:
+        """As the stores have it. Where ids make keys, none at all is an error: a task called by hand has no id."""
+        if not task_id and hasattr(self, "get_key_for_task"):
+            raise ValueError(f"task_id must not be empty. Got {task_id} instead.")
+        return _text(task_id)
+
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **kwargs: Any
     ) -> Any:
         meta = self._get_result_meta(result=result, state=state, traceback=traceback, request=request)
         try:
-            self._kept.store(_result(_text(task_id), meta), _address(task_id, request))
+            self._kept.store(_result(self._id(task_id), meta), _address(task_id, request))
         except BadCall as problem:
             raise _unwritable(problem) from problem
         except Exception as problem:
@@ -161,7 +167,7 @@ class Stored:
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         try:
-            found = self._kept.fetch(_text(task_id))
+            found = self._kept.fetch(self._id(task_id))
         except BadMessage as bad:
             raise _unreadable(task_id, bad, self._raw(task_id)) from bad
         except Exception as problem:
@@ -183,18 +189,18 @@ class Stored:
     def _raw(self, task_id: str) -> bytes | None:
         """What is stored, for who must be told why it cannot be read."""
         with suppress(Exception):  # an error is on its way already
-            found: bytes = on_keys(self._kept, lambda store: store.get(store.settings.keys.task(_text(task_id))))
+            found: bytes = on_keys(self._kept, lambda store: store.get(store.settings.keys.task(self._id(task_id))))
             return found
         return None
 
     def task_result_exists(self, task_id: str) -> bool:
         try:
-            return self._kept.fetch(_text(task_id)) is not None
+            return self._kept.fetch(self._id(task_id)) is not None
         except BadMessage:
             return True
 
     def _forget(self, task_id: str) -> None:
-        self._kept.forget(_text(task_id))
+        self._kept.forget(self._id(task_id))
 
     # --- groups
 
@@ -303,7 +309,7 @@ class Stored:
         for task_id, meta in self.arrivals(waiting, timeout, interval, on_interval, on_message):
             for each in waiting[task_id]:
                 each._maybe_set_cache(dict(meta))
-            yield task_id, meta
+            yield task_id, waiting[task_id][0]._cache or meta  # as a result has it: its children are results
 
     def get_many(
         self,

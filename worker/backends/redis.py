@@ -59,6 +59,7 @@ class RetryPolicy:
     first: float = 0.0
     step: float = 1.0
     longest: float = 1.0
+    within: float = math.inf
 
     def wait(self, retry: int) -> float:
         """Seconds before that retry, from 0."""
@@ -324,6 +325,7 @@ class RedisStore(KeyValueStore):
         Without `twice` only connecting is tried again: of what was sent nobody knows whether it was done.
         """
         retry = 0
+        given_up = time.monotonic() + self.policy.within
         while True:
             link = None
             try:
@@ -333,6 +335,8 @@ class RedisStore(KeyValueStore):
                 if link is not None and (link.open or not twice):
                     raise
                 if self.policy.most is not None and retry >= self.policy.most:
+                    raise
+                if time.monotonic() > given_up:
                     raise
                 seconds = self.on_lost(self.policy.most, problem, self.policy.wait(retry), retry)
                 if seconds and time.monotonic() + seconds >= self._ends.at:
@@ -410,7 +414,13 @@ def _provider(given: Any) -> Any:
         raise BadCall(f"redis_backend_credential_provider: cannot load {given}: {problem}") from problem
 
 
-_POLICY = {"max_retries": "most", "interval_start": "first", "interval_step": "step", "interval_max": "longest"}
+_POLICY = {
+    "max_retries": "most",
+    "interval_start": "first",
+    "interval_step": "step",
+    "interval_max": "longest",
+    "timeout": "within",
+}
 
 
 def _policy(given: Any) -> RetryPolicy:
@@ -424,6 +434,8 @@ def _policy(given: Any) -> RetryPolicy:
             raise BadCall(f"retry_policy knows {', '.join(_POLICY)}, not {shown(name)}")
         if value is None and name == "max_retries":
             found["most"] = None
+        elif not value and name == "timeout":  # kombu's words for: without end
+            found["within"] = math.inf
         elif isinstance(value, (int, float)) and value >= 0:
             found[_POLICY[name]] = int(value) if name == "max_retries" else float(value)
         else:

@@ -80,6 +80,12 @@ _DEADLINES: Mapping[str, Defaults] = {
 }
 
 
+class UnknownBroker(BadCall, KeyError):
+    """No transport of this name: for kombu a key that its table lacks."""
+
+    __str__ = Exception.__str__
+
+
 def scheme(url: str) -> str:
     """`sqla` of `sqla+postgresql://...`."""
     return url.partition("://")[0].partition("+")[0]
@@ -92,7 +98,7 @@ def known(url: str) -> str:
         there = sorted({*TABLE, *TRANSPORT_ALIASES})
         near = get_close_matches(name.lower(), there, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise BadCall(f"no broker for {name!r}; there are {', '.join(there)}{hint}")
+        raise UnknownBroker(f"no broker for {name!r}; there are {', '.join(there)}{hint}")
     return name
 
 

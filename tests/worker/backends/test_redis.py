@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import threading
@@ -236,6 +237,13 @@ class TestConnection:
         assert lost == [f"Connection to Redis lost: Retry ({n}/3) in 0.0{n} seconds." for n in range(3)]
         assert [RetryPolicy().wait(n) for n in range(4)] == [0, 1, 1, 1]
 
+    def test_it_is_given_up_after_the_time_that_the_policy_says(self, caplog: pytest.LogCaptureFixture) -> None:
+        policy = RetryPolicy(None, 0.01, 0.0, 0.01, within=0.05)
+        store = RedisStore(Place("127.0.0.1", servers.free_port()), policy=policy)
+        with pytest.raises(OperationalError, match="cannot connect to redis://127"):
+            store.store(done("x"))
+        assert len(caplog.records) > 1
+
     def test_one_that_comes_back_is_waited_for(self, tmp_path: Path) -> None:
         port = servers.free_port()
         store = RedisStore(Place("127.0.0.1", port), policy=RetryPolicy(None, 0.05, 0.0, 0.05))
@@ -334,6 +342,11 @@ class TestSettings:
             client_name="me", health_check=30, tls=Tls("optional"),
         )  # fmt: skip
         assert store.policy == RetryPolicy(5, 0, 1, 3)
+        for timeout, within in ((2.5, 2.5), (0, math.inf), (None, math.inf)):
+            told = {"result_backend_transport_options": {"retry_policy": {"timeout": timeout}}}
+            store = backends.connect("redis://", read(told))
+            assert isinstance(store, RedisStore)
+            assert store.policy == RetryPolicy(within=within)
 
     def test_schemes(self) -> None:
         options = {"result_backend_transport_options": {"master_name": "m", "retry_policy": {"max_retries": None}}}
