@@ -91,13 +91,15 @@ def publish(
 
     Of a group: so many of its members, of those that count, have been sent `before` these.
     """
-    return _Publisher(ids, facts, before).send(sig, tuple(args), kwargs, dict(options or {}))
+    again = sig["subtask_type"] == CHORD and _is_frozen(sig["kwargs"]["header"])
+    return _Publisher(ids, facts, before, again=again).send(sig, tuple(args), kwargs, dict(options or {}))
 
 
 class _Publisher:
-    __slots__ = ("before", "facts", "freezer", "ids")
+    __slots__ = ("again", "before", "facts", "freezer", "ids")
 
-    def __init__(self, ids: Ids, facts: Facts, before: int) -> None:
+    def __init__(self, ids: Ids, facts: Facts, before: int, *, again: bool) -> None:
+        self.again = again
         self.before = before
         self.ids = ids
         self.facts = facts
@@ -225,6 +227,8 @@ class _Publisher:
         kwargs: Mapping[str, Any] | None,
         group_id: str,
         options: dict[str, Any],
+        *,
+        size_told: bool = False,
     ) -> Generator[Step, None, list[Node]]:
         options.pop("group_index", None)
         chord = options.pop("chord", None)
@@ -239,7 +243,7 @@ class _Publisher:
             (task, node), following = following, next(prepared, None)
             body = chord if chord is not None else task["options"].get("chord")
             size += leaves(task)
-            if body is not None and following is None and self.facts.chords == "native":
+            if body is not None and following is None and self.facts.chords == "native" and not size_told:
                 yield SetChordSize(group_id, size)
             if task["subtask_type"] is None and "add_to_parent" not in task["options"]:
                 yield self.completed(task["task"], *merged(task, args, kwargs, given))
@@ -265,6 +269,7 @@ class _Publisher:
         links = {key: options.pop(key) for key in ("link", "link_error") if key in options}
         body = cloned(given_body, options=_for_body(options))
         head = self.head_of(sig)
+        again, self.again = self.again, False
         everything = {**own, **options, **links}
         task_id = task_id if task_id is not None else everything.get("task_id")
         for key in ("countdown", "eta"):
@@ -287,7 +292,7 @@ class _Publisher:
         for key in ("chain", "chord"):
             everything.pop(key, None)
         result_of_header = yield from self.send_header(
-            head, body, group_id, root_id, all_args, extra, {**everything, **delay}, unlock
+            head, body, group_id, root_id, all_args, extra, {**everything, **delay}, unlock, again=again
         )
         # Tied last: the body's own parent, if it has one, is what came before it inside the body.
         result.parent = result_of_header
@@ -309,10 +314,13 @@ class _Publisher:
         kwargs: dict[str, Any],
         options: dict[str, Any],
         unlock: dict[str, Any],
+        *,
+        again: bool,
     ) -> Steps:
         own = head["options"]
         own["task_id"] = group_id
-        if is_lazy(head["kwargs"]["tasks"]) and self.facts.chords == "native":
+        lazy = is_lazy(head["kwargs"]["tasks"])
+        if lazy and self.facts.chords == "native":
             own.update(group_id=group_id, chord=body)
             own.setdefault("root_id", root_id)
             own.setdefault("parent_id", None)
@@ -324,9 +332,15 @@ class _Publisher:
                 yield from self.announce(shape, body, unlock)
         options = _group_options(head, options)
         options["group_id"] = options.pop("task_id")
-        nodes = yield from self.send_members(
-            self.prepared(head["kwargs"]["tasks"], group_id, options.get("root_id")), args, kwargs, group_id, options
-        )
+        prepared = self.prepared(head["kwargs"]["tasks"], group_id, options.get("root_id"))
+        again = again and not lazy and self.facts.chords == "native"
+        if again:
+            # It may have run before: what that run has left goes before its first member can finish once more.
+            listed = list(prepared)
+            if listed:
+                yield SetChordSize(group_id, sum(leaves(task) for task, _ in listed))
+            prepared = iter(listed)
+        nodes = yield from self.send_members(prepared, args, kwargs, group_id, options, size_told=again)
         if not nodes:
             yield from self.send(body, ([],), None, {})
         if len(nodes) == 1 and nodes[0].children is not None:
@@ -381,6 +395,11 @@ def _group_options(sig: Signature, options: dict[str, Any]) -> dict[str, Any]:
         **own,
         **{k: v for k, v in options.items() if k not in ("group_id", "stamped_headers") or k not in own},
     }
+
+
+def _is_frozen(header: Any) -> bool:
+    """Its ids are given already, so that what is sent now may have been sent before."""
+    return is_signature(header) and header["options"].get("task_id") is not None
 
 
 def _for_body(options: Mapping[str, Any]) -> dict[str, Any]:

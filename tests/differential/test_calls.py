@@ -174,8 +174,16 @@ def compare(python: Path, jobs: list[Job]) -> int:
         if stream[:1] == ["error"]:
             refused += 1
             continue
-        assert same_ids(ours(each)) == same_ids(theirs(stream)), each
+        mine, stocks = ours(each), theirs(stream)
+        if "s.freeze()" in each["call"]:
+            mine, stocks = sizes_first(mine), sizes_first(stocks)
+        assert same_ids(mine) == same_ids(stocks), each
     return refused
+
+
+def sizes_first(stream: list[Any]) -> list[Any]:
+    """Of a chord that may run again, we tell the size before its first member, as no late one may be lost to it."""
+    return sorted(stream, key=lambda step: step[0] != "size")
 
 
 def test_call_shapes(stock_python: Path) -> None:

@@ -120,6 +120,17 @@ def test_the_size_is_told_before_the_last_header_task() -> None:
     assert kinds == ["Call", "Call", "SetChordSize", "Call"]
 
 
+def test_the_size_is_told_first_where_the_header_may_have_run_before() -> None:
+    """Its first member would meet the mark that says that the chord is over, and not be counted."""
+    known = chord([s("a"), s("b")], s("c"))
+    known["kwargs"]["header"] = {**group(s("a"), s("b")), "options": {"task_id": "g"}}
+    first, *others = steps(known)
+    assert first == SetChordSize("g", 2)
+    assert [type(step).__name__ for step in others] == ["Call", "Call"]
+    known["kwargs"]["header"]["kwargs"]["tasks"] = []
+    assert [type(step).__name__ for step in steps(known)] == ["Call"]
+
+
 def test_the_shape_of_a_nested_header_is_saved_first() -> None:
     found = steps(chord([s("a"), raw_chain([s("b"), group(s("c"), s("d"))])], s("e")))
     assert [type(step).__name__ for step in found] == ["SaveGroup", "Call", "SetChordSize", "Call"]
