@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...worker.backends.settings import OWN
 from .defaults import SETTING_KEYS
 from .settings_for_broker import broker_options
 
 
 def by_new_names(conf: Any) -> Mapping[str, Any]:
-    """The whole configuration as a plain mapping; what is no setting of Celery's stays as it was written.
+    """All of Celery's settings as a plain mapping, and what else is named as those of a kind of store are.
 
-    A store that sends its results is told the broker as senders are.
+    Nothing else is read: in Django's settings a `SECRET_KEY` that is not set would raise. A store that sends its
+    results is told the broker as senders are.
     """
     broker = broker_options(conf, write=True)
     return {
-        **{name: value for name, value in conf.items() if isinstance(name, str)},
+        **{name: conf[name] for name in conf if isinstance(name, str) and name.startswith(OWN)},
         **{name: conf[name] for name in SETTING_KEYS},
         "result_backend": conf.result_backend,
         "broker_url": ";".join(broker.urls),

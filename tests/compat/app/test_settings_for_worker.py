@@ -205,6 +205,22 @@ class TestStore:
         assert settings["result_backend"] == "redis://h"
         assert settings["broker_transport_options"]["userid"] == "u"
 
+    def test_what_is_nobodys_is_not_read(self) -> None:
+        """Django's settings raise when a `SECRET_KEY` that is not set is asked for."""
+
+        class Django:
+            CELERY_RESULT_EXPIRES = 9
+            mongodb_own_thing = 1
+
+            @property
+            def SECRET_KEY(self) -> str:
+                raise ValueError("must not be empty")
+
+        app = Celery("x", set_as_current=False)
+        app.config_from_object(Django(), namespace="CELERY")
+        settings = by_new_names(app.conf)
+        assert (settings["result_expires"], settings["mongodb_own_thing"]) == (9, 1)
+
 
 def test_on_macos_processes_are_spawned_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert worker_options(conf()).pool.start_method == "fork"
