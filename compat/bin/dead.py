@@ -173,6 +173,9 @@ def _settle(
 
     def act() -> None:
         nonlocal done, failed
+        if everything and not replay:
+            done = _emptied(ctx.obj.app, queues)
+            return
         hidden = ctx.obj.quiet or not sys.stderr.isatty()
         settled = _settled(ctx.obj.app, queues, chosen, replay=replay, to=to)
         with click.progressbar(settled, label=verb, show_pos=True, file=sys.stderr, hidden=hidden) as bar:
@@ -188,6 +191,14 @@ def _settle(
         ctx.obj.error("Not all of these ids were found: `celeriac dead list` shows them.", fg="red")
     if failed or missing:
         ctx.exit(1)
+
+
+def _emptied(app: Any, queues: Any) -> int:
+    """Nobody needs to look at what goes altogether: the broker does it at once, however many they are."""
+    from ..app.mailing import connect
+
+    with closing(connect(app)) as broker:
+        return sum(broker.purge(place) for place in _places(app, queues) if broker.size(place))
 
 
 def _settled(app: Any, queues: Any, chosen: Callable[[Any], bool], *, replay: bool, to: str | None) -> Iterator[Any]:
