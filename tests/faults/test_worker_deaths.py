@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.faults.ground import Ground
 pytestmark = pytest.mark.real
 
 WAYS = ("memory", "exit", "leave", "segv", "oom", "abort", "recurse", "term")
+FULL = 50
 LOST = {"exit": "exitcode 7", "segv": "SIGSEGV", "oom": "SIGKILL", "abort": "SIGABRT"}
 
 
@@ -30,6 +32,11 @@ def place(redis_server: servers.RedisServer, tmp_path: Path) -> Iterator[Ground]
         tmp_path, redis_server.url, redis_server.url, worker_max_deliveries=2, task_track_started=True
     ) as it:
         yield it
+
+
+def only_if(full: bool, worker_kills: int) -> None:
+    if full and worker_kills < FULL:
+        pytest.skip(f"one broker is enough at a small size; both need --worker-kills={FULL}")
 
 
 def test_a_child_that_dies_costs_its_own_task(place: Ground) -> None:
@@ -76,9 +83,10 @@ def test_a_task_that_always_kills_is_given_up(place: Ground, redis_server: serve
 
 @pytest.mark.parametrize("kind", ["redis", "amqp"])
 def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
-    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+    kind: str, worker_kills: int, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
 ) -> None:
     """Its message tells how often, also when those who saw it are gone."""
+    only_if(kind == "amqp", worker_kills)
     server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
     redis_server.call("FLUSHALL")
     with ground.on(tmp_path, server.url, redis_server.url, f"deaths-{kind}", worker_max_deliveries=3) as place:
@@ -92,6 +100,34 @@ def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
         lost = re.search(r"is given up: (\d+) times lost", worker.text)
         assert lost is not None
         assert int(lost[1]) >= 4, "as its message told, and one more"
+
+
+@pytest.mark.parametrize("kind", ["amqp", "redis"])
+def test_what_has_succeeded_is_not_run_again_where_that_is_wanted(
+    kind: str, worker_kills: int, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+) -> None:
+    """A worker is killed when results are stored and nothing of it is acknowledged: their messages come again."""
+    only_if(kind == "redis", worker_kills)
+    server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
+    redis_server.call("FLUSHALL")
+    conf = {"broker_transport_options": {"visibility_timeout": 2}} if kind == "redis" else {}
+    with ground.on(
+        tmp_path, server.url, redis_server.url, f"once-{kind}", worker_deduplicate_successful_tasks=True, **conf
+    ) as place:
+        first = place.start(concurrency=2).ready()
+        sent = place.run("for n in range(2): print(late.delay(n, 0.5).id)").split()
+        assert ground.until(lambda: sum(place.seen("start").values()) == 2, 20), place.logs()
+        first.send(signal.SIGSTOP)
+        stored = [f"celery-task-meta-{name}" for name in sent]
+        assert ground.until(lambda: redis_server.call("EXISTS", *stored) == 2, 20), place.logs()
+        first.process.kill()
+        first.leaves(5)
+        second = place.start(concurrency=2).ready()
+        place.run("for n in range(10, 14): late.delay(n)")
+        text = "Task already completed successfully."
+        assert ground.until(lambda: second.text.count(text) == 2, 30), place.logs()
+        assert ground.until(lambda: set(range(10, 14)) <= set(place.seen("end")), 20), place.logs()
+        assert place.seen("start") == dict.fromkeys((0, 1, 10, 11, 12, 13), 1)
 
 
 def test_terminating_the_own_child_is_survived(place: Ground) -> None:
