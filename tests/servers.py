@@ -111,6 +111,8 @@ class RabbitServer:
     epmd_pid: int
     node: str
     home: Path
+    management: int | None = None
+    """Port of the management plugin, where it was asked for."""
 
     @property
     def url(self) -> str:
@@ -177,8 +179,11 @@ def rabbitmq_program() -> str:
 
 
 @contextmanager
-def rabbitmq_server(*vhosts: str) -> Iterator[RabbitServer]:
-    """A RabbitMQ node with its own epmd, cookie, configuration and data; with these virtual hosts beside its own."""
+def rabbitmq_server(*vhosts: str, management: bool = False) -> Iterator[RabbitServer]:
+    """A RabbitMQ node with its own epmd, cookie, configuration and data; with these virtual hosts beside its own.
+
+    `management`: with that plugin.
+    """
     program = rabbitmq_program()
     with _folder("rabbitmq") as home:
         log = home / "output"
@@ -187,15 +192,25 @@ def rabbitmq_server(*vhosts: str) -> Iterator[RabbitServer]:
         epmd = _spawn([_program("epmd"), "-port", str(epmd_port)], home, local)
         try:
             _wait_for(lambda: _listens(epmd_port), epmd, "epmd", log, seconds=20)
+            web: list[int] = []
             node = f"celeriac-{os.getpid()}-{epmd_port}@localhost"
 
             def start() -> tuple[subprocess.Popen[bytes], int]:
                 port = free_port()
-                return _spawn([program], home, local | _rabbit_settings(home, node, port, vhosts)), port
+                settings = _rabbit_settings(home, node, port, vhosts)
+                if management:
+                    web[:] = [free_port()]
+                    (home / "plugins").write_text("[rabbitmq_management].\n")
+                    with (home / "rabbitmq.conf").open("a") as configuration:
+                        configuration.write(
+                            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {web[0]}\n"
+                            "collect_statistics_interval = 500\n"
+                        )
+                return _spawn([program], home, local | settings), port
 
             process, port = _started("rabbitmq-server", start, _rabbit_answers, log, seconds=120)
             try:
-                yield RabbitServer(port, process.pid, epmd.pid, node, home)
+                yield RabbitServer(port, process.pid, epmd.pid, node, home, *web)
             finally:
                 _stop(process)
         finally:

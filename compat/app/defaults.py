@@ -490,7 +490,14 @@ _OWN: dict[str, dict[str, Option]] = {
         ),
         missed_deadline=_float(None, "Missed ticks that are older, in seconds, are left out; None: none are."),
     ),
-    "broker": Namespace(confirm=_bool(True, "A send to RabbitMQ returns when the broker has the message.")),
+    "broker": Namespace(
+        confirm=_bool(True, "A send to RabbitMQ returns when the broker has the message."),
+        management_url=_text(
+            None,
+            "Where RabbitMQ's management plugin is, http://user:password@host:15672, for what shows queues. "
+            "None: at its usual port, with the broker's login; '': it is not asked.",
+        ),
+    ),
     "result": Namespace(
         queue_per_task=_bool(
             False, "rpc:// answers who names no queue in one of the task's own, where gocelery and Node's clients look."

@@ -30,19 +30,21 @@ def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bo
     from ...worker.brokers import check
     from ..app.settings_for_broker import broker_options
 
-    told = broker_options(ctx.obj.app.conf, write=True)
-    if not is_redis(told.urls[0]):
-        check(told.urls[0])
-        ctx.obj.echo(
-            '{"found": [], "removed": 0}' if json else "Nothing to do: this broker removes such queues itself."
-        )
-        return
+    app = ctx.obj.app
+    told = broker_options(app.conf, write=True)
+    check(told.urls[0])
     found: list[dict[str, Any]] = []
-    removed = 0
+    removed, unknown = 0, ""
     try:
-        found, removed = _sweep(told, older, replies=replies, yes=yes, quiet=ctx.obj.quiet or json)
+        if is_redis(told.urls[0]):
+            found, removed = _sweep(told, older, replies=replies, yes=yes, quiet=ctx.obj.quiet or json)
+        else:
+            found, removed, unknown = _sweep_others(app, older, yes=yes)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("janitor", problem)
+    if unknown:
+        ctx.obj.echo(_json.dumps({"found": [], "removed": 0, "unknown": unknown}) if json else unknown)
+        return
     if json:
         ctx.obj.echo(_json.dumps({"found": found, "removed": removed}))
         return
@@ -67,3 +69,21 @@ def _sweep(told: Any, older: float, *, replies: bool, yes: bool, quiet: bool) ->
             removed = sum(survey.remove(each, older) for each in bar)
     rows = [{"kind": each.kind, "name": each.name, "messages": each.messages, "idle": each.idle} for each in litter]
     return rows, removed
+
+
+def _sweep_others(app: Any, older: float, *, yes: bool) -> tuple[list[dict[str, Any]], int, str]:
+    """What RabbitMQ's management plugin knows; and else why nothing is."""
+    from . import queues_rabbit as rabbit
+
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1)
+        if connection.transport.driver_type != "amqp":
+            return [], 0, "What processes have left cannot be found on this broker: its transport lists no queues."
+        known, why = rabbit.standing(app)
+        if why:
+            text = "RabbitMQ removes such queues itself, when their process or their time is over. What it still has"
+            return [], 0, f"{text} is not known: {why}."
+        litter = [each for _, each in sorted(known.items()) if rabbit.is_litter(each, older)]
+        removed = sum(rabbit.remove(connection, each.name) for each in litter) if yes else 0
+    rows = [{"kind": "queue", "name": each.name, "messages": each.ready, "idle": each.idle} for each in litter]
+    return rows, removed, ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ...worker.brokers.redis_ages import Age
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
 EXACT, AT_LEAST, UNKNOWN = "exact", "at least", "unknown"
@@ -36,7 +37,7 @@ def queues(ctx: click.Context, timeout: float, json: bool, **_: Any) -> None:
     """
     found: dict[str, Any] = {}
     try:
-        found = look(ctx.obj.app, timeout)
+        found = look(ctx.obj.app, timeout, ask_held=True)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("queues", problem)
     if json:
@@ -55,29 +56,45 @@ def look(
     replies: Any = None,
     ages: Any = None,
     sent: Callable[[str], float | None] = lambda _: None,
+    *,
+    ask_held: bool = False,
 ) -> dict[str, Any]:
     """Everything that is known, as JSON shows it; `unknown` says why of what is not.
 
     `replies`: to `active_queues`, where they have been asked for. Who looks again and again has a memory of `ages`
-    (`redis_ages.Ages`), and may know by a task's id when it was `sent`.
+    (`redis_ages.Ages`), and may know by a task's id when it was `sent`. `ask_held`: where the broker does not tell what
+    workers hold, they are asked, which is much for who looks again and again.
     """
     from ...worker.dead_queue import dead_queues
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(app.conf)
+    if replies is None:
+        replies = app.control.inspect(timeout=timeout).active_queues() or {}
     takers = consumers(app, timeout, replies)
     names = {*app.amqp.queues.keys(), *takers}
     dead = set(dead_queues(list(names), app.conf.worker_dead_queue or "").values()) - names
     names |= dead
-    found = _in_redis(told, names, ages, sent) if is_redis(told.urls[0]) else _in_others(app, names)
+    if is_redis(told.urls[0]):
+        found = _in_redis(told, names, ages, sent)
+    else:
+        found = _in_others(names, app, replies, timeout, ask_held=ask_held)
     found["queues"] = [row for row in found["queues"] if row["queue"] not in dead or row["ready"]]
     for row in found["queues"]:
         row["dead"] = row["queue"] in dead
         if row["consumers"] is None:
             row["consumers"] = takers.get(row["queue"], 0)
-    if any(row["oldest_is"] == UNKNOWN for row in found["queues"]):
-        found["unknown"].setdefault("oldest", _NO_AGE if ages is None else _NO_AGE_YET)
+    found["unknown"].setdefault("oldest", _NO_AGE if ages is None else _NO_AGE_YET)
+    found["unknown"] = {
+        column: why
+        for column, why in found["unknown"].items()
+        if column == "litter" or any(_lacks(row, column) for row in found["queues"])
+    }
     return found
+
+
+def _lacks(row: Mapping[str, Any], column: str) -> bool:
+    return row["oldest_is"] == UNKNOWN if column == "oldest" else row[column] is None
 
 
 def consumers(app: Any, timeout: float, replies: Any = None) -> dict[str, int]:
@@ -124,26 +141,38 @@ def _oldest(ready: int | None, age: Any, now: float) -> dict[str, Any]:
     return {"oldest": waited, "oldest_is": EXACT if age.sure else AT_LEAST}
 
 
-def _in_others(app: Any, names: set[str]) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
+def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, ask_held: bool) -> dict[str, Any]:
+    """What a passive declaration tells; of RabbitMQ also what its management plugin and the workers say."""
+    from . import queues_rabbit as rabbit
+
     with app.connection_for_read() as connection:
         connection.ensure_connection(max_retries=1)
-        for name in sorted(names):
-            ready, takers = _declared(connection, name)
-            row = {"queue": name, "ready": ready, **_oldest(ready, None, 0.0), "consumers": takers}
-            rows.append({**row, "unacked": None, "parked": None})
-    return {"queues": rows, "unacked": None, "parked": None, "litter": [], "unknown": {}}
-
-
-def _declared(connection: Any, name: str) -> tuple[int | None, int | None]:
-    """How many wait, and how many take; None: there is no such queue, or nobody can say."""
-    try:
-        with connection.channel() as channel:
-            told = channel.queue_declare(queue=name, passive=True)
-            takers = told.consumer_count if connection.transport.driver_type == "amqp" else None
-            return told.message_count, takers
-    except connection.channel_errors:
-        return None, None
+        is_rabbit = connection.transport.driver_type == "amqp"
+        known, why = rabbit.standing(app) if is_rabbit else ({}, "this transport does not tell")
+        now, rows = time.time(), []
+        for name in sorted({*names, *(name for name in known if not rabbit.is_private(name))}):
+            ready, takers = rabbit.count(connection, name)
+            told = known.get(name)
+            age = None if told is None or told.waits_since is None else Age(told.waits_since, sure=True)
+            row = {"queue": name, "ready": ready, **_oldest(ready, age, now), "consumers": takers}
+            rows.append({**row, "unacked": told.unacked if told else None, "parked": None})
+        parked = rabbit.parked(connection) if is_rabbit else None
+    if parked == 0:
+        rows = [{**row, "parked": 0} for row in rows]
+    unknown = dict.fromkeys(("oldest", "unacked", "parked", "litter"), why) if why else {}
+    if is_rabbit:
+        ages = "RabbitMQ tells it of messages with a timestamp alone (task_send_timestamp)"
+        unknown["oldest"] = f"{ages}, and {why}" if why else ages
+        unknown["parked"] = f"{parked} in all: RabbitMQ keeps them for all queues together"
+    if is_rabbit and why and ask_held:
+        told_held, takes = rabbit.held(app, replies, timeout), consumers(app, timeout, replies)
+        for row in rows:
+            if row["consumers"] and row["consumers"] == takes.get(row["queue"]):  # nobody else takes from it
+                row["unacked"] = told_held.get(row["queue"])
+        unknown["unacked"] = f"{why}, and not all who take from the queue are workers that say what they hold"
+    litter = [name for name, each in sorted(known.items()) if rabbit.is_litter(each, 3600)]
+    total = None if why else sum(each.unacked for each in known.values())
+    return {"queues": rows, "unacked": total, "parked": parked, "litter": litter, "unknown": unknown}
 
 
 def _show(ctx: click.Context, found: dict[str, Any]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +20,8 @@ from celeriac.protocol.wire.message import Message
 from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Delivery, Queue
 from celeriac.worker.dead_letters import HEADER, DeadLetters
-from tests.servers import RabbitServer
-from tests.worker.running import wait_until
+from tests.servers import RabbitServer, free_port
+from tests.worker.running import Project, wait_until
 
 pytestmark = pytest.mark.real
 HOME = Queue("upkept", "upkept", routing_key="upkept")
@@ -68,14 +70,46 @@ def test_queues_are_told(app: Celery, rabbitmq_server: RabbitServer) -> None:
     for _ in range(3):
         app.send_task("upkeep.add")
     wait_until(lambda: size(rabbitmq_server.url, "upkept") == 3)
-    row = {"queue": "upkept", "ready": 3, "oldest": None, "consumers": 0, "unacked": None, "parked": None}
-    assert row in told(app, "queues", "-t", "0.1")["queues"]
-    assert "nobody takes from upkept: start a worker with -Q upkept" in run(app, "queues", "-t", "0.1").output
+    app.conf.broker_management_url = f"http://127.0.0.1:{free_port()}"
+    row = {
+        "queue": "upkept", "ready": 3, "oldest": None, "oldest_is": "unknown",
+        "consumers": 0, "unacked": None, "parked": 0, "dead": False,
+    }  # fmt: skip
+    found = told(app, "queues", "-t", "0.1")
+    assert row in found["queues"]
+    assert (found["parked"], found["unacked"]) == (0, None)
+    assert found["unknown"].keys() == {"oldest", "unacked", "litter"}
+    assert all("its management plugin does not answer at http://127.0.0.1:" in why for why in found["unknown"].values())
+    text = run(app, "queues", "-t", "0.1").output
+    assert "nobody takes from upkept: start a worker with -Q upkept" in text
+    assert "? unacked: its management plugin does not answer" in text.replace("\n  ", " ")
+    app.conf.broker_management_url = ""
+    assert "is not asked" in told(app, "queues", "-t", "0.1")["unknown"]["litter"]
     with closing(brokers.connect(rabbitmq_server.url)) as broker:
         broker.listen([HOME], credit=1)
         assert len(broker.take(1, 5)) == 1
         (found,) = (each for each in told(app, "queues", "-t", "0.1")["queues"] if each["queue"] == "upkept")
         assert (found["ready"], found["consumers"]) == (2, 1)
+
+
+def test_what_workers_hold_is_asked_of_them_where_the_broker_does_not_tell(
+    app: Celery, rabbitmq_server: RabbitServer, stock_python: Path, tmp_path: Path
+) -> None:
+    app.conf.broker_management_url = ""
+    project = Project(tmp_path, rabbitmq_server.url, "disabled://", stock_python)
+    paths = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+
+    def held() -> dict[str, Any]:
+        return {row["queue"]: row["unacked"] for row in told(app, "queues", "-t", "0.5")["queues"]}
+
+    with project.worker("-Q", "upkept,elsewhere", "-c", "1", pool="threads", **paths):
+        app.send_task("proj.late", [60, "x"], queue="upkept")  # runs, and is not acknowledged
+        app.send_task("proj.nap", [60], queue="upkept")  # reserved
+        app.send_task("proj.add", [1, 2], queue="elsewhere", countdown=50)  # waits for its time
+        wait_until(lambda: held() == {"upkept": 2, "elsewhere": 1}, 20, lambda: f"{held()}")
+        with closing(brokers.connect(rabbitmq_server.url)) as broker:
+            broker.listen([HOME], credit=1)  # somebody who says nothing of what it holds
+            wait_until(lambda: held()["upkept"] is None, 20)
 
 
 def test_dead_letters_are_listed_shown_replayed_and_dropped(app: Celery, rabbitmq_server: RabbitServer) -> None:
@@ -112,9 +146,13 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(app: Celery, rabbitm
 
 
 def test_the_janitor_has_nothing_to_do(app: Celery) -> None:
-    """RabbitMQ deletes queues of processes that are gone by itself."""
-    assert "removes such queues itself" in run(app, "janitor").output
-    assert told(app, "janitor", "--yes") == {"found": [], "removed": 0}
+    """RabbitMQ deletes queues of processes that are gone by itself, and does not list what it has without a plugin."""
+    app.conf.broker_management_url = ""
+    said = run(app, "janitor").output
+    assert "removes such queues itself" in said
+    assert "is not known: broker_management_url is empty" in said
+    found = told(app, "janitor", "--yes")
+    assert (found["found"], found["removed"], found["unknown"]) == ([], 0, said.strip())
 
 
 def test_the_doctor_finds_a_queue_that_was_declared_otherwise(app: Celery, rabbitmq_server: RabbitServer) -> None:
