@@ -177,28 +177,20 @@ def ran(self: Any) -> None:
         "hostname",
     )
     note("beat", **{name: getattr(self, name) for name in (*names, "quiet")})
-    if OURS:
-        service = self.Service(
-            app=self.app,
-            max_interval=self.max_interval,
-            scheduler_cls=self.scheduler_cls,
-            schedule_filename=self.schedule,
-            remote_control=self.remote_control,
-            hostname=self.hostname,
-        )
-        DEEP.update(
-            {
-                name: plain(getattr(service, name))
-                for name in (*names[4:], "schedule_filename")
-                if hasattr(service, name)
-            }
-        )
-        DEEP["no_color"] = self.no_color
+    self.start_scheduler()
+
+
+def service(app: Any = None, **told: Any) -> None:
+    note("service", **told)
+    sys.exit(0)
 
 
 Beat.run = ran
-if OURS:
-    Beat.check = lambda self: None  # tried elsewhere
+Beat.Service = staticmethod(service)
+if OURS:  # tried in test_bad_input
+    checking: Any = import_module("celery.beat_check")
+    checking.check = lambda *_: None
+    Beat.check = lambda self: None
 for name, function in (("snapshot", "evcam"), ("dumper", "evdump"), ("cursesmon", "evtop")):
     setattr(
         import_module(f"celery.events.{name}"),

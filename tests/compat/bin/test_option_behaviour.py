@@ -27,9 +27,7 @@ VARIABLES = [(param["name"], param["envvar"]) for path, node in EVERY for param 
 TWICE = {
     ("events", "dump", "-d"): Case(reason="click takes it for --detach in stock", calls="evdump"),
     ("events", "detach", "-d"): None,
-    ("beat", "remote_control", "--no-enable-remote-control"): Case(
-        against="-A proj beat --enable-remote-control", deep={"remote_control": False}
-    ),
+    ("beat", "remote_control", "--no-enable-remote-control"): Case(against="-A proj beat --enable-remote-control"),
 }
 
 
