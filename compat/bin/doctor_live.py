@@ -6,16 +6,25 @@ Law: nothing is changed; each step stands alone and yields findings.
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
+from ...worker.brokers.rabbit_management import Unanswered
+from ...worker.brokers.redis_survey import Survey
+from .doctor_clients import ADVICE, client_of
 from .doctor_rules import FAULT, NOTE, RISK, Finding
-from .queues import consumers, is_redis
+from .queues import is_redis, look
+from .queues_rabbit import is_rabbit, management
 
 _SKEW = 2.0
+_HEARTBEATS = 6.0
+"""Seconds in which each worker is asked for a heartbeat and, if it is an old one, sends one by itself."""
+_PYTHON = frozenset({"py-amqp", "celeriac", "librabbitmq"})
 _LOOKED_AT = 200
 _SOFTWARE = re.compile(r"celery:(\S+)(?: \(\w+\))?(?: celeriac:(\S+))?")
 
@@ -40,17 +49,23 @@ def fleet(app: Any, timeout: float) -> Iterator[Finding]:
     yield Finding(NOTE, "fleet", "workers", f"{len(replies)} answer: {shown}")
 
 
-def unserved(app: Any, timeout: float) -> Iterator[Finding]:
-    """Queues in which something waits and from which nobody takes."""
-    from ..app.mailing import connect
-
-    takers = consumers(app, timeout)
-    with closing(connect(app)) as broker:
-        for name in sorted(app.amqp.queues.keys()):
-            waiting = broker.size(name)
-            if waiting and not takers.get(name):
-                text = f"{waiting} messages wait, and nobody takes from it"
-                yield Finding(RISK, "queue", name, text, f"start a worker with -Q {name}")
+def queues(app: Any, timeout: float) -> Iterator[Finding]:
+    """Of all queues that the broker lists: those from which nobody takes, dead letters, litter; else why not."""
+    found = look(app, timeout, thorough=True)
+    for row in found["queues"]:
+        name, waiting = row["queue"], row["ready"]
+        if row["dead"]:
+            text = f"{waiting} messages that could not be run"
+            yield Finding(RISK, "dead", name, text, "celeriac dead list shows them; dead replay sends them again")
+        elif waiting and not row["consumers"]:
+            text = f"{waiting} messages wait, and nobody takes from it"
+            yield Finding(RISK, "queue", name, text, f"start a worker with -Q {name}")
+    if found["litter"]:
+        text = f"{len(found['litter'])} queues of processes that are gone"
+        yield Finding(NOTE, "litter", "broker", text, "celeriac janitor shows and removes them")
+    elif "litter" in found["unknown"]:
+        text = f"only the queues of this app and of its workers were looked at: {found['unknown']['litter']}"
+        yield Finding(NOTE, "unknown", "broker", text, "RabbitMQ lists its queues through its management plugin alone")
 
 
 def arguments(app: Any, _: float) -> Iterator[Finding]:
@@ -73,44 +88,81 @@ def arguments(app: Any, _: float) -> Iterator[Finding]:
                 yield Finding(FAULT, "queue", name, str(problem), advice)
 
 
-def redis(app: Any, _: float) -> Iterator[Finding]:
-    """Litter, foreign clients and the clock, as Redis tells them."""
-    from ...worker.brokers.redis_survey import Survey
+def clocks(app: Any, timeout: float) -> Iterator[Finding]:
+    """Clocks that differ from this machine's: the broker's, if it tells, and each worker's, by its next heartbeat."""
+    from ..app.settings_for_broker import broker_options
+
+    told = broker_options(app.conf)
+    if is_redis(told.urls[0]):
+        with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+            before = time.time()
+            yield from _skewed("Redis", survey.clock() - (before + time.time()) / 2)
+    nodes = {node for reply in app.control.ping(timeout=timeout) or () for node in reply}
+    heard: dict[str, float] = {}
+
+    def hear(event: Any) -> None:
+        node, stamp = event.get("hostname"), event.get("timestamp")
+        if node in nodes and isinstance(stamp, (int, float)):
+            apart = stamp - event["local_received"]
+            # What comes late looks as if its clock were slow; the nearest of all is the truest.
+            heard[node] = min(heard.get(node, apart), apart, key=abs)
+        receiver.should_stop = heard.keys() == nodes
+
+    if not nodes:
+        return
+    receiver = app.events.Receiver(None, handlers={"*": hear})
+    receiver.event_from_message = partial(receiver.event_from_message, localize=False)
+    over = threading.Timer(_HEARTBEATS, setattr, (receiver, "should_stop", True))
+    over.daemon = True
+    over.start()
+    try:
+        receiver.capture(limit=None, timeout=None)  # each worker is asked for a heartbeat
+    finally:
+        over.cancel()
+    for node in sorted(nodes):
+        if node in heard:
+            yield from _skewed(node, heard[node])
+        else:
+            text = f"no event was heard of it within {_HEARTBEATS:g} s: how its clock goes is not known"
+            yield Finding(NOTE, "clock", node, text, "was it started with --without-heartbeat?")
+
+
+def _skewed(whose: str, skew: float) -> Iterator[Finding]:
+    if abs(skew) > _SKEW:
+        text = f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+        yield Finding(RISK, "clock", whose, text, "synchronise the clocks: ETAs and expiry go by them")
+
+
+def clients(app: Any, _: float) -> Iterator[Finding]:
+    """Who else is there: on Redis by the messages that wait, on RabbitMQ by what who is connected says of itself."""
     from ..app.settings_for_broker import broker_options
 
     told = broker_options(app.conf)
     if not is_redis(told.urls[0]):
+        yield from _connected(app)
         return
     with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
-        before = time.time()
-        skew = survey.clock() - (before + time.time()) / 2
-        if abs(skew) > _SKEW:
-            text = f"this machine's clock and Redis' differ by {abs(skew):.1f} s"
-            yield Finding(RISK, "clock", "clock", text, "synchronise the clocks: ETAs and expiry go by them")
-        litter = survey.litter(3600)
-        if litter:
-            text = f"{len(litter)} queues of processes that are gone"
-            yield Finding(NOTE, "litter", "broker", text, "celeriac janitor shows and removes them")
-        for name in sorted(app.amqp.queues.keys()):
-            clients = Counter(filter(None, map(_foreigner, survey.peek(name, _LOOKED_AT))))
-            for client, count in sorted(clients.items()):
-                yield Finding(NOTE, "clients", name, f"{count} messages of {client} wait in it")
+        names = {each.name for each in survey.depths(app.amqp.queues.keys())}
+        for name in sorted(names | survey.others(names)):
+            found = Counter(filter(None, map(client_of, survey.peek(name, _LOOKED_AT))))
+            for client, count in sorted(found.items()):
+                text = f"{count} messages of {client} wait in it"
+                yield Finding(NOTE, "clients", name, text, ADVICE.get(client, ""))
 
 
-def _foreigner(data: bytes) -> str | None:
-    """Who wrote a message, if it was no Celery of Python."""
-    from ...protocol.errors import BadMessage
-    from ...protocol.wire import envelope
-
+def _connected(app: Any) -> Iterator[Finding]:
+    if app.conf.broker_management_url == "" or not is_rabbit(app):
+        return  # that is told with the queues
     try:
-        message = envelope.parse(data).message
-    except BadMessage:
-        return "an unknown client (no envelope)"
-    headers = message.headers
-    if "task" not in headers:
-        return "a client of protocol 1 (gocelery, or Celery before 4)"
-    lang = headers.get("lang")
-    return None if lang in {"py", None} else f"a client in {lang}"
+        products = Counter(
+            f"{each.get('product', 'a client that does not say its name')} {each.get('version', '')}".strip()
+            for each in management(app).clients()
+            if each.get("product") not in _PYTHON
+        )
+    except Unanswered:
+        return
+    for product, count in sorted(products.items()):
+        yield Finding(NOTE, "clients", "broker", f"{count} connections of {product}, which is no Celery of Python")
 
 
-STEPS = (fleet, unserved, arguments, redis)
+STEPS = (fleet, clocks, queues, arguments, clients)

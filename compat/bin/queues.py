@@ -37,7 +37,7 @@ def queues(ctx: click.Context, timeout: float, json: bool, **_: Any) -> None:
     """
     found: dict[str, Any] = {}
     try:
-        found = look(ctx.obj.app, timeout, ask_held=True)
+        found = look(ctx.obj.app, timeout, thorough=True)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("queues", problem)
     if json:
@@ -57,13 +57,13 @@ def look(
     ages: Any = None,
     sent: Callable[[str], float | None] = lambda _: None,
     *,
-    ask_held: bool = False,
+    thorough: bool = False,
 ) -> dict[str, Any]:
     """Everything that is known, as JSON shows it; `unknown` says why of what is not.
 
     `replies`: to `active_queues`, where they have been asked for. Who looks again and again has a memory of `ages`
-    (`redis_ages.Ages`), and may know by a task's id when it was `sent`. `ask_held`: where the broker does not tell what
-    workers hold, they are asked, which is much for who looks again and again.
+    (`redis_ages.Ages`), and may know by a task's id when it was `sent`. `thorough`: also lists that
+    nobody has declared are looked for, and workers asked for what they hold where the broker does not tell.
     """
     from ...worker.dead_queue import dead_queues
     from ..app.settings_for_broker import broker_options
@@ -76,9 +76,9 @@ def look(
     dead = set(dead_queues(list(names), app.conf.worker_dead_queue or "").values()) - names
     names |= dead
     if is_redis(told.urls[0]):
-        found = _in_redis(told, names, ages, sent)
+        found = _in_redis(told, names, ages, sent, thorough=thorough)
     else:
-        found = _in_others(names, app, replies, timeout, ask_held=ask_held)
+        found = _in_others(names, app, replies, timeout, thorough=thorough)
     found["queues"] = [row for row in found["queues"] if row["queue"] not in dead or row["ready"]]
     for row in found["queues"]:
         row["dead"] = row["queue"] in dead
@@ -109,11 +109,14 @@ def consumers(app: Any, timeout: float, replies: Any = None) -> dict[str, int]:
     return counted
 
 
-def _in_redis(told: Any, names: set[str], ages: Any, sent: Callable[[str], float | None]) -> dict[str, Any]:
+def _in_redis(
+    told: Any, names: set[str], ages: Any, sent: Callable[[str], float | None], *, thorough: bool
+) -> dict[str, Any]:
     from ...worker.brokers.redis_survey import Survey
 
     now = time.time()
     with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+        names = names | (survey.others(names) if thorough else set())
         rows = [
             {
                 "queue": each.name,
@@ -141,7 +144,7 @@ def _oldest(ready: int | None, age: Any, now: float) -> dict[str, Any]:
     return {"oldest": waited, "oldest_is": EXACT if age.sure else AT_LEAST}
 
 
-def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, ask_held: bool) -> dict[str, Any]:
+def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, thorough: bool) -> dict[str, Any]:
     """What a passive declaration tells; of RabbitMQ also what its management plugin and the workers say."""
     from . import queues_rabbit as rabbit
 
@@ -164,7 +167,7 @@ def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, ask_h
         ages = "RabbitMQ tells it of messages with a timestamp alone (task_send_timestamp)"
         unknown["oldest"] = f"{ages}, and {why}" if why else ages
         unknown["parked"] = f"{parked} in all: RabbitMQ keeps them for all queues together"
-    if is_rabbit and why and ask_held:
+    if is_rabbit and why and thorough:
         told_held, takes = rabbit.held(app, replies, timeout), consumers(app, timeout, replies)
         for row in rows:
             if row["consumers"] and row["consumers"] == takes.get(row["queue"]):  # nobody else takes from it

@@ -13,14 +13,18 @@ from typing import Any
 
 from ...protocol.wire.amqp import delayed
 from ...worker.brokers.rabbit_management import Management, Standing, Unanswered
+from ..app.producing import kind_of
+from ..app.settings_for_broker import broker_options
 
 _OURS = ("celeryev.", "celery_delayed_")
 _ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\Z")
 
 
-def management(app: Any) -> Management:
-    from ..app.settings_for_broker import broker_options
+def is_rabbit(app: Any) -> bool:
+    return kind_of(broker_options(app.conf).urls[0]) == ".amqp"
 
+
+def management(app: Any) -> Management:
     told = broker_options(app.conf)
     return Management(told.urls[0], told.options, app.conf.broker_management_url)
 

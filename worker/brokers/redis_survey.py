@@ -96,6 +96,21 @@ class Survey:
             for name in sorted(known)
         ]
 
+    def others(self, known: Iterable[str]) -> set[str]:
+        """Lists in which messages wait, and which nobody has declared: a client that only pushes declares nothing."""
+        seen = {*self.layout.list_keys(*known), *(key for _, key in self._private())}
+        found: set[str] = set()
+        for key in self._keys(f"{_literal(self.layout.global_keyprefix)}*", "list"):
+            name = key.removeprefix(self.layout.global_keyprefix).partition(self.layout.sep)[0]
+            if key in seen or not name or name in found or _is_private(name):
+                continue
+            try:
+                envelope.parse(self._link.call("LINDEX", key, -1) or b"")
+            except BadMessage:
+                continue  # somebody else's
+            found.add(name)
+        return found
+
     def _depth(self, name: str, ages: Ages | None, sent: Callable[[str], float | None], now: float) -> Depth:
         ready = 0
         found: list[Age | None] = []

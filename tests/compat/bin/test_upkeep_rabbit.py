@@ -21,7 +21,7 @@ from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Delivery, Queue
 from celeriac.worker.dead_letters import HEADER, DeadLetters
 from tests.servers import RabbitServer, free_port
-from tests.worker.running import Project, wait_until
+from tests.worker.running import APP, Project, wait_until
 
 pytestmark = pytest.mark.real
 HOME = Queue("upkept", "upkept", routing_key="upkept")
@@ -92,11 +92,12 @@ def test_queues_are_told(app: Celery, rabbitmq_server: RabbitServer) -> None:
         assert (found["ready"], found["consumers"]) == (2, 1)
 
 
-def test_what_workers_hold_is_asked_of_them_where_the_broker_does_not_tell(
+def test_what_workers_hold_and_how_their_clocks_go_is_asked_of_them(
     app: Celery, rabbitmq_server: RabbitServer, stock_python: Path, tmp_path: Path
 ) -> None:
     app.conf.broker_management_url = ""
     project = Project(tmp_path, rabbitmq_server.url, "disabled://", stock_python)
+    (tmp_path / "proj.py").write_text(f"import time\nreal = time.time\ntime.time = lambda: real() + 20\n{APP}")
     paths = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
     def held() -> dict[str, Any]:
@@ -105,8 +106,12 @@ def test_what_workers_hold_is_asked_of_them_where_the_broker_does_not_tell(
     with project.worker("-Q", "upkept,elsewhere", "-c", "1", pool="threads", **paths):
         app.send_task("proj.late", [60, "x"], queue="upkept")  # runs, and is not acknowledged
         app.send_task("proj.nap", [60], queue="upkept")  # reserved
-        app.send_task("proj.add", [1, 2], queue="elsewhere", countdown=50)  # waits for its time
+        app.send_task("proj.add", [1, 2], queue="elsewhere", countdown=60)  # waits for its time
         wait_until(lambda: held() == {"upkept": 2, "elsewhere": 1}, 20, lambda: f"{held()}")
+        (late,) = (each for each in told(app, "doctor", "--live")["findings"] if each["kind"] == "clock")
+        assert (late["subject"], late["level"]) == ("w1@here", "risk")
+        assert abs(float(late["text"].split()[3]) - 20) < 5, late
+        assert "s ahead of this machine's" in late["text"]
         with closing(brokers.connect(rabbitmq_server.url)) as broker:
             broker.listen([HOME], credit=1)  # somebody who says nothing of what it holds
             wait_until(lambda: held()["upkept"] is None, 20)
