@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..protocol.errors import BadMessage
 from ..protocol.values import replace
@@ -22,6 +22,9 @@ from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
 from .forks import HERE, apart
 from .late import plain_host
 from .redis_place import Place, Sentinels, Tls
+
+if TYPE_CHECKING:
+    from .veil import Veil, Wire
 
 WINDOW = 1000
 """So many replies may be owed before a sender must read some."""
@@ -47,19 +50,32 @@ class Script(Protocol):
 class Link:
     """A connected Redis; `connect` makes it."""
 
-    __slots__ = ("_armed", "_owed", "_parser", "_pid", "_plain", "_replies", "_shared", "_socket", "place", "used")
+    __slots__ = (
+        "_armed",
+        "_bare",
+        "_owed",
+        "_parser",
+        "_pid",
+        "_plain",
+        "_replies",
+        "_shared",
+        "_socket",
+        "place",
+        "used",
+    )
 
-    def __init__(self, connected: socket.socket, place: Place) -> None:
+    def __init__(self, connected: Wire, place: Place) -> None:
         self.place = place
         self.used = time.monotonic()
-        self._socket: socket.socket | None = connected
+        self._socket: Wire | None = connected
+        self._bare = connected if isinstance(connected, socket.socket) else connected.plain
         self._armed = place.timeout
         self._pid = HERE.pid
         self._shared = False
         # Python asks for permission before each write to a socket with a deadline. Its descriptor takes what it has
         # room for, and says when it has none: the descriptor never blocks. TLS has no descriptor to write to.
-        self._plain = connected.fileno() if type(connected).__name__ != "SSLSocket" else None
-        apart(connected)
+        self._plain = connected.fileno() if isinstance(connected, socket.socket) else None
+        apart(self._bare)
         self._parser = Parser()
         self._replies: deque[Any] = deque()
         self._owed: deque[Then | None] = deque()
@@ -234,7 +250,13 @@ class Link:
     def share(self) -> socket.socket:
         """For another process to hold too. Our end of it is then its end for all."""
         self._shared = True
-        return self._mine()
+        self._mine()
+        return self._bare
+
+    def seen(self, data: bytes) -> bytes:
+        """As these bytes, which are sent next, will be on the wire."""
+        connected = self._mine()
+        return data if isinstance(connected, socket.socket) else connected.sealed(data)
 
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
@@ -254,7 +276,7 @@ class Link:
 
     # --- the socket
 
-    def _mine(self) -> socket.socket:
+    def _mine(self) -> Wire:
         connected = self._socket
         if connected is None:
             raise operational(f"the connection to {self.place} is closed")
@@ -328,7 +350,7 @@ class Link:
         hundredth is met."""
         return abs(self._armed - seconds) > self._armed / 100
 
-    def _arm(self, connected: socket.socket, seconds: float) -> None:
+    def _arm(self, connected: Wire, seconds: float) -> None:
         connected.settimeout(seconds)
         self._armed = seconds
 
@@ -411,7 +433,7 @@ def _credentials(place: Place) -> tuple[str | None, str | None]:
     return (None, given[0]) if len(given) == 1 else (given[0], given[1])
 
 
-def _dial(place: Place, timeout: float) -> socket.socket:
+def _dial(place: Place, timeout: float) -> Wire:
     if place.path is not None:
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -435,8 +457,10 @@ def _dial(place: Place, timeout: float) -> socket.socket:
         raise
 
 
-def _secured(connected: socket.socket, tls: Tls, host: str) -> socket.socket:
+def _secured(connected: socket.socket, tls: Tls, host: str) -> Veil:
     import ssl
+
+    from .veil import Veil
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = tls.check_hostname and tls.verify != "none"
@@ -455,7 +479,9 @@ def _secured(connected: socket.socket, tls: Tls, host: str) -> socket.socket:
         context.set_ciphers(tls.ciphers)
     if tls.min_version is not None:
         context.minimum_version = ssl.TLSVersion(tls.min_version)
-    return context.wrap_socket(connected, server_hostname=host)
+    veil = Veil(connected, context, host)
+    veil.do_handshake()
+    return veil
 
 
 # --- Sentinel

@@ -311,7 +311,7 @@ class AmqpBroker:
             frames = self._ledger.frames()
             if frames:  # at once: somebody waits for it to begin a task
                 if self._telling is not None:
-                    self._telling(frames)
+                    self._telling(self._link.seen(frames))
                 self._link.write(frames)
         self._tell()
         if impossible is not None:

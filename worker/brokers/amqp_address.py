@@ -17,6 +17,8 @@ from ...protocol.values import dataclass, field
 if TYPE_CHECKING:
     import ssl
 
+    from ..veil import Veil
+
 PORT, TLS_PORT = 5672, 5671
 HEARTBEAT = 60
 
@@ -100,7 +102,7 @@ _TLS_OPTIONS = (
 )
 
 
-def wrap(plain: socket.socket, address: Address) -> ssl.SSLSocket:
+def wrap(plain: socket.socket, address: Address) -> Veil:
     """The socket with TLS around it, the handshake still to do. Options are py-amqp's, by its rules."""
     options = dict(address.tls or {})
     unknown = sorted(set(options).difference(_TLS_OPTIONS))
@@ -110,7 +112,9 @@ def wrap(plain: socket.socket, address: Address) -> ssl.SSLSocket:
     if "server_hostname" in options and hostname is None:
         hostname = address.host
     context = _context(options, named=hostname is not None)
-    return context.wrap_socket(plain, server_hostname=hostname, do_handshake_on_connect=False)
+    from ..veil import Veil
+
+    return Veil(plain, context, hostname)
 
 
 _CERT_REQS = {"none": "CERT_NONE", "optional": "CERT_OPTIONAL", "required": "CERT_REQUIRED"}

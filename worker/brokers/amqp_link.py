@@ -25,6 +25,8 @@ from .amqp_address import Address, wrap
 if TYPE_CHECKING:
     from kombu.exceptions import OperationalError
 
+    from ..veil import Veil, Wire
+
 _CHUNK = 1 << 16  # larger ones are mapped and unmapped for every read
 _FAREWELL = 1.0  # seconds that a closing link waits for the broker's answer
 
@@ -57,6 +59,7 @@ class Link:
         self._kept: list[Event] = []  # came while we wrote
         self._answers: list[Called] = []  # what the broker says about the connection as a whole
         self._over: OperationalError | None = None
+        self._veil: Veil | None = None
         self._shared = False
         self._again: tuple[type[OSError], ...] = (BlockingIOError,)
 
@@ -92,7 +95,8 @@ class Link:
         return link
 
     def _use(self, made: socket.socket, settings: Mapping[Any, int]) -> None:
-        self._socket = made
+        self._plain = made
+        self._socket: Wire = made
         apart(made)
         wanted = dict(_SOCKET) if made.family != getattr(socket, "AF_UNIX", None) else {}
         for name, value in _KEEPALIVE.items():
@@ -109,9 +113,7 @@ class Link:
     def _secure(self, deadline: float) -> None:
         import ssl
 
-        secure = wrap(self._socket, self.address)
-        self._socket = secure
-        apart(secure)
+        self._socket = self._veil = secure = wrap(self._plain, self.address)
         self._again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
         self._readable = select.poll()
         self._readable.register(secure, select.POLLIN)
@@ -190,7 +192,11 @@ class Link:
     def share(self) -> socket.socket:
         """For another process to hold too. Our end of it is then its end for all."""
         self._shared = True
-        return self._socket
+        return self._plain
+
+    def seen(self, data: bytes) -> bytes:
+        """As these bytes, which are written next, will be on the wire."""
+        return data if self._veil is None else self._veil.sealed(data)
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's socket."""
@@ -296,10 +302,7 @@ class Link:
         if not data:
             raise ConnectionResetError("it closed the connection")
         self.heard = monotonic()
-        events = self._feed(data)
-        while len(self._again) > 1 and self._over is None and self._socket.pending():  # type: ignore[attr-defined]  # then it is a TLS socket
-            events += self._feed(self._socket.recv(_CHUNK))
-        return events
+        return self._feed(data)
 
     def _feed(self, data: bytes) -> list[Event]:
         try:
@@ -379,7 +382,7 @@ def _reach(address: Address, deadline: float) -> socket.socket:
     raise last
 
 
-def _ready(made: socket.socket, flags: int, timeout: float) -> int:
+def _ready(made: Wire, flags: int, timeout: float) -> int:
     poll = select.poll()
     poll.register(made, flags)
     ready = poll.poll(max(timeout, 0) * 1000)

@@ -381,7 +381,7 @@ class RedisBroker:
         data = b"".join(parts)
         try:
             if self._telling is not None:
-                self._telling(data)
+                self._telling(self._link.seen(data))
             self._link.post_packed(data, 4 * len(parts), self._hear_of_acked)
         except BaseException:
             self._lost()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,8 @@ import pytest
 
 from celeriac.worker.pools.marks import Marks
 from celeriac.worker.pools.prefork import Prefork
+from celeriac.worker.veil import Veil
+from tests.certificate import made
 from tests.conformance.pools import runs
 from tests.worker.pools.programs import Script, job
 
@@ -59,6 +62,46 @@ def killed(
     while part := heard.recv(1 << 16):
         data += part
     return bytes(data), heard
+
+
+@pytest.mark.parametrize("sent", [0, 3000, 1 << 20])
+def test_over_tls_it_arrives_as_it_was_encrypted(
+    sent: int, ledger: Path, broker: socket.socket, tmp_path: Path
+) -> None:
+    """The broker can read all of it, and nothing twice: who completes it knows no keys, and how much has gone."""
+    pem = made(tmp_path, "DNS:localhost")
+    ours, theirs = ssl.create_default_context(cafile=pem), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(pem)
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            pool = Prefork(Script(ledger), 1)
+            pool.start()
+            veil = Veil(socket.create_connection(broker.getsockname()), ours, "localhost")
+            veil.do_handshake()
+            pool.keep(veil.plain)
+            pool.submit([job(1, held=True)])
+            veil.sendall(b"before")
+            os.read(ready, 1)
+            pool.promise([1])
+            sealed = veil.sealed(DATA)
+            pool.telling(sealed)
+            veil.plain.sendall(sealed[:sent])
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(ready)
+    heard, _ = broker.accept()
+    with theirs.wrap_socket(heard, server_side=True) as end:
+        end.settimeout(10)
+        os.write(go, b"!")
+        os.close(go)
+        os.waitpid(pid, 0)
+        data = bytearray()
+        while part := end.recv(1 << 16):
+            data += part
+    assert data == b"before" + DATA
+    assert left(ledger)
+    assert runs(ledger) == {1: 1}
 
 
 def left(ledger: Path) -> bool:
