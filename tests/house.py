@@ -48,10 +48,11 @@ MAY_IMPORT = {
     "protocol/rules": ("protocol",),
     "worker": ("worker", "protocol"),
     # One connection to Redis serves brokers and stores, which know nothing of each other; it knows protocol/ alone.
-    "worker/redis_link.py": ("worker/redis_place", "worker/forks", "worker/late", "protocol"),
+    "worker/redis_link.py": ("worker/redis_place", "worker/forks", "worker/late", "worker/veil", "protocol"),
+    "worker/veil.py": (),
     "worker/redis_place.py": ("protocol",),
     "worker/brokers": (
-        *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids"),
+        *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids", "worker/veil"),
         *("worker/late", "protocol"),
     ),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),

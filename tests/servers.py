@@ -217,7 +217,7 @@ def rabbitmq_server(*vhosts: str, management: bool = False) -> Iterator[RabbitSe
             _stop(epmd)
 
 
-def _rabbit_settings(home: Path, node: str, port: int, vhosts: Sequence[str]) -> dict[str, str]:
+def _rabbit_settings(home: Path, node: str, port: int, vhosts: Sequence[str] = ()) -> dict[str, str]:
     (home / "plugins").write_text("[].\n")
     (home / "rabbitmq.conf").write_text(f"load_definitions = {home}/definitions.json\n" if vhosts else "")
     (home / "definitions.json").write_text(json.dumps(_definitions(["/", *vhosts])))
