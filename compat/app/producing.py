@@ -379,6 +379,8 @@ class TaskSender:
             declare = [queue]
         retry = conf.task_publish_retry if retry is None else retry
         policy = {**conf.task_publish_retry_policy, **(retry_policy or {})}
+        if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
+            _show_signatures(self._app, body)
         if signals.before_task_publish.receivers:
             signals.before_task_publish.send(
                 sender=name,
@@ -448,6 +450,26 @@ class TaskSender:
             exchange = own or (self._amqp.default_exchange if queue is None else self._app.conf.task_default_exchange)
             routing_key = routing_key or queue.routing_key or self._app.conf.task_default_routing_key
         return exchange, routing_key
+
+
+def _show_signatures(app: Any, body: Any) -> None:
+    """Receivers see what follows a task as signatures, which are written as they were."""
+    from ..canvas import Signature
+
+    def shown(one: Any) -> Any:
+        if not isinstance(one, dict) or isinstance(one, Signature) or "subtask_type" not in one:
+            return one
+        kind = Signature.TYPES.get(one["subtask_type"], Signature)
+        made = kind.__new__(kind)  # not `from_dict`, which would compose it anew
+        made.update(one)
+        made._app = app
+        return made
+
+    following = body[2] if isinstance(body, tuple) else body
+    for name in ("callbacks", "errbacks", "chain"):
+        if following.get(name):
+            following[name] = [shown(each) for each in following[name]]
+    following["chord"] = shown(following.get("chord"))
 
 
 def _sent(headers: Mapping[str, Any], body: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,8 @@ from .base import EXCEPTION_ABLE_CODECS
 
 _OURS = __name__.partition(".compat.")[0] + ".compat"
 _BILLIARD = ("SoftTimeLimitExceeded", "TimeLimitExceeded", "WorkerLostError", "Terminated")
-_TRUSTED = ("kombu.exceptions",)  # ours by dependency, and imported late only to save time
+# Ours, the one by dependency, and imported late only to save time.
+_TRUSTED = ("kombu.exceptions", "celery.utils.serialization")
 
 
 class _Loaded(Mapping[str, ModuleType]):
@@ -27,13 +29,15 @@ class _Loaded(Mapping[str, ModuleType]):
 
     def __getitem__(self, name: str) -> ModuleType:
         if name == "celery" or name.startswith("celery."):
+            if name in _TRUSTED:
+                import_module(_OURS + name[len("celery") :])
             ours = sys.modules.get(_OURS + name[len("celery") :])
             if ours is not None:
                 return ours
         if name == "billiard.exceptions":
             return _billiard()
         if name in _TRUSTED and name not in sys.modules:
-            __import__(name)
+            import_module(name)
         return sys.modules[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -16,6 +16,7 @@ from celeriac.compat.backends.base import Backend, BaseBackend, DisabledBackend,
 from celeriac.compat.result import AsyncResult, GroupResult
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.result import Result
+from tests.conftest import Environment
 
 
 class Keys(KeyValueStoreBackend):
@@ -251,3 +252,16 @@ def test_what_was_registered_with_kombu_is_known() -> None:
         unregister("reversed")
         kombu_json._encoders.pop(Point)
         kombu_json._decoders.pop("tests.point")
+
+
+def test_what_wraps_an_exception_is_itself_again(celeriac_env: Environment) -> None:
+    """In a program that has not loaded its class yet: with the text, the arguments and what restores it."""
+    program = (
+        "import sys\nfrom celeriac.compat.backends.failing import to_python\n"
+        "kind = 'UnpickleableExceptionWrapper'\nwhere = 'celery.utils.serialization'\n"
+        "assert 'celeriac.compat.utils.serialization' not in sys.modules\n"
+        "told = {'exc_type': kind, 'exc_message': ['m', 'K', ['a'], 'the text'], 'exc_module': where}\n"
+        "exc = to_python(told, 'json')\nassert str(exc) == 'the text', exc\n"
+        "assert repr(exc.restore()) == \"K('a')\"\nprint(exc.exc_args)"
+    )
+    assert celeriac_env.run("-c", program).stdout == "('a',)\n"
