@@ -459,7 +459,7 @@ def _show_signatures(app: Any, body: Any) -> None:
     def shown(one: Any) -> Any:
         if not isinstance(one, dict) or isinstance(one, Signature) or "subtask_type" not in one:
             return one
-        kind = Signature.TYPES.get(one["subtask_type"], Signature)
+        kind: Any = Signature.TYPES.get(one["subtask_type"], Signature)
         made = kind.__new__(kind)  # not `from_dict`, which would compose it anew
         made.update(one)
         made._app = app
