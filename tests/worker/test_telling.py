@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 from celeriac.protocol.rules.revokes import Revokes
 from celeriac.protocol.wire import event
 from celeriac.protocol.wire.message import Message
+from celeriac.worker import statedb
 from celeriac.worker.brokers.base import Delivery, Queue
 from celeriac.worker.events import Dispatcher
 from celeriac.worker.gossip import Gossip
@@ -186,8 +187,24 @@ def test_the_state_file_is_whole_or_left_alone(tmp_path: Path, caplog: pytest.Lo
     assert path.read_bytes() == b"\0a shelf"
     assert "cannot be read" in caplog.text
     assert StateDb(None, second, owner).tend(now) == float("inf")
-    StateDb(str(tmp_path / "none" / "state"), second, owner).save(now)
-    assert "cannot be written" in caplog.text
+    lost = StateDb(str(tmp_path / "none" / "state"), second, owner)
+    for turn in range(5):
+        lost.tend(now + turn)
+    assert caplog.text.count("cannot be written") == 1, "said once, and not each second"
+    (tmp_path / "none").mkdir()
+    lost.tend(now + 9)
+    assert (tmp_path / "none" / "state").exists()
+    assert caplog.text.count("is written again") == 1
+
+
+def test_a_state_file_that_cannot_be_written_is_found_before_anything_begins(tmp_path: Path) -> None:
+    statedb.try_out(None)
+    statedb.try_out(str(tmp_path / "state"))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
+        statedb.try_out(str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="the state file cannot be written: No such file or directory"):
+        statedb.try_out(str(tmp_path / "none" / "state"))
 
 
 def test_the_loop_names_what_is_readable() -> None:

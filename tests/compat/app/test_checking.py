@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.compat._state import _told_on_command_line
 from celeriac.compat.app.base import Celery
 from celeriac.compat.app.checking import announce, remarks
 from celeriac.compat.exceptions import ImproperlyConfigured
@@ -171,6 +172,22 @@ def test_settings_that_do_not_go_together(source: Any, setting: str, text: str) 
 def test_serializers_that_are_accepted_by_name_or_content_type(accept: list[str]) -> None:
     source = {"task_serializer": "pickle", "result_serializer": "pickle", "event_serializer": "pickle"}
     assert said({**source, "accept_content": accept}) == {}
+
+
+def test_what_the_command_line_says_is_no_contradiction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_BROKER_URL", "memory://elsewhere")
+    app = Celery("told", broker="memory://", set_as_current=False)
+    assert any("CELERY_BROKER_URL" in each.text for each in remarks(app.conf))
+    monkeypatch.setitem(_told_on_command_line, "CELERY_BROKER_URL", "memory://elsewhere")
+    assert not remarks(app.conf)
+
+
+def test_a_broker_that_nobody_serves_is_named() -> None:
+    app = Celery("told", broker="redsi://there;memory://", set_as_current=False)
+    (found,) = remarks(app.conf)
+    assert found.setting == "broker_url"
+    assert "no broker for 'redsi'" in found.text
+    assert "did you mean 'redis'?" in found.text
 
 
 def test_the_environment_wins_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,3 +159,25 @@ def test_a_broker_that_is_away_is_waited_for(
     (place / "proj.py").write_text(source.format(broker=f"redis://127.0.0.1:{free_port()}/0"))
     with running(celeriac_env, place, *words, until=until) as log:
         assert "Traceback" not in log.read_text()
+
+
+DIES = """\
+import os, signal
+from celery.beat import Scheduler
+from celery.worker import components
+components._LOOK_AT_BEAT = 0.1
+class Dies(Scheduler):
+    def tick(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.real
+def test_a_worker_says_that_its_beat_has_ended(place: Path, celeriac_env: Any) -> None:
+    (place / "dies.py").write_text(DIES)
+    words = (*WORKER, "-B", "--scheduler", "dies:Dies")
+    with running(celeriac_env, place, *words, until="The beat in this worker has ended") as log:
+        wait_until(lambda: "ready." in log.read_text(), 20, log.read_text)
+    said = log.read_text()
+    assert "has ended with exit code -9: nothing is sent by the clock any more. Restart the worker" in said
+    assert said.count("The beat in this worker has ended") == 1

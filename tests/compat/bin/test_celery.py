@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib import metadata
@@ -14,10 +15,12 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from celeriac import Celery
 from celeriac.compat.bin import celery as program
 from celeriac.compat.bin.base import CeleryOption, CLIContext
 from celeriac.compat.bin.run import SHIM, environment
 from celeriac.compat.bin.worker import Autoscale, foreground_argv
+from celeriac.compat.events import snapshot
 
 SOURCE = "from celery import Celery\napp = Celery('proj', broker='memory://')\n@app.task\ndef add(x, y): return x + y\n"
 
@@ -224,6 +227,57 @@ def test_files_that_cannot_be_written(place: Path, celeriac_env: Any) -> None:
         done = run(celeriac_env, place, "-A", "proj", "worker", "-P", "solo", *words)
         assert done.returncode == 73, (words, done.stderr)
         assert "Traceback" not in done.stderr
+
+
+def test_names_of_files_are_filled_in_for_beat_and_for_cameras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    told: list[dict[str, Any]] = []
+    app = Celery("files", broker="memory://", set_as_current=False)
+
+    class Beat:
+        def __init__(self, **given: Any) -> None:
+            told.append(given)
+
+        def run(self) -> None: ...
+
+    monkeypatch.setattr(app, "Beat", Beat)
+    monkeypatch.setattr(snapshot, "evcam", lambda *_, **given: told.append(given))
+    files = ("--logfile", "%n-%h.log", "--pidfile", "%n.%d.pid")
+    for words in (
+        ("beat", "-n", "tick@one.example.com", "-s", "%n.times", *files),
+        ("beat", *files),
+        ("events", "-c", "celery.events.snapshot:Polaroid", *files),
+    ):
+        assert invoke("-C", *words, app=app).exit_code == 0
+    named, beat, camera = told
+    assert (named["logfile"], named["pidfile"]) == ("tick-one.example.com.log", "tick.example.com.pid")
+    assert named["schedule"] == "tick.times"
+    assert named["no_color"] is True
+    domain = socket.gethostname().partition(".")[2]
+    assert (beat["logfile"], beat["pidfile"]) == (f"celerybeat-{socket.gethostname()}.log", f"celerybeat.{domain}.pid")
+    assert camera["logfile"] == f"celeryev-{socket.gethostname()}.log"
+
+
+def test_a_umask_counts_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> None:
+    masks: list[int] = []
+    monkeypatch.setattr(os, "umask", masks.append)
+    app = Celery("masked", broker="memory://", set_as_current=False)
+    monkeypatch.setattr(app, "Worker", lambda **_: Stub())
+    monkeypatch.setattr(app, "Beat", lambda **_: Stub())
+    monkeypatch.setattr(snapshot, "evcam", lambda *_, **__: None)
+    for words in (("worker",), ("beat",), ("events", "-c", "celery.events.snapshot:Polaroid")):
+        assert invoke(*words, "--umask", "027", app=app).exit_code == 0
+    assert masks == [0o27] * 3
+
+
+class Stub:
+    """A program that is over at once."""
+
+    exitcode = 0
+
+    def start(self) -> None: ...
+
+    run = start
 
 
 def test_autoscale_is_read_as_celery_reads_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -19,7 +20,7 @@ import pytest
 
 from celeriac.compat.apps.multi import Cluster, Node
 from celeriac.compat.bin.multi import MultiTool
-from tests.compat.bin.multi_cases import CASES
+from tests.compat.bin.multi_cases import ACTS, ALIVE, CASES
 from tests.compat.stock import ask
 
 STOCK = """
@@ -32,6 +33,39 @@ for command, line in question:
     tool = MultiTool(stdout=out, stderr=out, nosplash=True, no_color=True, quiet=True)
     code = tool.execute_from_commandline(["multi", command, *shlex.split(line)])
     answer.append([code if isinstance(code, int) else None, out.getvalue()])
+"""
+
+
+# The same in both: no process is begun, none is signalled, and who waits does not wait.
+ACTING = """
+import errno, importlib, io, os, shlex, tempfile
+package, alive, lines = question
+apps = importlib.import_module(package + ".apps.multi")
+MultiTool = importlib.import_module(package + ".bin.multi").MultiTool
+answer = []
+class Child:
+    def __init__(self, argv, env=None):
+        notes.append(["begin", *sorted(argv)])
+        self.code = 3 if any("fails" in word for word in argv) else -15 if any("killed" in word for word in argv) else 0
+    def wait(self):
+        return self.code
+def kill(pid, sig):
+    notes.append(["signal", pid, int(sig)])
+    looks[pid] = looks.get(pid, 0) + 1
+    if looks[pid] > pid % 10:
+        raise ProcessLookupError(errno.ESRCH, "gone")
+apps.Popen, apps.sleep, os.kill = Child, lambda seconds: None, kill
+for command, line in lines:
+    notes, looks, out = [], {}, io.StringIO()
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)
+        for name, pid in alive.items():
+            with open(name + ".pid", "w") as file:
+                file.write(f"{pid}\\n")
+        tool = MultiTool(stdout=out, stderr=out, no_color=True)
+        code = tool.execute_from_commandline(["multi", command, *shlex.split(line)])
+        os.chdir("/")
+    answer.append([code if isinstance(code, int) else None, notes, out.getvalue()])
 """
 
 
@@ -75,6 +109,39 @@ def test_the_language_is_stocks(
     else:
         assert not code
         assert pieces(text) == pieces(theirs)
+
+
+@pytest.fixture(scope="module")
+def acts(stock_python: Path) -> dict[str, list[list[Any]]]:
+    """By whose it is: exit code, what was done, what was said."""
+    whose = (("celery", stock_python), ("celeriac.compat", Path(sys.executable)))
+    return {package: ask(python, ACTING, [package, ALIVE, ACTS]) for package, python in whose}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("number", range(len(ACTS)), ids=[f"{command} {line}" for command, line in ACTS])
+def test_what_is_done_is_stocks(number: int, acts: dict[str, list[list[Any]]], stock_python: Path) -> None:
+    ours, stocks = acts["celeriac.compat"][number], acts["celery"][number]
+    pythons = (sys.executable, f"{stock_python}3", str(stock_python))
+    done = []
+    for notes in (ours[1], stocks[1]):
+        plain = [["python" if word in pythons else word for word in note] for note in notes]
+        plain = [["celery" if word == "celeriac" else word for word in note] for note in plain]
+        plain = [[word for word in note if not str(word).startswith("--executable=")] for note in plain]
+        done.append(sorted(map(repr, (sorted(map(str, note)) for note in plain))))
+    assert done[0] == done[1]
+    assert bool(ours[0]) == bool(stocks[0])
+    if not stocks[0]:
+        assert sorted(words(ours[2])) == sorted(words(stocks[2]))
+
+
+def words(text: str) -> list[str]:
+    """What was said, in whatever order of workers, and however often it was said that one waits for them.
+
+    The commands that --verbose shows are compared as what was done.
+    """
+    said = "\n".join(line for line in text.splitlines() if " -m " not in line)
+    return re.sub(r"> Waiting for \d+ nodes? -> [\d, ]*\.*", " ", said).split()
 
 
 def test_a_wrong_command_is_told_with_the_right_one() -> None:
