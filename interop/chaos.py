@@ -147,7 +147,7 @@ class Field:
         )
         results = f"redis://127.0.0.1:{self.store.port}/0"
         settings = {**BOTH, "broker_transport_options": OPTIONS[self.kind]}
-        broker = Broker(self.kind, url, results, results, lambda: None, None, settings)
+        broker = Broker(self.kind, url, results, results, lambda: None, lambda _: None, None, settings)
         given = broker.variables(slot.peer, "celery", {}) | {
             "LEDGER": str(self.ledger),
             "SLOT": slot.name,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from interop.brokers import Broker
-from interop.capabilities import BRIEF, CHECKS, QUICK, Cannot, Pair, Patience, Wrong
+from interop.capabilities import BRIEF, CALM, CHECKS, QUICK, Cannot, Pair, Patience, Wrong
 from interop.peers import OURS, STOCK, Peer
 from interop.processes import PeerFailed, Producer, Worker
 
@@ -135,16 +135,17 @@ def _try(
             cells: dict[str, Cell] = {}
             for name in names:
                 cells[name] = _cell(pair, name)
-                first = name == names[0] and not {producer.name, worker.name} <= {STOCK, OURS}
-                if (hopeless or (first and _never_came(cells[name]))) and cells[name].how is How.cannot:
-                    # Where nothing runs at all, or the setting is wanting, each further cell would wait in vain.
-                    return dict.fromkeys(names, cells[name])
-                if name == "read" and patience is QUICK and _never_came(cells[name]):
-                    pair.patience = BRIEF
-                if at_work.process.poll() is not None:
-                    at_work = Worker(
-                        worker, broker.variables(worker, "celery", settings.working), Path(folder) / "worker"
-                    ).wait()
+                if hopeless and cells[name].how is How.cannot:  # all of it will be tried with the setting that helps
+                    return dict.fromkeys(names, cells[name]) | cells
+                if (
+                    name in {names[0], "read"}
+                    and patience.wait > BRIEF.wait
+                    and patience is not CALM
+                    and _never_came(cells[name])
+                ):
+                    pair.patience = BRIEF  # where nothing runs at all each further cell waits in vain
+                if is_spoilt(at_work, worker, cells[name]):
+                    at_work = at_work.again(broker)
             return cells  # noqa: TRY300 - an else would stand far from what it belongs to
         except PeerFailed as error:
             return {name: Cell(How.cannot, short(str(error))) for name in names}
@@ -154,8 +155,13 @@ def _try(
                     process.stop()
 
 
+def is_spoilt(at_work: Worker, worker: Peer, cell: Cell) -> bool:
+    """A stranger that has met what it cannot understand may read no more at all; what follows is not to blame."""
+    return (not worker.python and _never_came(cell)) or at_work.process.poll() is not None
+
+
 def _never_came(cell: Cell) -> bool:
-    return cell.why in {"the worker stored nothing", "no result came"}
+    return cell.why in {"the worker stored nothing", "no result came", "it did not run"}
 
 
 def _cell(pair: Pair, name: str) -> Cell:

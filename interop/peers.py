@@ -262,10 +262,9 @@ CELERY_JAVA = Peer(
     (*JAVA, "worker"),
     task_name="interop.Tasks#{}",
     lacks={
-        **dict.fromkeys(("describe", "keep"), NO_REQUEST),
+        "describe": NO_REQUEST,
         "again": NO_RETRY,
         "tracked": "its workers store no STARTED",
-        **dict.fromkeys(("sub", "now"), "its workers take no keyword arguments and no ETA"),
     },
     user_must="`result_backend = 'rpc://'`: it knows RabbitMQ alone, for results too; its tasks are `class#method`",
 )

@@ -15,9 +15,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interop.peers import Peer
+
+if TYPE_CHECKING:
+    from interop.brokers import Broker
 
 Answer = dict[str, Any]
 FOREIGN = ("PYTHON", "CELERY", "COV", "VIRTUAL_ENV")
@@ -109,6 +112,7 @@ class Worker(Process):
         assert peer.worker
         queues = ("-n", name, "-Q", variables["QUEUE"]) if peer.python else ()
         super().__init__(peer.worker + queues, peer, variables, log)
+        self.started_as = (peer, variables, log, name)
         scheme = variables["BROKER"].partition(":")[0]
         self.known = (peer.name, scheme + variables.get("QUEUE_ARGUMENTS", "") + variables["SETTINGS"])
         self.ready = f"{name} ready." if peer.python else "interop: ready"
@@ -128,6 +132,12 @@ class Worker(Process):
                 raise PeerFailed(said)
             time.sleep(0.03)
         return self
+
+    def again(self, broker: Broker) -> Worker:
+        """Another in its place, at an empty queue."""
+        self.kill()
+        broker.empty(self.started_as[1]["QUEUE"])
+        return Worker(*self.started_as).wait()
 
 
 class Producer(Process):

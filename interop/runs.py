@@ -38,6 +38,10 @@ class Job:
     def __str__(self) -> str:
         return f"{self.producer} -> {self.worker} on {self.broker}"
 
+    @property
+    def who(self) -> frozenset[str]:
+        return frozenset({self.producer, *self.worker.split(" + ")})
+
     def has(self, place: Place) -> bool:
         return (self.broker, self.producer, self.worker) == (place.broker, place.producer, place.worker)
 
@@ -108,6 +112,7 @@ def run(
     only: Sequence[str] = (),
     promised: Mapping[Place, How] | None = None,
     roll: int = 0,
+    patience: Patience = QUICK,
     lanes: int = LANES,
     say: Callable[[str], None] = print,
 ) -> Seen:
@@ -115,9 +120,9 @@ def run(
     seen = Seen()
     promised = promised or {}
 
-    def tried(job: Job, lane: brokers.Lane, only: Sequence[str] = only, patience: Patience = QUICK) -> None:
+    def tried(job: Job, lane: brokers.Lane, only: Sequence[str] = only, patience: Patience = patience) -> None:
         began = time.monotonic()
-        broker = lane.broker(job.broker)
+        broker = lane.broker(job.broker).among(job.who)
         found = job.trial(broker, only, patience)
         if STOP.is_set() or not found:
             return

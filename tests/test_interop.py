@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from interop import peers, promises, recorded, runs
+from interop.capabilities import HASTY
 from interop.matrix import Cell, How, Place, worse_than_promised, worse_than_stock
 from interop.rolling import explained, until
 from interop.rolling_record import Hands, Record, listened
@@ -27,7 +28,8 @@ class Core:
     def __init__(self, asked: list[runs.Job], *, rolled: bool) -> None:
         self.said: list[str] = []
         promised = runs.promised(asked)
-        self.seen = runs.run(asked, promised=promised, roll=TASKS if rolled else 0, say=self.said.append)
+        roll = TASKS if rolled else 0
+        self.seen = runs.run(asked, promised=promised, roll=roll, patience=HASTY, say=self.said.append)
         self.wrong = self.seen.wrong(promised)
 
 

@@ -6,8 +6,11 @@ import com.geneea.celery.Celery;
 import com.geneea.celery.CeleryWorkerCore;
 import com.rabbitmq.client.Connection;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.net.Socket;
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -27,11 +30,36 @@ public class Interop {
         public Object echo(Object value) { return value; }
         public Object nothing() { return null; }
         public Object fail(String text) { throw new IllegalArgumentException(text); }
+        public double sub(double x, double y) { return x - y; }
+        public double total(List<Double> numbers) { return numbers.stream().mapToDouble(Double::doubleValue).sum(); }
+        public double now() { return System.currentTimeMillis() / 1000.0; }
+        public Object keep(Object value, String key) throws Exception { return leave(key, JSON.writeValueAsString(value), value); }
+        public Object errback(String failed) throws Exception { return leave("interop-errbacks-" + QUEUE, failed, failed); }
     }
 
     static class Worker extends CeleryWorkerCore {
         Worker(Connection connection, String queue) throws Exception { super(connection, queue, JSON); }
         @Override protected Object findTask(String name) { return name.equals("interop.Tasks") ? new Tasks() : null; }
+    }
+
+    static final String QUEUE = System.getenv().getOrDefault("QUEUE", "celery");
+
+    /** A trace in Redis, whatever store results go to. */
+    static Object leave(String key, String text, Object value) throws Exception {
+        URI store = new URI(System.getenv("STORE"));
+        try (Socket socket = new Socket(store.getHost(), store.getPort())) {
+            ByteArrayOutputStream command = new ByteArrayOutputStream();
+            command.write("*3\r\n".getBytes());
+            for (String word : List.of("RPUSH", key, text)) {
+                byte[] bytes = word.getBytes(StandardCharsets.UTF_8);
+                command.write(("$" + bytes.length + "\r\n").getBytes());
+                command.write(bytes);
+                command.write("\r\n".getBytes());
+            }
+            socket.getOutputStream().write(command.toByteArray());
+            socket.getInputStream().read();
+        }
+        return value;
     }
 
     static boolean readsResults;
@@ -66,15 +94,14 @@ public class Interop {
         // Its driver wants the host «/» written as %2F.
         String broker = System.getenv("BROKER").replaceFirst("//$", "/%2F");
         String backend = System.getenv("BACKEND").replaceFirst("//$", "/%2F");
-        String queue = System.getenv().getOrDefault("QUEUE", "celery");
         if (arguments.length > 0 && arguments[0].equals("worker")) {
-            new Worker(CeleryWorkerCore.connect(broker, Executors.newCachedThreadPool()), queue).start();
+            new Worker(CeleryWorkerCore.connect(broker, Executors.newCachedThreadPool()), QUEUE).start();
             OUT.println("interop: ready");
             return;
         }
         String results = backend.startsWith("amqp") ? backend.replaceFirst("amqp", "rpc") : null;
         readsResults = results != null;
-        Celery client = Celery.builder().brokerUri(broker).backendUri(results).queue(queue).build();
+        Celery client = Celery.builder().brokerUri(broker).backendUri(results).queue(QUEUE).build();
         OUT.println(JSON.writeValueAsString(answer("ready", true)));
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {

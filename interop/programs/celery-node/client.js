@@ -1,11 +1,12 @@
 // celery-node as a producer: one request a line on stdin, one answer a line on stdout, both JSON.
 const celery = require('celery-node');
 const readline = require('readline');
+const { place } = require('./place');
 
 const say = (answer) => process.stdout.write(JSON.stringify(answer) + '\n');
 console.log = console.info = console.error; // the library talks on stdout; that line is for answers
 
-const client = celery.createClient(process.env.BROKER, process.env.BACKEND, process.env.QUEUE || 'celery');
+const client = place(celery.createClient, process.env.QUEUE || 'celery');
 
 async function call(ask) {
   const strange = Object.keys(ask.options || {});

@@ -8,7 +8,9 @@ const KNOWN = ['eta_in', 'expires_in', 'queue', 'priority', 'ignore_result', 'co
 const SERIALIZERS = { json: celery.Serializer.Json, yaml: celery.Serializer.Yaml };
 
 const backend = process.env.BACKEND.replace(/^amqp:/, 'rpc:'); // its name for results over AMQP
-const client = celery.createClient({ brokerUrl: process.env.BROKER, resultBackend: backend });
+const { master_name: master } = JSON.parse(process.env.SETTINGS || '{}').broker_transport_options || {};
+const place = (url) => (url.startsWith('sentinel:') ? `${url.replace(/\/0$/, '')}?name=${master}` : url);
+const client = celery.createClient({ brokerUrl: place(process.env.BROKER), resultBackend: place(backend) });
 
 function optionsOf(given) {
   const options = {};

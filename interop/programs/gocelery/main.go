@@ -115,6 +115,12 @@ func work() {
 		store.Do("RPUSH", key, value)
 		return value
 	})
+	client.Register("interop.errback", func(failed string) string {
+		store := pool(os.Getenv("STORE")).Get()
+		defer store.Close()
+		store.Do("RPUSH", "interop-errbacks-"+queue(), failed)
+		return failed
+	})
 	client.Register("interop.now", func() float64 { return float64(time.Now().UnixNano()) / 1e9 })
 	client.StartWorker()
 	fmt.Println("interop: ready")

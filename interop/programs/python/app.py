@@ -3,9 +3,12 @@
 Law: runs on Python 3.6 and Celery 3.1.
 """
 
+import datetime
+import decimal
 import json
 import os
 import time
+import uuid
 
 import redis
 from celery import VERSION, Celery
@@ -39,6 +42,21 @@ def make(more=None):
         ]
     app.conf.update(settings)
     return app
+
+
+def shown(value):
+    """A value with an object of one key that begins with a dollar for what JSON has no word for."""
+    if isinstance(value, bytes):
+        return {"$bytes": value.hex()}
+    if isinstance(value, datetime.datetime):
+        return {"$datetime": value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")}
+    if isinstance(value, decimal.Decimal):
+        return {"$decimal": str(value)}
+    if isinstance(value, uuid.UUID):
+        return {"$uuid": str(value)}
+    if isinstance(value, dict):
+        return {str(key): shown(each) for key, each in value.items()}
+    return [shown(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 app = make()
@@ -117,14 +135,20 @@ def describe(self):
 @app.task(name="interop.keep")
 def keep(value, key):
     """Leaves a trace that needs no result: for callbacks and for tasks whose result is ignored."""
-    store.rpush(key, json.dumps(value, default=str))
+    store.rpush(key, json.dumps(shown(value)))
     return value
 
 
 @app.task(name="interop.onfail")
 def onfail(*arguments):
     """An errback: of the old style, given the id, or of the new one, given the request, the error and the traceback."""
-    store.rpush("interop-errbacks", str(getattr(arguments[0], "id", arguments[0])))
+    store.rpush("interop-errbacks-" + os.environ["QUEUE"], str(getattr(arguments[0], "id", arguments[0])))
+
+
+@app.task(name="interop.errback")
+def errback(failed):
+    """One of the old style alone: whoever has the failed task sends for it."""
+    store.rpush("interop-errbacks-" + os.environ["QUEUE"], failed)
 
 
 @app.task(name="interop.roll", acks_late=True, ignore_result=True)

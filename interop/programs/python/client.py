@@ -18,7 +18,7 @@ if os.environ.get("INTEROP_CELERIAC"):
 
     celeriac.install()
 
-from app import make
+from app import make, shown
 from celery import chain, chord, group, signature
 from celery.exceptions import TimeoutError as Late
 from celery.result import AsyncResult
@@ -44,7 +44,7 @@ def app_for(settings):
 
 
 def told(value):
-    """What JSON has no word for is written as an object of one key that begins with a dollar."""
+    """The other way round: an object of one key that begins with a dollar is what it stands for."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, text),) = value.items()
         if key in TYPED:
@@ -52,20 +52,6 @@ def told(value):
     if isinstance(value, dict):
         return {key: told(each) for key, each in value.items()}
     return [told(each) for each in value] if isinstance(value, list) else value
-
-
-def shown(value):
-    if isinstance(value, bytes):
-        return {"$bytes": value.hex()}
-    if isinstance(value, datetime.datetime):
-        return {"$datetime": value.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")}
-    if isinstance(value, decimal.Decimal):
-        return {"$decimal": str(value)}
-    if isinstance(value, uuid.UUID):
-        return {"$uuid": str(value)}
-    if isinstance(value, dict):
-        return {str(key): shown(each) for key, each in value.items()}
-    return [shown(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def read(result, timeout):

@@ -25,6 +25,15 @@ fn keep(value: serde_json::Value, key: String) -> TaskResult<()> {
     Ok(())
 }
 
+#[celery::task(name = "interop.errback")]
+fn errback(failed: String) -> TaskResult<()> {
+    let store = std::env::var("STORE").unwrap();
+    let mut connection = redis::Client::open(store).unwrap().get_connection().unwrap();
+    let key = format!("interop-errbacks-{}", std::env::var("QUEUE").unwrap_or_else(|_| "celery".into()));
+    let _: () = redis::cmd("RPUSH").arg(key).arg(failed).query(&mut connection).unwrap();
+    Ok(())
+}
+
 fn option(ask: &Value, name: &str) -> Option<f64> {
     ask.get("options").and_then(|options| options.get(name)).and_then(Value::as_f64)
 }
@@ -50,7 +59,7 @@ macro_rules! program {
         let queue = std::env::var("QUEUE").unwrap_or_else(|_| "celery".into());
         let app = celery::app!(
             broker = $broker { std::env::var("BROKER").unwrap() },
-            tasks = [add, sub, keep],
+            tasks = [add, sub, keep, errback],
             task_routes = ["*" => "celery"],
         )
         .await?;
