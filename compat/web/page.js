@@ -434,7 +434,9 @@ async function render(anew) {
   const place = inside ? [...main.querySelectorAll('a, button, input, [tabindex]')].indexOf(typing) : -1;
   const scrolled = [...main.querySelectorAll('.wide, .tree, pre')].map(each => [each.scrollLeft, each.scrollTop]);
   main.replaceChildren(...nodes.filter(Boolean));
-  if (anew) { main.focus(); window.scrollTo(0, 0); }
+  // Nor is who types the next search before the answer to the last one is here.
+  const further = typed && $('search') && typed[0] !== $('search').value;
+  if (anew && !further) { main.focus(); window.scrollTo(0, 0); }
   else {
     [...main.querySelectorAll('.wide, .tree, pre')].forEach((each, index) => {
       if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];

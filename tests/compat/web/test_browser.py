@@ -1,6 +1,6 @@
 """The page in a real Chromium, with real workers behind it: it is opened, read, searched, and workers are steered by it.
 
-Law: a browser of its own, marked `browser`: `make web-test`. Whatever a page complains of in its console is a fault.
+Law: a browser of its own, for all of them; `make web-test` runs these alone. Whatever a page complains of in its console is a fault.
 """
 
 from __future__ import annotations
@@ -170,12 +170,13 @@ def test_the_token_is_taken_out_of_the_address_and_asked_for(browser: Browser, c
 
 
 def test_tasks_are_searched(page: Page, client: Client, app: Celery) -> None:
-    uuid = app.send_task("proj.mail", [4711], {"to": "Zoë"}).id
+    uuid = app.send_task("proj.mail", [471100174], {"to": "Zoë"}).id
     uuid_of(client, f"id:{uuid}%20state:SUCCESS")
     go(page, "/tasks")
-    for query in (uuid[:13], "arg:4711", "4711 state:success", "name:mail 4711", "zoë"):
+    for query in (uuid[:13], "arg:471100174", "471100174 state:success", "name:mail 471100174", "zoë"):
         page.type("#search", query)
         page.press("Enter")
+        page.until(f"decodeURIComponent(location.hash) === '#/tasks?q={query}'")
         page.sees("Tasks found")
         page.until(
             f"[...document.querySelectorAll('tbody tr')].length === 1 && document.querySelector('tbody').innerText.includes('{uuid}')"
@@ -183,6 +184,21 @@ def test_tasks_are_searched(page: Page, client: Client, app: Celery) -> None:
     page.type("#search", "no such thing")
     page.press("Enter")
     page.sees("No task is like that.")
+
+
+def test_a_search_that_is_typed_while_the_last_one_is_answered_is_not_lost(page: Page) -> None:
+    go(page, "/tasks")
+    page.until("document.getElementById('search') !== null")
+    page.run(
+        "window.answer = window.fetch; window.fetch = (...asked) => new Promise(d => setTimeout(d, 500)).then(() => answer(...asked))"
+    )
+    page.type("#search", "first")
+    page.press("Enter")
+    page.type("#search", "second one")
+    page.until("document.querySelector('main').innerText.includes('No task is like that.')")  # the first answer is here
+    assert page.run("[document.activeElement.id, document.activeElement.value]") == ["search", "second one"]
+    page.press("Enter")
+    page.until("decodeURIComponent(location.hash) === '#/tasks?q=second one'")
 
 
 def test_what_an_event_says_is_text(page: Page, client: Client, app: Celery) -> None:

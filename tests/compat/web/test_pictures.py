@@ -142,6 +142,7 @@ def shown(page: Page, client: Client, name: str) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.pictures
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", SIZES)
 def test_pictures_are_taken(
