@@ -218,10 +218,19 @@ CELERY_NODE = node_peer(
     worker=True,
     lacks={"describe": NO_REQUEST, "again": NO_RETRY, "tracked": "its workers store no STARTED"},
     answers_of_ours=APART,
-    user_must="nothing" + OVER_AMQP,
+    user_must="nothing"
+    + OVER_AMQP
+    + "; a key prefix and Sentinel are options of ioredis (`keyPrefix`, `sentinels` and "
+    "`name`) in its `conf.CELERY_BROKER_OPTIONS` and `conf.CELERY_BACKEND_OPTIONS`; on Redis its workers read no more "
+    "after a message that is not plain JSON: neither `compression` nor another `serializer` for them",
 )
 
-CELERY_52 = python_peer("5.2.7", ("celery[redis,msgpack,yaml]==5.2.7", "redis<5", "tzdata"), ("3.8", "3.9", "3.10"))
+CELERY_52 = python_peer(
+    "5.2.7",
+    ("celery[redis,msgpack,yaml]==5.2.7", "redis<5", "tzdata"),
+    ("3.8", "3.9", "3.10"),
+    user_must="nothing; it puts a `global_keyprefix` before messages, not before results",
+)
 CELERY_44 = python_peer(
     "4.4.7",
     ("celery[redis,msgpack,yaml]==4.4.7", "redis<4", "importlib-metadata<5", "setuptools<58", "tzdata"),
@@ -237,7 +246,11 @@ CELERY_31 = python_peer(
     settings_of_stock={"task_protocol": 1},
     settings_of_ours={"task_protocol": 1},
 )
-CELERY_TS = node_peer("celery-ts", "1.2.3")
+CELERY_TS = node_peer(
+    "celery-ts",
+    "1.2.3",
+    user_must="nothing; Sentinel is `sentinel://host:port?name=master`, results over RabbitMQ `rpc://`",
+)
 
 RUST = str(PEERS / "rusty-celery/target/debug/interop")
 NO_RESULTS = "its workers store no results"

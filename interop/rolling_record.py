@@ -146,10 +146,11 @@ def listened(server: servers.RedisServer) -> Iterator[Record]:
 
 
 def connections_of(pid: int) -> set[str]:
-    """The local ends of a process's TCP connections, as the server names them."""
+    """The local ends of a process's TCP connections, as the server names them; of a process that is gone, none."""
     inodes = set()
-    for each in Path(f"/proc/{pid}/fd").iterdir():
-        with suppress(OSError):  # it was closed meanwhile
-            inodes.add(str(each.readlink()))
+    with suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it was closed meanwhile
+                inodes.add(str(each.readlink()))
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {f"127.0.0.1:{int(row[1].partition(':')[2], 16)}" for row in rows if f"socket:[{row[9]}]" in inodes}

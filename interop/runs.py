@@ -92,7 +92,7 @@ def promised(asked: Sequence[Job]) -> dict[Place, How]:
 def _trials(family: Sequence[Peer]) -> Iterator[tuple[str, str, Trial]]:
     for producer, worker in pairs(family):
         yield producer.name, worker.name, partial(try_pair, producer, worker)
-    for worker in (CELERY_57, CELERIAC):
+    for worker in (peer for peer in family if peer in (CELERY_57, CELERIAC)):
         yield recorded.RECORDED, worker.name, partial(recorded.trial, worker)
     for producer, first, second in fleet.fleets(family):
         yield producer.name, f"{first.name} + {second.name}", partial(fleet.try_fleet, producer, first, second)

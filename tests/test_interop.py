@@ -6,13 +6,18 @@ A peer that cannot be installed fails, it is not passed over; `make interop` tri
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 
 from interop import peers, promises, recorded, runs
+from interop.__main__ import main as interop_main
 from interop.capabilities import HASTY
+from interop.grid import columns, shown
 from interop.matrix import Cell, How, Place, worse_than_promised, worse_than_stock
 from interop.rolling import explained, until
 from interop.rolling_record import Hands, Record, listened
@@ -79,6 +84,39 @@ def test_a_promise_that_is_not_kept_is_named() -> None:
         unknown: "cannot (nobody knows such a cell); the page says: setting",
     }
     assert not worse_than_promised(cells, {ours: How.setting})
+
+
+def test_a_peer_that_does_not_build_is_named_and_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        raise peers.CannotInstall("go build ended with 1: no such host")
+
+    monkeypatch.setattr(peers, "CORE", (replace(peers.GOCELERY, install=fails),))
+    monkeypatch.setattr(sys, "argv", ["interop", "core", "--broker", "redis"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own stay
+    assert interop_main() == 1
+    assert capsys.readouterr().err == "gocelery is missing: go build ended with 1: no such host\n"
+
+
+def test_the_screen_shows_each_cell_and_what_is_worse() -> None:
+    names = list(columns("gocelery", peers.OURS, "redis"))
+    works, setting, cannot = Cell(How.works), Cell(How.setting, "`a = 1`"), Cell(How.cannot, "no result came")
+    cells = {
+        Place("gocelery", worker, "redis", names[at]): cell
+        for worker, row in (
+            (peers.OURS, (works, setting, cannot, cannot)),
+            (peers.STOCK, (works, cannot, cannot, works)),
+        )
+        for at, cell in enumerate(row)
+    }
+    legend, heading, *rows = shown(cells).splitlines()
+    assert "! worse" in legend
+    assert heading == f"{', '.join(names)}:"
+    assert [row.split() for row in rows] == [
+        ["gocelery", "->", peers.OURS, "Redis", "+s-!"],
+        ["gocelery", "->", peers.STOCK, "Redis", "+--+"],
+    ]
 
 
 def test_all_that_the_page_says_of_core_peers_is_tried() -> None:
