@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from interop.celery_suite.places import HOME, SUITE, Side
+from interop.celery_suite.known import differences
+from interop.celery_suite.places import HOME, STOCK, SUITE, Side
 from tests.servers import rabbitmq_server, redis_server
 
 SETUPS = ("redis+redis", "rabbitmq+redis", "rabbitmq+rpc")
@@ -48,7 +49,7 @@ class Told:
     seconds: float = 120
     whole: float = 3600
 
-    def command(self, record: Path, tests: Sequence[str]) -> list[str]:
+    def command(self, record: Path, tests: Sequence[str], expected: Sequence[str] = ()) -> list[str]:
         plain = ("-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=short", "-rN")
         ours = (
             "-p",
@@ -59,7 +60,8 @@ class Told:
             f"--record={record}",
             f"--at-most={self.seconds}",
         )
-        return [*plain, *ours, *self.words, *(test if test.startswith("-") else PREFIX + test for test in tests)]
+        once = (f"--once-for={test}" for test in expected)
+        return [*plain, *ours, *once, *self.words, *(test if test.startswith("-") else PREFIX + test for test in tests)]
 
 
 @contextmanager
@@ -78,7 +80,8 @@ def servers(setup: str) -> Iterator[dict[str, str]]:
 
 
 def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",), name: str = "") -> Tests:
-    """The tests named, or all of them; what was said is kept under the name."""
+    """The tests named, or all of them; what was said is kept under the name. On ours, what is listed is tried once."""
+    listed = () if side == STOCK else [each.test for each in differences() if each.covers(setup, each.test)]
     logs, name = LOGS, f"{side.name}-{setup}-{name or 'all'}"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="celeriac-suite-") as folder, servers(setup) as leading:
@@ -87,7 +90,7 @@ def run(side: Side, setup: str, told: Told, tests: Sequence[str] = ("",), name: 
         path = f"{side.folder / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
         variables = {**inherited, **leading, "PATH": path, "PYTHONPATH": side.pythonpath}
         with (logs / f"{name}.log").open("wb") as log:
-            command = [*side.command(), *told.command(record, tests)]
+            command = [*side.command(), *told.command(record, tests, listed)]
             finished = _run(command, variables, log.fileno(), told.whole)
         lines = record.read_text().splitlines() if record.exists() else []
         (logs / f"{name}.jsonl").write_text("\n".join(lines))

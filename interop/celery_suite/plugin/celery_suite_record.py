@@ -4,6 +4,7 @@ Law: it stands alone on the path of either side's interpreter, and imports neith
 """
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,20 @@ def pytest_addoption(parser):
     parser.addoption("--record", type=Path, help="the file to write to")
     parser.addoption("--at-most", type=float, help="seconds that a test may take, whatever its own mark says")
     parser.addoption("--once", action="store_true", help="do not run again what failed")
+    parser.addoption("--once-for", action="append", default=[], help="nor these, whose failure is expected: a pattern")
 
 
 def pytest_collection_modifyitems(config, items):
-    seconds, once = config.getoption("at_most"), config.getoption("once")
+    seconds, once, expected = (config.getoption(name) for name in ("at_most", "once", "once_for"))
     for item in items:
-        if once:
-            for node in item.listchain():
+        name = item.nodeid.replace("[", "(")
+        known = any(fnmatchcase(name, "*/" + pattern.replace("[", "(")) for pattern in expected)
+        if once or known:
+            for node in item.listchain() if once else [item]:
                 node.own_markers = [mark for mark in node.own_markers if mark.name != "flaky"]
         if seconds:
-            item.add_marker(pytest.mark.timeout(seconds), append=False)
+            # Of the function alone: a clock around the whole is not wound up again when a test is run again.
+            item.add_marker(pytest.mark.timeout(seconds, func_only=True), append=False)
 
 
 class Record:
