@@ -25,6 +25,7 @@ from ..protocol.wire.sealed import Sealed, opened
 from ..protocol.wire.serializers import BUILTIN
 from . import limit, redis_link
 from .coroutines import LOOPS
+from .insisting import Insistence
 from .pools.base import Job
 from .ports import App, Surroundings
 from .recording import fail, failed_report, record_refusal, safe_repr, signal_internal_error
@@ -59,6 +60,7 @@ class Debts(threading.local):
     def __init__(self) -> None:
         self.all: list[Debt] = []
         self.last: Debt | None = None
+        self.begun = False
         self.links: dict[int, Any] = {}
         self._store: Any = None
         self._packs: Any = None
@@ -146,8 +148,10 @@ class Execution:
         reader: Reader | None = None,
         begin: Callable[[int], None] = lambda _place: None,
         end: Callable[[int], None] = lambda _code: None,
+        insistence: Insistence | None = None,
     ) -> None:
         self.app = app
+        self.insistence = insistence
         self.around = around
         self.hostname = hostname or socket.gethostname()
         self.reader = reader or Reader()
@@ -178,7 +182,12 @@ class Execution:
         self._begin(place)
 
     def run(self, job: Job) -> Report:
-        self._debts.last = None
+        debts = self._debts
+        debts.last = None
+        if not debts.begun:
+            debts.begun = True
+            if self.insistence is not None:
+                self.insistence.here()
         try:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:

@@ -7,6 +7,7 @@ thread picks up what came of it in `tend`, and is woken for that.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -143,6 +144,13 @@ class Kept:
         broker, self.broker = self.broker, None
         if broker is not None:
             broker.close()
+
+
+def held_out(most: int | None) -> float:
+    """For how many seconds a worker tries so often to connect."""
+    if most is None:
+        return math.inf
+    return float(sum(min(_FIRST_PAUSE + _LONGER_BY * n, _LONGEST_PAUSE) for n in range(most)))
 
 
 def operational() -> type[Exception]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..protocol.values import dataclass
 from ..protocol.wire.template import Particulars, Template
+from . import insisting
 from .brokers import connect, failover
 from .brokers.base import Broker, Parcel, Queue
 from .brokers.pool import Pool
@@ -212,6 +213,8 @@ class Producer:
         if patience is None or not _may_pass(problem, patience.errors):
             raise problem
         if patience.retries is not None and tries >= patience.retries:
+            if insisting.goes_on(problem):
+                return
             raise problem
         pause = patience.pause(tries)
         if patience.tell is not None:

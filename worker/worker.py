@@ -39,6 +39,7 @@ from .control.registry import Desk
 from .events import Dispatcher
 from .gossip import Gossip
 from .heartbeat import Heart
+from .insisting import Insistence
 from .kept import GivenUp, Kept, operational
 from .loop import Loop
 from .options import Options
@@ -67,7 +68,7 @@ class Worker:
     """`pool` is made stopped. `without` names services that are not wanted: gossip, mingle, heartbeat.
 
     For who adds to a worker: `up` is called before messages are taken from a new connection and `down` when it is
-    lost; `chores` when the bell has rung, and at the time that it returned.
+    lost; `chores` when the bell has rung, and at the time that it returned. `insistence` is that of the pool's program.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class Worker:
         up: Callable[[], None] = lambda: None,
         down: Callable[[], None] = lambda: None,
         chores: Callable[[float], float] = lambda _now: _NEVER,
+        insistence: Insistence | None = None,
     ) -> None:
+        self.insistence = insistence
         self.owner = owner
         self.options = options
         self.pool = pool
@@ -199,6 +202,8 @@ class Worker:
 
     def stop(self, how: Stop = Stop.WARM) -> None:
         """A note for the next turn. Whoever asks twice for a cold one does not want the soft one."""
+        if self.insistence is not None:
+            self.insistence.give_up()
         self._notes.append(how)
         self.loop.bell.ring()
 

@@ -467,6 +467,7 @@ class Task(Generic[P, R]):
         """
         from ...protocol.rules.retry import Exhausted, RetryPolicy
         from ...protocol.rules.retry import retry as decide
+        from ...worker import insisting
 
         request = self.request
         if max_retries is not None:
@@ -492,7 +493,8 @@ class Task(Generic[P, R]):
         again = Retry(exc=exc, when=eta or countdown, is_eager=request.is_eager, sig=sig)
         if not request.is_eager:  # `apply` runs it again itself
             try:
-                sig.apply_async()
+                with insisting.own(f"The retry of task {self.name}[{request.id}]"):
+                    sig.apply_async()
             except Exception as problem:
                 raise Reject(problem, requeue=False) from problem
         if throw:

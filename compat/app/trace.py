@@ -20,7 +20,7 @@ from ...protocol.rules.continuing import LostStep, divided_errbacks
 from ...protocol.rules.outcome import Continue, Trouble
 from ...protocol.rules.signature import Signature, listed
 from ...protocol.wire.reprs import saferepr  # noqa: F401 - a name that others import from here
-from ...worker import recording, tracing
+from ...worker import insisting, recording, tracing
 from ...worker.einfo import ExceptionInfo, ExceptionWithTraceback, clear_frames
 from ...worker.recording import safe_repr
 from .. import signals, states
@@ -227,10 +227,11 @@ class Surroundings:
             groups = [callback for callback in callbacks if isinstance(callback, canvas.group)]
             rest = [callback for callback in callbacks if not isinstance(callback, canvas.group)]
             callbacks = groups + ([canvas.group(rest, app=app)] if rest else [])
-        for callback in callbacks:
-            callback.apply_async((value,), **options)
-        if effect.chain:
-            signature(effect.chain[-1]).apply_async((value,), chain=effect.chain[:-1], **options)
+        with insisting.own(f"What follows task {request.task}[{task_id}]"):
+            for callback in callbacks:
+                callback.apply_async((value,), **options)
+            if effect.chain:
+                signature(effect.chain[-1]).apply_async((value,), chain=effect.chain[:-1], **options)
 
     def call_errbacks(
         self, app: Any, request: Any, errbacks: Sequence[Signature], exc: BaseException, traceback: str | None
@@ -248,7 +249,8 @@ class Surroundings:
             group = canvas.group([canvas.maybe_signature(sig, app=app) for sig in away], app=app)
             eager = app.conf.task_always_eager or (request.delivery_info or {}).get("is_eager", False)
             send = group.apply if eager else group.apply_async
-            send((request.id,), parent_id=request.id, root_id=request.root_id or request.id)
+            with insisting.own(f"What is called for the failed task {request.task}[{request.id}]"):
+                send((request.id,), parent_id=request.id, root_id=request.root_id or request.id)
 
     def lost(self, step: LostStep) -> Any:
         request = Context(step.sig)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from ...protocol.rules.continuing import lost_steps
+from ...worker import insisting
 from ...worker.backends.base import Claim
 from .. import states
 from ..exceptions import ChordError, NotRegistered
@@ -184,7 +185,8 @@ def send_body(backend: Any, request: Any, claim: Claim) -> None:
     if not store.chord_hold(claim, store.settings.chord_claim):
         return
     try:
-        callback.delay(shaped(claim))
+        with insisting.own(f"The body of the chord {claim.group_id}, {callback.task}[{callback.id}],"):
+            callback.delay(shaped(claim))
     except Exception as problem:  # noqa: BLE001 - the sender may raise anything
         _log().exception("Chord %r raised: %r", claim.group_id, problem)
         error = ChordError(f"Callback error: {problem!r}")

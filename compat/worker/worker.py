@@ -15,7 +15,8 @@ from ...protocol.errors import BadCall
 from ...protocol.rules.delivery import Stop
 from ...protocol.values import replace
 from ...worker import brokers, pools, statedb
-from ...worker.kept import GivenUp
+from ...worker.insisting import Insistence
+from ...worker.kept import GivenUp, held_out
 from ...worker.worker import Worker
 from .. import bootsteps, signals
 from .. import concurrency as _concurrency
@@ -217,7 +218,9 @@ class WorkController:
         announce(self.app.conf, logger.warning)
         self._say_concurrency()
         self.app.conf.maybe_warn_deprecated_settings()
-        self._program = trace.program(self.app, self.hostname, **self._around())
+        told = options.broker
+        self._insistence = Insistence(held_out(told.max_retries) if told.retry else 0.0)
+        self._program = trace.program(self.app, self.hostname, insistence=self._insistence, **self._around())
         self._serving = Serving(self.app, self._program, self.hostname, self)
         self.blueprint = self.Blueprint(
             steps=self.app.steps["worker"],
@@ -322,6 +325,7 @@ class WorkController:
             up=self.consumer.up,
             down=self.consumer.down,
             chores=self.consumer.chores,
+            insistence=self._insistence,
         )
         self.worker.controller = self
         if getattr(self._native, "pool", None) is not self.pool:

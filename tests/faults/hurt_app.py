@@ -47,6 +47,21 @@ def late(number: int, seconds: float = 0) -> int:
     return int(work(number, seconds))
 
 
+@app.task(name="hurt.again", bind=True)
+def again(self: Any, number: int, seconds: float) -> int:
+    """Is tried twice."""
+    result = work(number, 0 if self.request.retries else seconds)
+    if not self.request.retries:
+        self.retry(countdown=0)
+    return int(result)
+
+
+@app.task(name="hurt.fail")
+def fail(number: int, seconds: float) -> NoReturn:
+    work(number, seconds)
+    raise ValueError(number)
+
+
 @app.task(name="hurt.nap")
 async def nap(number: int, seconds: float) -> int:
     note("start", number)
