@@ -100,6 +100,7 @@ def test_tasks_and_queues_are_watched_and_steered(
         terminal.type("n")
         terminal.until("nothing done")
         terminal.type("cy")
+        terminal.until("w1@here: terminate: ")
         terminal.until("REVOKED")
 
         terminal.type("/" + "\x7f" * 7 + "\r2")
