@@ -9,7 +9,10 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import timedelta
+
+import redis
 
 import celeriac
 
@@ -24,9 +27,22 @@ app = Celery("packages", broker=URL)
 app.conf.update(task_default_queue=f"of-{WHICH}", result_expires=None, beat_max_loop_interval=1)
 
 
-def run(service, seconds):
-    threading.Timer(seconds, service.stop).start()
+def run(service, **fewest):
+    """Until so many of each task are sent; how long it took, in seconds."""
+    began = time.monotonic()
+
+    def watch():
+        queue = redis.Redis.from_url(URL)
+        while time.monotonic() < began + 50:
+            sent = Counter(json.loads(each)["headers"]["task"] for each in queue.lrange(f"of-{WHICH}", 0, -1))
+            if all(sent[f"t.{name}"] >= few for name, few in fewest.items()):
+                break
+            time.sleep(0.1)
+        service.stop()
+
+    threading.Thread(target=watch).start()
     service.start()
+    return time.monotonic() - began
 
 
 def django():
@@ -56,9 +72,9 @@ def django():
         late.save()
 
     threading.Thread(target=change).start()
-    run(service, 4.7)
+    took = run(service, one=3, configured=3, late=1)
     counts = {task.name: task.total_run_count for task in PeriodicTask.objects.all()}
-    return {"counts": counts, "scheduler": type(service.scheduler).__name__}
+    return {"took": took, "counts": counts, "scheduler": type(service.scheduler).__name__}
 
 
 def redbeat():
@@ -70,17 +86,17 @@ def redbeat():
     entry = RedBeatSchedulerEntry("one", "t.one", schedule(timedelta(seconds=1), app=app), args=[1], app=app)
     entry.save()
     service = Service(app, scheduler_cls="redbeat.RedBeatScheduler")
-    run(service, 4.2)
+    took = run(service, one=3, configured=3)
     again = RedBeatSchedulerEntry.from_key(entry.key, app=app)
-    return {"counts": {"one": again.total_run_count}, "scheduler": type(service.scheduler).__name__}
+    return {"took": took, "counts": {"one": again.total_run_count}, "scheduler": type(service.scheduler).__name__}
 
 
 def sqlalchemy():
     app.conf.beat_dburi = "sqlite:///beat-sqlalchemy.sqlite3"
     app.conf.beat_schedule = {"configured": {"task": "t.configured", "schedule": 1.0}}
     service = Service(app, scheduler_cls="sqlalchemy_celery_beat.schedulers:DatabaseScheduler")
-    run(service, 4.2)
-    return {"counts": {}, "scheduler": type(service.scheduler).__name__}
+    took = run(service, configured=2)
+    return {"took": took, "counts": {}, "scheduler": type(service.scheduler).__name__}
 
 
 logging.basicConfig(level=logging.INFO, stream=sys.stderr)

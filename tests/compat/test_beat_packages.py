@@ -59,7 +59,7 @@ def lives(
         )
     told = {}
     for which, process in running.items():
-        out, log = process.communicate(timeout=60)
+        out, log = process.communicate(timeout=90)
         assert process.returncode == 0, log[-4000:]
         told[which] = {**json.loads(out.strip().splitlines()[-1]), "log": log}
     return told
@@ -92,7 +92,7 @@ def test_a_scheduler_of_a_package_ticks(
     found = sent(redis_server, f"of-{which}")
     counts = Counter(task for task, _, _ in found)
     for task, fewest in tasks.items():
-        assert fewest <= counts[task] <= 8, told["log"]
+        assert fewest <= counts[task] <= told["took"] + 2, told["log"]  # each is due once a second
     for task, args, kwargs in found:
         if task == "t.one":
             assert args == [1]

@@ -32,7 +32,7 @@ from celeriac.protocol.wire.stores import Keys
 from celeriac.worker.backends.base import ABILITIES, Claim, KeyValueStore, Settings, Store
 
 Connect = Callable[..., Store]
-SOON = 10.0
+SOON = 30.0
 WHEN = "2026-11-21T06:30:00.123456+00:00"
 BOOM = Failure("ValueError", ("boom \u2603", 42), "builtins")
 

@@ -23,7 +23,7 @@ class Driven:
         self.pool = pool
         self.seen: list[Happening] = []
 
-    def until(self, done: Callable[[], bool], seconds: float = 20.0) -> None:
+    def until(self, done: Callable[[], bool], seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not done():
             again = self.pool.tend(time.monotonic())

@@ -106,7 +106,7 @@ def test_with_patience_no_outcome_is_lost(
     figures.append(f"store {outage.__name__} {down:g} s, {policy}: {len(kept)} stored, {len(found)} there, ")
     figures[-1] += f"the longest store took {longest:.1f} s"
     assert set(found) == set(kept)
-    assert longest >= down
+    assert longest > down - 0.2
 
 
 def test_without_patience_it_says_so(mortal: Mortal, outage: Callable[[Mortal, float], None]) -> None:

@@ -62,7 +62,7 @@ def project(
     return place
 
 
-def _noted(project: Project, *texts: str, seconds: float = 15) -> None:
+def _noted(project: Project, *texts: str, seconds: float = 60) -> None:
     wait_until(lambda: sorted(project.notes()) == sorted(texts), seconds, lambda: str(project.notes()))
     project.notes_file.write_text("")
 

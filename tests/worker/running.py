@@ -81,16 +81,16 @@ class Running:
     def text(self) -> str:
         return self.log.read_text("utf-8", "replace")
 
-    def wait_for(self, line: str, seconds: float = 15) -> None:
+    def wait_for(self, line: str, seconds: float = 60) -> None:
         wait_until(lambda: line in self.text(), seconds, lambda: f"no {line!r} in the log:\n{self.text()}")
 
-    def stop(self, signum: int = signal.SIGTERM, seconds: float = 10) -> int:
+    def stop(self, signum: int = signal.SIGTERM, seconds: float = 30) -> int:
         if self.process.poll() is None:
             self.process.send_signal(signum)
         return self.process.wait(seconds)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 10, why: Callable[[], str] = lambda: "in vain") -> None:
+def wait_until(true: Callable[[], object], seconds: float = 30, why: Callable[[], str] = lambda: "in vain") -> None:
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

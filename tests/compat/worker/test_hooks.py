@@ -49,7 +49,7 @@ def worker(app: Celery, pool: Any = "solo", **options: Any) -> Iterator[Any]:
         yield started
 
 
-def until(true: Callable[[], Any], seconds: float = 5.0) -> Any:
+def until(true: Callable[[], Any], seconds: float = 30.0) -> Any:
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end
@@ -432,12 +432,12 @@ def test_what_a_worker_holds_can_be_seen(app: Celery) -> None:
     @app.task(shared=False, name="wait")
     def wait() -> None:
         inside.set()
-        gate.wait(5)
+        gate.wait(30)
 
     before = state.all_total_count[0]
     with worker(app, "threads") as started:
         running = wait.delay()
-        assert inside.wait(5)
+        assert inside.wait(30)
         waiting = wait.delay()
         later = wait.apply_async(countdown=60)
         until(lambda: len(state.scheduled_requests) == 1)

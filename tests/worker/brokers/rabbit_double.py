@@ -59,7 +59,7 @@ class RabbitDouble:
     def names(self) -> list[str]:
         return [name for _, name, _ in self.heard]
 
-    def wait_for(self, name: str, seconds: float = 5) -> dict[str, Any]:
+    def wait_for(self, name: str, seconds: float = 20) -> dict[str, Any]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for _, heard, args in self.heard:
