@@ -46,8 +46,11 @@ format: ready ## let ruff format the tree and fix what it can
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-test: check stock ## everything: check, then all tests with protocol/ covered whole
-	@$(PY) -m pytest --cov=celeriac.protocol --cov-branch --cov-report=term --cov-fail-under=100
+# Tests wait more than they work: three processes keep two cores busy. PROCESSES=0 runs them one by one, in one.
+PROCESSES ?= 3
+
+test: check docs stock ## everything: check, the site of docs/, then all tests with protocol/ covered whole
+	@$(PY) -m pytest --numprocesses=$(PROCESSES) --dist=loadfile --cov=celeriac.protocol --cov-branch --cov-report=term --cov-fail-under=100
 
 coverage: ready ## protocol/ covered by its own tests, line and branch, 100 % or it fails
 	@$(PY) -m pytest -q tests/protocol --cov=celeriac.protocol --cov-branch --cov-report=term-missing --cov-fail-under=100
