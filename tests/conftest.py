@@ -60,7 +60,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--terms", type=int, default=5, help="how many times SIGTERM is sent under load; full: 100")
     parser.addoption("--soak", type=int, default=3_000, help="how many tasks a worker does on end; full: 1000000")
     parser.addoption("--leaders", type=int, default=20, help="how many leading beats are killed; the full run is 200")
-    parser.addoption("--zones", type=int, default=12, help="in how many zones beat lives through DST; 0: in all")
+    parser.addoption(
+        "--zones", type=int, default=1, help="in how many zones of one rule beat lives through DST; 0: in all"
+    )
     parser.addoption("--pictures", default="", help="where the pictures of the web page are put, as docs/pictures")
 
 
