@@ -119,7 +119,8 @@ def _verify_command_name(type_: Kind, command: str) -> None:
 def _consume(meta: Any, command: str, args: list[str]) -> Iterator[tuple[str, Any]]:
     wanted = list(meta.args or ())
     if len(args) > len(wanted) and not meta.variadic:
-        raise click.UsageError(f"Command {command!r} takes arguments: {meta.signature}")
+        takes = f"arguments: {meta.signature}" if meta.signature else "no arguments"
+        raise click.UsageError(f"Command {command!r} takes {takes}")
     for (name, kind), value in zip(wanted, args, strict=False):
         try:
             yield name, value if kind is None else kind(value)

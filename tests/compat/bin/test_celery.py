@@ -205,6 +205,7 @@ def test_an_unreachable_broker_is_one_line(place: Path, celeriac_env: Any) -> No
         (("inspect", "rate_limit"), "It is a command of `control`: celeriac control rate_limit"),
         (("control", "pool_grow", "x"), "'x' is no n. It takes arguments: [N=1]"),
         (("control", "pool_grow", "1", "2"), "takes arguments: [N=1]"),
+        (("control", "heartbeat", "1"), "Command 'heartbeat' takes no arguments"),
         (("call", "x", "-a", "{}"), "was not an array"),
         (("call", "x", "--eta", "soon"), "2026-01-31T08:00:00Z"),
         (("dead", "drop"), "celeriac dead drop --all"),

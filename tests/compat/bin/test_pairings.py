@@ -9,11 +9,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from celeriac.protocol.wire.commands import COMMANDS
+from tests.worker.running import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -45,6 +48,10 @@ ASKED = (
     ("inspect", "conf"),
     ("inspect", "report"),
     ("inspect", "query_task", "nobody"),
+    ("inspect", "memsample"),
+    ("inspect", "memdump"),
+    ("inspect", "objgraph", "Request"),
+    ("control", "election"),
     ("control", "rate_limit", "proj.add", "20/s"),
     ("control", "rate_limit", "proj.nothing", "20/s"),
     ("control", "time_limit", "proj.add", "10", "20"),
@@ -63,12 +70,20 @@ ASKED = (
 )
 
 
+APART = {"shutdown"}  # at the end, for it is theirs too
+
+
 @dataclass(frozen=True)
 class Side:
     name: str
     command: tuple[str, ...]
     folder: Path
     env: dict[str, str]
+    worker: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        return self.worker[0]
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [*self.command, "-A", "proj", *words]
@@ -109,7 +124,8 @@ def sides(
         folder = tmp_path_factory.mktemp(name)
         (folder / "proj.py").write_text(PROJ.format(url=redis_server.url, queue="pairings"))
         found[name] = Side(name, command, folder, env)
-        running.append((found[name], found[name].start(f"{name}@here")))
+        found[name].worker.append(found[name].start(f"{name}@here"))
+        running.append((found[name], found[name].running))
     try:
         until = time.monotonic() + 30
         for side, process in running:
@@ -138,7 +154,7 @@ def answers(sides: dict[str, Side]) -> dict[tuple[str, str, tuple[str, ...]], An
         side = sides[cli]
         keys = [(cli, worker, words) for words in ASKED if words[0] == kind for worker in sides]
         lines = [
-            ["-A", "proj", words[0], "-d", f"{worker}@here", "-t", "1.5", "--json", *words[1:]]
+            ["-A", "proj", words[0], "-d", f"{worker}@here", "-t", "20", "--json", *words[1:]]
             for _, worker, words in keys
         ]
         found |= dict(zip(keys, side.run_many(lines), strict=True))
@@ -177,6 +193,9 @@ def shape(value: Any, words: tuple[str, ...]) -> Any:
     """Types and keys; the texts of replies too, which scripts compare."""
     if words[:2] == ("inspect", "conf"):
         return [value[0], type(value[1])]
+    if words[:2] == ("inspect", "memsample"):  # stock knows it where psutil is installed
+        assert isinstance(value[1], (str, type(None)))
+        return value[0]
     if isinstance(value, dict):
         if {"ok", "error"} & value.keys():
             if words[1] == "report":
@@ -190,12 +209,12 @@ def shape(value: Any, words: tuple[str, ...]) -> Any:
 
 @pytest.mark.parametrize("cli", ["stock", "celeriac"])
 def test_status_counts_all(cli: str, sides: dict[str, Side]) -> None:
-    done = sides[cli].run("status", "-t", "1")
+    done = sides[cli].run("status", "-t", "2")
     assert done.returncode == 0
     assert "celeriac@here: OK" in done.stdout
     assert "stock@here: OK" in done.stdout
     assert "2 nodes online." in done.stdout
-    told = json.loads(sides[cli].run("status", "-t", "1", "--json").stdout.splitlines()[0])
+    told = json.loads(sides[cli].run("status", "-t", "2", "--json").stdout.splitlines()[0])
     assert told == {"celeriac@here": {"ok": "pong"}, "stock@here": {"ok": "pong"}}
 
 
@@ -238,3 +257,17 @@ def test_lists_of_commands_are_stocks(sides: dict[str, Side]) -> None:
             names.append({line.split()[0] for line in lines if line.startswith("  ") and line[2:3].strip()})
         assert names[0] == names[1]
         assert len(names[0]) > 10
+
+
+def test_every_command_is_asked() -> None:
+    visible = {(known.kind, name) for name, known in COMMANDS.items() if known.visible}
+    assert visible - {("control", name) for name in APART} == {words[:2] for words in ASKED}
+
+
+@pytest.mark.parametrize(("cli", "worker"), [("stock", "celeriac"), ("celeriac", "stock")])
+def test_shutdown_is_told_alike_and_ends_a_worker(cli: str, worker: str, sides: dict[str, Side]) -> None:
+    done = sides[cli].run("control", "-d", f"{worker}@here", "-t", "1", "shutdown")
+    assert done.returncode == 69  # who leaves does not reply
+    assert done.stderr.strip() == "Error: No nodes replied within time constraint"
+    wait_until(lambda: sides[worker].running.poll() is not None, 30)
+    assert sides[worker].running.poll() == 0
