@@ -19,6 +19,7 @@ import pytest
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.result import Result
 from celeriac.worker import backends
+from celeriac.worker.pools.batching import MOST
 from tests import servers
 from tests.certificate import made
 
@@ -47,6 +48,8 @@ class Fleet:
         self.orphans: set[int] = set()
         self.started = 0
         self.options: tuple[str, ...] = ()
+        self.apart = False
+        """Each worker is a group of processes of its own, which can be killed as one."""
 
     def start(self) -> subprocess.Popen[bytes]:
         self.started += 1
@@ -61,7 +64,9 @@ class Fleet:
             "INFO",
             *self.options,
         ]
-        worker = subprocess.Popen(command, cwd=HERE, env=self.env, stdout=log, stderr=subprocess.STDOUT)
+        worker = subprocess.Popen(
+            command, cwd=HERE, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=self.apart
+        )
         log.close()
         self.workers.append(worker)
         return worker
@@ -217,3 +222,48 @@ def test_nothing_is_lost_when_workers_are_killed(
     else:
         assert done, f"lost {lost[:20]}\n{fleet.logs(lost)}"
         assert set(ends) == set(range(total))
+
+
+@pytest.mark.parametrize("acks", ["early", "late"])
+@pytest.mark.parametrize("broker", ["redis", "amqp"])
+def test_what_is_lost_when_all_processes_of_a_worker_are_killed_at_once(
+    broker: str,
+    acks: str,
+    fleet_on: Callable[..., Fleet],
+    request: pytest.FixtureRequest,
+    worker_kills: int,
+    figures: list[str],
+) -> None:
+    """As with a container. Late acknowledgements: nothing. Early: what was acknowledged and had not begun, and nothing
+    is run twice."""
+    if worker_kills < FULL:
+        pytest.skip(f"needs --worker-kills={FULL}: what it tells are numbers")
+    server = request.getfixturevalue("redis_server" if broker == "redis" else "rabbitmq_server")
+    count, each = worker_kills // 2, 150
+    chance = random.Random(f"whole{broker}{acks}")
+    fleet = fleet_on(BROKER=server.url, ACKS=acks, QUEUE=f"whole-{acks}")
+    fleet.apart = True
+    for kill in range(count):
+        worker = fleet.start()
+        fleet.send(kill * each, (kill + 1) * each)
+        fleet.until(lambda kill=kill: sum(fleet.seen("start").values()) > kill * each // 2, 30)
+        time.sleep(chance.uniform(0, 0.3))
+        os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    fleet.start()
+    total, begun = count * each, -1
+    while len(fleet.seen("start")) > begun:
+        begun = len(fleet.seen("start"))
+        fleet.until(lambda: len(fleet.seen("end")) == total, 25)
+    starts, ends = fleet.seen("start"), fleet.seen("end")
+    lost = total - len(starts)
+    twice = sum(times > 1 for times in starts.values())
+    figures.append(
+        f"whole workers killed on {broker}, {acks} acks: {total} tasks, {count} kills, {lost} lost that had not begun, "
+        f"{len(set(starts) - set(ends))} cut short, {twice} started again"
+    )
+    if acks == "late":
+        assert set(ends) == set(range(total))
+    else:
+        assert not twice
+        assert lost <= count * MOST * 2 * 2, "two batches for each of two children"
