@@ -75,6 +75,7 @@ class Watch:
             if thread.ident is not None:  # it was started
                 thread.join(5)
         self._flush()
+        self.store.remember(_AGES, self._ages.document())
 
     # --- hearing and writing down
 
@@ -112,6 +113,7 @@ class Watch:
         with self._lock:
             self.series.forget(time.time())
         self.store.prune(self.series, time.time())
+        self.store.remember(_AGES, self._ages.document())  # one of half a minute ago serves as well after a kill
 
     def _when_due(self, what: str, every: float, do: Callable[[], None]) -> None:
         now = time.monotonic()
@@ -130,7 +132,6 @@ class Watch:
         }
         found = look(self.app, timeout, replies, self._ages, self._sent)
         self.queues, self.unknown = found["queues"], found["unknown"]
-        self.store.remember(_AGES, self._ages.document())
         self.problem = ""
         self._changed()
 

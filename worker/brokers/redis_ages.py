@@ -23,7 +23,7 @@ _DEEPEST = 20_000
 """And at the head, if that is no deeper."""
 _SLACK = 1000
 """So many may have been put back at the tail in between, and one is found all the same."""
-_LARGEST = 65_536
+_LARGEST = 16_384
 _MARKS = 400
 _ROUGHLY = 10.0  # seconds, or a fifth: an age that is known no better is told as a bound
 

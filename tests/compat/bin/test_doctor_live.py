@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -106,7 +107,10 @@ def test_a_worker_whose_clock_is_wrong(redis_server: RedisServer, stock_python: 
         project.stock_worker(name="right@here"),
         project.worker(name="early@here", AHEAD="300", **paths),
     ):
-        ((name, text),) = (each[1:] for each in findings(app) if each[0] == "clock")
+        found = findings(app)
+        (fleet,) = (text for kind, _, text in found if kind == "fleet")
+        ((name, text),) = (each[1:] for each in found if each[0] == "clock")
+    assert re.fullmatch(r"2 answer: 1 x celery 5\.7\.0, 1 x celery 5\.7\.0 by celeriac [\w.+]+", fleet), fleet
     assert name == "early@here"
     assert "ahead of" in text
     assert abs(float(text.split()[3]) - 300) < 5, text

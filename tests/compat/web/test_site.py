@@ -24,9 +24,11 @@ from click.testing import CliRunner
 
 from celeriac import Celery
 from celeriac.compat.bin import queues
+from celeriac.compat.bin import web as web_command
 from celeriac.compat.bin.celery import celery
 from celeriac.compat.web import server as server_module
 from celeriac.compat.web.acts import ACTS
+from celeriac.compat.web.guard import Guard
 from celeriac.compat.web.http import Refused
 from celeriac.compat.web.store import Limits, Store
 from celeriac.compat.web.watch import Watch
@@ -221,6 +223,7 @@ def test_the_age_of_what_waits_outlives_a_restart(
             assert looked(watch) == (None, "unknown")
             assert watch.overview(NOW)["unknown"] == {"oldest": "it is learned by looking again"}
             assert looked(watch) == (60.0, "at least")
+            watch._prune()
             watch.acting.paused["celery"] = ["w@here"]
             with pytest.raises(Refused):  # nobody takes from it; what was paused before is kept all the same
                 watch.perform(ACTS["pause"], {"queue": "other"}, "a test")
@@ -326,6 +329,34 @@ def test_what_is_wrong_at_the_start_is_said(app: Celery, words: list[str], why: 
     done = CliRunner().invoke(celery, ["web", *words], default_map={"app": app})
     assert done.exit_code != 0
     assert why in done.output
+
+
+@pytest.mark.parametrize(
+    ("words", "acts"),
+    [
+        ([], True),
+        (["--address", "localhost"], True),
+        (["--address", "::1"], True),
+        (["--address", "0.0.0.0"], False),
+        (["--address", "192.0.2.1"], False),
+        (["--address", "a-name.example"], False),
+        (["--read-only"], False),
+        (["--address", "192.0.2.1", "--allow-actions"], True),
+    ],
+)
+def test_by_default_it_acts_only_where_no_other_machine_reaches_it(
+    app: Celery, words: list[str], acts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Guard] = []
+
+    async def serve(_ctx: Any, _watch: Watch, guard: Guard, *_: Any) -> None:
+        asked.append(guard)
+
+    monkeypatch.setattr(web_command, "_serve", serve)
+    done = CliRunner().invoke(celery, ["web", "--history", ":memory:", *words], default_map={"app": app})
+    assert done.exit_code == 0, done.output
+    assert [guard.acts for guard in asked] == [acts]
+    assert len(asked[0].token) >= 32, "a new one at each start"
 
 
 @pytest.mark.real
