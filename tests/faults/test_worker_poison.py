@@ -146,7 +146,8 @@ class Cupboard:
         else:
             self.message(as_message(data))
 
-    def message(self, message: Message) -> None:
+    def message(self, message: Message) -> bool:
+        before = self.put
         try:
             self.broker.send([Parcel(message, self.queue)])
         except ProtocolError:  # what no client can send reaches nobody
@@ -157,11 +158,13 @@ class Cupboard:
             self.broker = brokers.connect(self.server.url, {}, 5)
         else:
             self.put += 1
+        return self.put > before
 
     def work(self, number: int = 1) -> None:
         for _ in range(number):
             self.good += 1
-            self.message(task(json.dumps([[self.good], {}, _EMBED]).encode()))
+            while not self.message(task(json.dumps([[self.good], {}, _EMBED]).encode())):
+                pass  # the broker has given up a connection that was silent for minutes: there is a new one
 
     def size(self, queue: str) -> int:
         with closing(brokers.connect(self.server.url, {}, 5)) as broker:
