@@ -68,35 +68,52 @@ class Veil:
             rest = rest[self.send(rest) :]
 
     def _flush(self) -> None:
-        if self._goes.pending:
-            self._left += self._goes.read()
+        left = self._left
         try:
-            while self._left:
-                sent = self.plain.send(self._left)
-                del self._left[:sent]
+            if not left:  # the usual way: at once and whole
+                self._send_new()
+            elif self._goes.pending:
+                left += self._goes.read()
+            while left:
+                sent = self.plain.send(left)
+                del left[:sent]
         except BlockingIOError:
             raise ssl.SSLWantWriteError(ssl.SSL_ERROR_WANT_WRITE, "the connection takes no more just now") from None
+
+    def _send_new(self) -> None:
+        data, sent = self._goes.read(), 0
+        try:
+            if data:
+                sent = self.plain.send(data)
+        finally:
+            self._left += data[sent:]
 
     # --- reading
 
     def recv(self, _size: int) -> bytes:
         """Empty: the other side has ended it."""
-        parts: list[bytes] = []
+        if not self._more():
+            self._answer()
+            self._fill()
+        data = b""
         while True:
             try:
                 part = self._tls.read(_CHUNK)
             except ssl.SSLWantReadError:
-                if parts:
-                    break
+                if data:
+                    return data
                 self._answer()
                 self._fill()
                 continue
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                break
-            if not part:
-                break
-            parts.append(part)
-        return b"".join(parts)
+                return data
+            data = data + part if data else part
+            if not part or not self._more():
+                return data
+
+    def _more(self) -> bool:
+        """Whether something that has come is not read yet; it may be less than a record."""
+        return bool(self._came.pending or self._tls.pending())
 
     def _answer(self) -> None:
         """TLS has things of its own to say, at times."""
