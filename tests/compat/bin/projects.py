@@ -7,6 +7,75 @@ START = (
 )
 TASK = "@app.task\ndef add(x, y):\n    return x + y\n"
 
+# What a grown project has: every common setting in Django's manner, tasks of every kind, a schedule of each.
+BIG = """\
+import functools
+from celery import Celery, Task, chain, group, chord, shared_task
+from celery.schedules import crontab, schedule, solar
+from datetime import timedelta
+app = Celery("proj")
+class Settings:
+    CELERY_BROKER_URL="redis://127.0.0.1:1/0"; CELERY_RESULT_BACKEND="redis://127.0.0.1:1/1"
+    CELERY_TASK_TIME_LIMIT=30*60; CELERY_TASK_SOFT_TIME_LIMIT=20*60
+    CELERY_TIMEZONE="America/New_York"; CELERY_ENABLE_UTC=True
+    CELERY_BROKER_TRANSPORT_OPTIONS={"visibility_timeout": 7200, "priority_steps":[0,3,6,9]}
+    CELERY_RESULT_EXTENDED=True; CELERY_RESULT_EXPIRES=timedelta(days=2)
+    CELERY_TASK_ROUTES={"proj.*":{"queue":"a"}}
+    CELERY_WORKER_HIJACK_ROOT_LOGGER=False
+    CELERY_WORKER_CONCURRENCY=4; CELERY_WORKER_MAX_TASKS_PER_CHILD=100; CELERY_WORKER_PREFETCH_MULTIPLIER=1
+    CELERY_TASK_ACKS_LATE=True
+    CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP=True
+    CELERY_BEAT_SCHEDULER="django_celery_beat.schedulers:DatabaseScheduler"
+    CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS={"retry_policy":{"timeout":5.0}}
+    CELERY_CACHE_BACKEND="default"
+    CELERY_ACCEPT_CONTENT=["json"]; CELERY_TASK_SERIALIZER="json"
+    DEBUG=True; TIME_ZONE="UTC"; INSTALLED_APPS=[]
+    CELERY_TASK_PUBLISH_RETRY_POLICY={"max_retries":3,"interval_start":0.2}
+    CELERY_BROKER_POOL_LIMIT=None
+    CELERY_BEAT_SCHEDULE={
+     "a": {"task":"proj.add","schedule":crontab(minute=0),"args":(1,2)},
+     "b": {"task":"proj.cls","schedule":timedelta(seconds=30),"kwargs":{"x":1}},
+     "c": {"task":"proj.wrapped","schedule":30.0,"args":[1],"options":{"queue":"a","expires":15}},
+     "d": {"task":"proj.shared","schedule":solar("sunset",-37,144)},
+     "e": {"task":"celery.backend_cleanup","schedule":crontab(4,0),"options":{"expires":3600}},
+     "f": {"task":"proj.auto","schedule":30.0,"args":[1]},
+     "g": {"task":"proj.meth","schedule":30.0,"kwargs":{"x":3}},
+     "h": {"task":"proj.add","schedule":30.0,"args":None,"kwargs":{"x":3,"y":2}},
+    }
+app.config_from_object(Settings, namespace="CELERY")
+@app.task
+def add(x, y): return x+y
+class Cls(Task):
+    name="proj.cls"
+    def run(self, x): pass
+app.register_task(Cls())
+def deco(f):
+    @functools.wraps(f)
+    def w(*a, **k): return f(1, *a, **k)
+    return w
+@app.task
+@deco
+def wrapped(injected, x): pass
+@shared_task
+def shared(): pass
+@app.task(autoretry_for=(Exception,), retry_backoff=True)
+def auto(x): pass
+class Base(Task):
+    abstract=True
+    def __call__(self,*a,**k): return super().__call__(*a,**k)
+@app.task(bind=True, base=Base)
+def meth(self, x, y=2): pass
+@app.on_after_configure.connect
+def setup(sender, **k):
+    sender.add_periodic_task(10.0, add.s(1,2), name="one")
+    sender.add_periodic_task(10.0, chain(add.s(1,2), add.s(3)), name="chain")
+    sender.add_periodic_task(10.0, group(add.s(1,2), add.s(3,4)), name="group")
+    sender.add_periodic_task(10.0, chord([add.s(1,2)], add.s(3)), name="chord")
+    sender.add_periodic_task(10.0, add.map([(1,2)]), name="map")
+    sender.add_periodic_task(10.0, add.chunks([(1,2)],1), name="chunks")
+    sender.add_periodic_task(10.0, meth.s(3), name="bound")
+"""
+
 # Name -> source, and the kind and subject of each finding that must be there (and no other fault or risk).
 FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
     "a misspelt setting": (
@@ -112,6 +181,7 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
 }
 
 INNOCENT: dict[str, str] = {
+    "a big one": BIG,
     "a small one": START + TASK,
     "short countdowns and retries": (
         START

@@ -221,3 +221,14 @@ def test_a_call_is_known_from_its_result_or_its_events() -> None:
 def test_what_workers_say_is_a_line() -> None:
     assert top.said([{"a": {"ok": "fine"}}, {"b": {"error": "no"}}]) == "a: fine  b: no"
     assert top.said(None) == "no worker replied"
+
+
+def test_a_sender_tells_since_when_a_task_waits() -> None:
+    app = Celery("top", broker="memory://", set_as_current=False)
+    watch = top.Watch(app, 1.0)
+    common = {"uuid": "u", "name": "t", "clock": 1, "local_received": NOW, "pid": 1}
+    assert watch._sent("u") is None
+    watch._heard({"type": "task-sent", "hostname": "client@h", "timestamp": NOW - 9, **common})
+    assert watch._sent("u") == NOW - 9
+    watch._heard({"type": "task-received", "hostname": "w@h", "timestamp": NOW - 5, **common})
+    assert watch._sent("u") is None, "one that waits again has been sent again, and nobody has told when"

@@ -145,6 +145,8 @@ def test_the_cluster_at_a_glance(page: Page, client: Client, app: Celery) -> Non
     app.send_task("proj.mail", [1], queue="elsewhere")
     page.sees("shop@here")
     page.sees("stock@here")
+    oldest = "(document.querySelector('[data-queue=nobody]') || document.body).children[2].innerText"
+    page.until(f"/^[0-9.]+ (ms|s|m)$/.test({oldest})")  # its sender has told when it was sent
     page.sees("2 of 2")
     page.sees("succeeded")
     page.until("document.querySelectorAll('.bar-succeeded').length > 0")
