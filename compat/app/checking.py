@@ -225,7 +225,23 @@ def _zone(value: Any) -> str | None:
     return None
 
 
-_BY_KEY: Mapping[str, Callable[[Any], str | None]] = {"worker_concurrency": _concurrency, "timezone": _zone}
+def rate_fault(value: Any) -> str | None:
+    """What is wrong with a rate limit."""
+    from ...protocol.errors import BadCall
+    from ...protocol.rules.limits import read_rate
+
+    try:
+        read_rate(value)
+    except BadCall:
+        return f"is no rate: {_shown(value)}; rates are 10/s, 100/m, 1000/h, or a number a second"
+    return None
+
+
+_BY_KEY: Mapping[str, Callable[[Any], str | None]] = {
+    "worker_concurrency": _concurrency,
+    "timezone": _zone,
+    "task_default_rate_limit": rate_fault,
+}
 
 
 def _shown(value: Any) -> str:
@@ -305,9 +321,19 @@ def _default_queue(conf: Any) -> Iterator[tuple[str, str]]:
 def _schedule(conf: Any) -> Iterator[tuple[str, str]]:
     schedule = conf.beat_schedule
     for name, entry in schedule.items() if isinstance(schedule, Mapping) else ():
-        missing = [part for part in ("task", "schedule") if isinstance(entry, Mapping) and not entry.get(part)]
+        if isinstance(entry, (str, bytes, int, float, list, tuple, set)) or entry is None:
+            yield "beat_schedule", f"the entry {name!r} is {_shown(entry)}, not a mapping with a task and a schedule"
+            continue
+        if not isinstance(entry, Mapping):
+            continue
+        missing = [part for part in ("task", "schedule") if not entry.get(part)]
         if missing:
             yield "beat_schedule", f"the entry {name!r} has no {' and no '.join(missing)}"
+            continue
+        when = entry["schedule"]
+        if isinstance(when, (str, bytes, Mapping, list, tuple)) or (_is_number(when) and _below_zero(when)):
+            text = f"the schedule of the entry {name!r} is {_shown(when)}"
+            yield "beat_schedule", f"{text}, not seconds, a timedelta, a crontab or another schedule"
 
 
 def _environment(conf: Any) -> Iterator[tuple[str, str]]:
@@ -341,6 +367,17 @@ def _profile(conf: Any) -> Iterator[tuple[str, str]]:
 _TO_OLD = {new: old for old, new in _TO_NEW_KEY.items()}
 
 
+def _transport_options(conf: Any) -> Iterator[tuple[str, str]]:
+    """Transports pass over what they do not know: only what is nearly one of their best known options is judged."""
+    for place in ("broker_transport_options", "result_backend_transport_options"):
+        known = [name for name, home in _TRANSPORT.items() if home == place]
+        given = conf[place]
+        for name in given if isinstance(given, Mapping) else ():
+            near = None if not isinstance(name, str) or name in known else _nearest(name, known, _SURE)
+            if near:
+                yield place, f"has {name!r}, which no transport knows; did you mean {near!r}?"
+
+
 def _lost_workers(conf: Any) -> Iterator[tuple[str, str]]:
     if conf.task_retry_on_worker_lost and conf.task_reject_on_worker_lost:
         yield "task_reject_on_worker_lost", "has no effect: task_retry_on_worker_lost retries the task instead"
@@ -359,6 +396,7 @@ _RULES: tuple[Rule, ...] = (
     _environment,
     _brokers,
     _profile,
+    _transport_options,
     _lost_workers,
     _alone,
 )

@@ -49,7 +49,7 @@ def examine(app: Any) -> Iterator[Finding]:
 _ADVICE = {
     checking.UNKNOWN: "correct the name, or remove it; `celeriac settings` lists all",
     checking.WRONG: "correct the value",
-    checking.CONTRADICTION: "change one of them",
+    checking.CONTRADICTION: "correct it, or what it contradicts",
     checking.UNSUPPORTED: "remove it, or do as it says",
     checking.IGNORED: "it may be removed",
 }
@@ -214,13 +214,17 @@ def _misfit(task: Any, args: Any, kwargs: Any) -> str | None:
 
 
 def _task_limits(app: Any, _: Sources) -> Iterator[Finding]:
-    """What the tasks themselves say of their time; what the settings say is `checking`'s."""
+    """What the tasks themselves say of their time and rate; what the settings say is `checking`'s."""
     for task in _own(app):
         soft, hard = task.soft_time_limit, task.time_limit
         for name, value in (("soft_time_limit", soft), ("time_limit", hard)):
             if isinstance(value, (int, float)) and value < 0 and value != getattr(app.conf, f"task_{name}"):
                 text = f"{name} cannot be less than 0, and is {value!r}"
                 yield Finding(FAULT, "time_limit", task.name, text, "correct it where the task is defined")
+        wrong = checking.rate_fault(task.rate_limit)
+        if wrong and task.rate_limit != app.conf.task_default_rate_limit:
+            text = f"its rate_limit {wrong}"
+            yield Finding(FAULT, "rate_limit", task.name, text, "correct it at the task, or in task_annotations")
         both = [value for value in (soft, hard) if isinstance(value, (int, float)) and value > 0]
         settings = (app.conf.task_soft_time_limit, app.conf.task_time_limit)
         if len(both) == 2 and soft >= hard and (soft, hard) != settings:

@@ -37,6 +37,8 @@ class View:
     pages: Mapping[str, Sequence[Row]]
     summary: str = ""
     problem: str = ""
+    unknown: str = ""
+    """Why something of the queues is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def view(
         },
         f"{alive}/{len(workers)} workers  {len(running)} running  {waiting} waiting  {len(failures)} failed",
         problem,
+        "; ".join(f"{column}: {why}" for column, why in unknown.items() if column != "litter"),
     )
 
 
@@ -223,7 +226,9 @@ def _status(given: View, look: Look) -> tuple[str, str]:
         return "head", f"{look.typing}: {look.typed}_"
     if look.message or given.problem:
         return "head", look.message or given.problem
-    return "dim", f"search: {look.search}" if look.search else ""
+    if look.search:
+        return "dim", f"search: {look.search}"
+    return "dim", f"? {given.unknown}" if given.unknown and look.page == "queues" else ""
 
 
 def _line(cells: Sequence[str], heads: Sequence[tuple[str, int]]) -> str:

@@ -103,6 +103,8 @@ def test_names_of_a_module_that_are_no_settings() -> None:
         ("task_default_queue", ["a"], "wrong", "a text, not ['a']"),
         ("worker_concurrency", "many", "wrong", "a whole number or 'auto'"),
         ("worker_concurrency", -2, "wrong", "a whole number or 'auto'"),
+        ("task_default_rate_limit", "10/x", "wrong", "is no rate: '10/x'"),
+        ("task_default_rate_limit", -1, "wrong", "is no rate: -1"),
         ("task_time_limit", -0.5, "wrong", "cannot be less than 0, and is -0.5"),
         ("broker_heartbeat", -1, "wrong", "cannot be less than 0"),
         ("result_expires", timedelta(seconds=-1), "wrong", "cannot be less than 0"),
@@ -149,6 +151,14 @@ def test_what_has_no_effect_may_have_its_default() -> None:
             "not in task_queues",
         ),
         ({"beat_schedule": {"a": {"task": "t"}}}, "beat_schedule", "'a' has no schedule"),
+        ({"beat_schedule": {"a": "t"}}, "beat_schedule", "'a' is 't', not a mapping"),
+        ({"beat_schedule": {"a": {"task": "t", "schedule": "daily"}}}, "beat_schedule", "'a' is 'daily', not seconds"),
+        ({"beat_schedule": {"a": {"task": "t", "schedule": -5}}}, "beat_schedule", "'a' is -5, not seconds"),
+        (
+            {"broker_transport_options": {"visibilty_timeout": 5, "of_somebody": 1}},
+            "broker_transport_options",
+            "did you mean 'visibility_timeout'?",
+        ),
         (
             {"task_retry_on_worker_lost": True, "task_reject_on_worker_lost": True},
             "task_reject_on_worker_lost",

@@ -157,6 +157,15 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
         + "@app.task(time_limit=5, soft_time_limit=9)\ndef two():\n    pass\n",
         {("time_limit", "proj.one"), ("time_limit", "proj.two")},
     ),
+    "a rate that is none": (
+        START
+        + "@app.task(rate_limit='ten')\ndef slow():\n    pass\n@app.task(rate_limit='10/m')\ndef fine():\n    pass\n",
+        {("rate_limit", "proj.slow")},
+    ),
+    "an option of the transport that is misspelt": (
+        START + "app.conf.update(broker_transport_options={'visibilty_timeout': 7200})\n" + TASK,
+        {("contradiction", "broker_transport_options")},
+    ),
     "an option of the transport among the settings": (
         START + "app.conf.update(visibility_timeout=7200)\n" + TASK,
         {("unknown", "visibility_timeout")},

@@ -101,7 +101,10 @@ def test_queues_show_depth_and_age_and_who_is_missing(given: View) -> None:
     assert "celery" in page
     assert "1.5m" in page
     assert "nobody takes from it" in page
-    told = {row.key: row.cells[1:] for row in view(known(), QUEUES, {}, NOW, unknown={"parked": "why"}).pages["queues"]}
+    unknown = view(known(), QUEUES, {}, NOW, unknown={"parked": "it is not told", "litter": "it is not shown here"})
+    told = {row.key: row.cells[1:] for row in unknown.pages["queues"]}
+    assert "? parked: it is not told" in text(lines(unknown, Look(page="queues"), 120, 12))
+    assert "not told" not in text(lines(unknown, Look(page="tasks"), 120, 12))
     assert told == {
         "celery": ("3", ">1.5m", "1", "2", "?", ""),
         "nobody": ("1", "?", "0", "0", "?", "nobody takes from it"),
