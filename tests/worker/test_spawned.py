@@ -135,6 +135,26 @@ def test_an_app_that_nobody_can_import_is_refused_at_start(project: Project) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.real
+def test_a_program_that_starts_a_worker_wherever_it_is_imported_starts_one(project: Project) -> None:
+    """And says what is wrong with it, instead of starting ever more."""
+    text = MAIN.replace("{hidden}", "False").replace('if __name__ == "__main__":', "if True:")
+    (project.folder / "program.py").write_text(text)
+    log = project.folder / "main.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "program.py"], cwd=project.folder, env=project.environment, stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: "starts a worker itself" in log.read_text(), 20, log.read_text)
+        got = project.client("print(app.send_task('__main__.pid').get(timeout=30))")
+        assert int(got) != process.pid
+        assert len(children(process.pid)) == 2, "one that works, and the witness"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+
+
 APP = Celery("spawned", set_as_current=False, broker="memory://")
 
 

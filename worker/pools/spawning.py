@@ -36,6 +36,16 @@ _START = (
 _WHOLE = 1 << 30
 
 
+class _Birth:
+    """Of this process."""
+
+    under_way = False
+    """It imports the app."""
+
+
+_BIRTH = _Birth()
+
+
 class Spawned:
     """As `forking.Forked`. Raises BadCall for a program that cannot be given to another process."""
 
@@ -43,6 +53,11 @@ class Spawned:
 
     def __init__(self, program: Program, marks: Marks) -> None:
         self._marks = marks
+        if _BIRTH.under_way:
+            raise BadCall(
+                "a process that a worker has spawned starts a worker itself, since the program that it imports does: "
+                'let that be done under `if __name__ == "__main__":` alone'
+            )
         try:
             said = pickle.dumps((list(sys.argv), program))
         except BadCall:
@@ -89,7 +104,9 @@ def be_child(wire: int, marks: int, journal: int, said: int, places: int, place:
     """What a spawned child runs."""
 
     def living() -> int:
+        _BIRTH.under_way = True
         sys.argv[:], program = pickle.loads(os.pread(said, _WHOLE, 0))  # noqa: S301 - our parent's own
+        _BIRTH.under_way = False
         os.close(said)
         gc.collect()
         gc.freeze()
