@@ -409,7 +409,7 @@ def imported(load: Any, name: Any, what: str) -> Any:
     """What `load` gives; a name that is nothing is told in a line, a module that fails at import with its traceback."""
     try:
         return load()
-    except (ImportError, AttributeError, ValueError) as problem:
+    except Exception as problem:
         module = str(name).replace(":", ".")
         missing = getattr(problem, "name", None) or ""
         is_name = isinstance(problem, (AttributeError, ValueError)) or module.startswith(missing or "\0")

@@ -369,3 +369,14 @@ def say_unused(ctx: Context, names: Any, why: str) -> None:
     for param in ctx.command.params:
         if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE:
             ctx.obj.error(f"hint: {max(param.opts, key=len)} has no effect: {why}")
+
+
+def at_least(least: float) -> Callable[[Context, Any, Any], Any]:
+    """A callback that refuses less: a time that never passes makes a program turn on the spot."""
+
+    def check(ctx: Context, param: Any, value: Any) -> Any:
+        if value is not None and value < least:
+            raise click.BadParameter(f"{value} is too little: it is {least:g} at the least", ctx, param)
+        return value
+
+    return check

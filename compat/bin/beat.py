@@ -13,7 +13,7 @@ from ..beat_control import beat_nodename
 from ..exceptions import ImproperlyConfigured, SecurityError
 from ..platforms import EX_CANTCREAT, EX_FAILURE, LockFailed, detached, maybe_drop_privileges, parse_umask, try_out
 from ..utils.nodenames import node_format
-from .base import LOG_LEVEL, CeleryDaemonCommand, handle_preload_options, option, say_unused
+from .base import LOG_LEVEL, CeleryDaemonCommand, at_least, handle_preload_options, option, say_unused
 
 _BEAT = "Beat Options"
 
@@ -34,7 +34,7 @@ _BEAT = "Beat Options"
     callback=lambda ctx, _, value: value or ctx.obj.app.conf.beat_scheduler,
     help="Class of the scheduler.",
 )
-@option(_BEAT, "--max-interval", type=int, help="Seconds to sleep at the most.")
+@option(_BEAT, "--max-interval", type=int, callback=at_least(0), help="Seconds to sleep at the most.")
 @option(
     _BEAT,
     "--enable-remote-control/--no-enable-remote-control",

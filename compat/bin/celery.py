@@ -20,6 +20,7 @@ import click
 
 from .. import VERSION_BANNER
 from .._state import _told_on_command_line
+from ..exceptions import ImproperlyConfigured
 from . import order
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
 from .faults import told
@@ -143,7 +144,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as problem:
-            plain = told(problem) if ctx.invoked_subcommand in _COMMANDS else None
+            plain = told(problem, ctx.obj and ctx.obj.app) if ctx.invoked_subcommand in _COMMANDS else None
             if plain is None:
                 raise
             raise plain from problem
@@ -236,6 +237,10 @@ def celery(
             if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
                 _told_on_command_line[variable] = value
             os.environ[variable] = value
+    if ctx.invoked_subcommand not in _WITHOUT_APP:
+        for what, named in (("loader", loader), ("module of settings", config)):
+            if named:
+                _check_import(ctx, what, named)
     if ctx.invoked_subcommand in _WITHOUT_APP:
         app = None
     elif isinstance(app, str):
@@ -303,6 +308,19 @@ def _load(ctx: click.Context, name: str) -> Any:
             f"app = {found.__name__}(), and use that name."
         )
     return found
+
+
+def _check_import(ctx: click.Context, what: str, name: str) -> None:
+    """What --loader and --config name, before anything goes on without it."""
+    from ..app.checking import imported
+    from ..loaders import get_loader_cls
+    from ..utils.imports import import_from_cwd
+
+    load = partial(get_loader_cls, name) if what == "loader" else partial(import_from_cwd, name)
+    try:
+        imported(load, name, f"The {what}")
+    except ImproperlyConfigured as problem:
+        ctx.fail(f"{problem}\nLooked in {pathlib.Path.cwd()}")
 
 
 def _cause(problem: BaseException) -> str:

@@ -13,9 +13,11 @@ from ..app.checking import imported
 from ..platforms import detached, maybe_drop_privileges, parse_umask, set_process_title, strargv, try_out
 from ..utils.imports import symbol_by_name
 from ..utils.nodenames import gethostname, node_format
+from ..utils.time import rate
 from .base import (
     LOG_LEVEL,
     CeleryDaemonCommand,
+    at_least,
     handle_preload_options,
     handle_remote_command_error,
     option,
@@ -81,12 +83,29 @@ _OF_CAMERAS = ("detach", "frequency", "maxrate", "logfile", "pidfile", "uid", "g
 _SNAPSHOT = "Snapshot"
 
 
+def _checked_rate(ctx: click.Context, param: Any, value: Any) -> Any:
+    try:
+        rate(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no rate: write a number, as 10/s, 10/m or 10/h", ctx, param) from None
+    return value
+
+
 @click.command(cls=CeleryDaemonCommand)
 @option("Dumper", "-d", "--dump", is_flag=True, help="Print each event; with --camera, -d is --detach.")
 @option(_SNAPSHOT, "-c", "--camera", help="Class that takes snapshots.")
 @option(_SNAPSHOT, "--detach", is_flag=True, help="Start in the background.")
-@option(_SNAPSHOT, "-F", "--frequency", "--freq", type=float, default=1.0, help="Seconds between snapshots.")
-@option(_SNAPSHOT, "-r", "--maxrate", help="Most snapshots in a time, as 10/m.")
+@option(
+    _SNAPSHOT,
+    "-F",
+    "--frequency",
+    "--freq",
+    type=float,
+    default=1.0,
+    callback=at_least(0.001),
+    help="Seconds between snapshots.",
+)
+@option(_SNAPSHOT, "-r", "--maxrate", callback=_checked_rate, help="Most snapshots in a time, as 10/m.")
 @option(_SNAPSHOT, "-l", "--loglevel", default="WARNING", type=LOG_LEVEL, help="Level of the log.")
 @click.pass_context
 @handle_preload_options

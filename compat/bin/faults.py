@@ -6,6 +6,10 @@ of the user's own code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
 import click
 
 from ...protocol.errors import BadCall
@@ -19,8 +23,10 @@ UNREACHABLE = (
 _NO_TRANSPORT = "No such transport: "  # kombu's KeyError
 
 
-def told(problem: BaseException) -> click.ClickException | None:
+def told(problem: BaseException, app: Any = None, include: Iterable[str] = ()) -> click.ClickException | None:
     """The problem as a person is told of it; None where only a traceback could."""
+    if isinstance(problem, ModuleNotFoundError) and app is not None:
+        return _missing(problem, app, include)
     first = str(problem.args[0]) if problem.args else str(problem)
     if isinstance(problem, (SecurityError, ImproperlyConfigured, BadCall)):
         return CeleryCommandException(first, EX_FAILURE)
@@ -32,6 +38,32 @@ def told(problem: BaseException) -> click.ClickException | None:
     if is_operational(problem):
         return CeleryCommandException(UNREACHABLE.format(problem), EX_UNAVAILABLE)
     return None
+
+
+def _missing(problem: ModuleNotFoundError, app: Any, include: Iterable[str]) -> click.ClickException | None:
+    """A module that the app or the command line names; one that a module of the user's names has its traceback."""
+    if isinstance(problem, ImproperlyConfigured):
+        return CeleryCommandException(str(problem), EX_FAILURE)
+    for where, module in _named(app, include):
+        if problem.name and f"{module.replace(':', '.')}.".startswith(f"{problem.name}."):
+            text = (
+                f"{where} names the module {module!r}, and there is no {problem.name!r} in {Path.cwd()} or on the path"
+            )
+            return CeleryCommandException(text, EX_FAILURE)
+    return None
+
+
+def _named(app: Any, include: Iterable[str]) -> Iterator[tuple[str, str]]:
+    yield from (("--include", module) for module in include)
+    if isinstance(app._config_source, str):
+        yield "config_from_object", app._config_source
+    try:
+        conf = app.conf
+    except Exception:  # noqa: BLE001 - it is what cannot be read
+        return
+    for key in ("include", "imports"):
+        value = conf.get(key) or ()
+        yield from ((key, module) for module in ((value,) if isinstance(value, str) else value))
 
 
 def is_operational(problem: BaseException) -> bool:

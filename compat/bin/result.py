@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from ..backends.base import DisabledBackend
 from ..exceptions import BackendError, CeleryCommandException
-from ..platforms import EX_UNAVAILABLE
+from ..platforms import EX_FAILURE, EX_UNAVAILABLE
 from .base import CeleryCommand, handle_preload_options, option
 from .faults import is_operational
 
@@ -29,7 +30,8 @@ def result(ctx: click.Context, task_id: str, task: str | None, traceback: bool) 
         if task not in app.tasks:
             raise click.BadParameter(f"the app has no task {task!r}", param_hint="--task")
     found = (app.tasks[task] if task else app).AsyncResult(task_id)
-    found.backend  # noqa: B018 - one that there is not is no failure of the task
+    if isinstance(found.backend, DisabledBackend):  # one that cannot be made is no failure of the task either
+        raise CeleryCommandException("No result backend is configured: set result_backend", EX_FAILURE)
     if traceback:
         ctx.obj.echo(_asked(lambda: found.traceback))
         return

@@ -35,9 +35,12 @@ from .base import (
     CeleryDaemonCommand,
     Choice,
     Parameter,
+    at_least,
     handle_preload_options,
     option,
+    say_unused,
 )
+from .faults import told
 
 logger = get_logger(__name__)
 
@@ -289,7 +292,7 @@ _FEATURE, _BEAT = "Features", "Embedded Beat Options"
 @option(_FEATURE, "--without-gossip", is_flag=True, help="Do not listen to other workers.")
 @option(_FEATURE, "--without-mingle", is_flag=True, help="Do not ask other workers at the start.")
 @option(_FEATURE, "--without-heartbeat", is_flag=True, help="Send no heartbeat events.")
-@option(_FEATURE, "--heartbeat-interval", type=int, help="Seconds between heartbeat events.")
+@option(_FEATURE, "--heartbeat-interval", type=int, callback=at_least(0), help="Seconds between heartbeat events.")
 @option(_FEATURE, "--autoscale", type=AUTOSCALE, help="Most and fewest processes, as 10,3.")
 @option(
     _FEATURE,
@@ -332,6 +335,8 @@ def worker(
     celeriac -A proj worker -P threads --autoscale=10,0
     """
     app = ctx.obj.app
+    if not kwargs.get("beat"):
+        say_unused(ctx, ("scheduler", "schedule_filename"), "there is no beat without --beat")
     try:
         if ctx.args:
             _configure(ctx, app)
@@ -359,6 +364,11 @@ def worker(
                 **kwargs,
             )
         program.start()
+    except ModuleNotFoundError as problem:
+        plain = told(problem, app, kwargs.get("include") or ())
+        if plain is None:
+            raise
+        raise plain from None
     except (SecurityError, ImproperlyConfigured, KeyError, BadCall) as problem:
         ctx.obj.error(str(problem.args[0] if problem.args else problem), fg="red")
         ctx.exit(EX_FAILURE)

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def child(words: list[str], folder: str, number: int) -> None:
         code = MAIN() or 0
     except SystemExit as told:
         code = told.code if isinstance(told.code, int) else int(told.code is not None)
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

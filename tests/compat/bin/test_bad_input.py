@@ -34,7 +34,11 @@ NO_TASK = """\
 from proj import app
 app.conf.beat_schedule = {"tick": 3}
 """
-BROKEN_SCHEDULER = "import no_such_module_anywhere\n"
+BROKEN = "import no_such_module_anywhere\n"
+LOST = PROJ.replace("set_as_current", 'include=["no_such_tasks"], set_as_current')
+UNSET = (
+    'from celery import Celery\napp = Celery("unset", broker="memory://")\napp.config_from_object("no_such_settings")\n'
+)
 USAGE, FAILURE, UNAVAILABLE, CANTCREAT = 2, 1, 69, 73
 
 # Every command that works with an app: a line of it that is right, and whether it goes to the broker at once.
@@ -142,6 +146,24 @@ FILES: tuple[tuple[str, int, str], ...] = (
     ("-A proj amqp no.such", USAGE, "No such command 'no.such'"),
     ("-A proj amqp queue.bind x", USAGE, "Missing argument 'EXCHANGE'"),
     ("-A proj schedule list", FAILURE, "needs a Redis or a database"),
+    ("--config no_such_settings status", USAGE, "'no_such_settings' cannot be imported: No module named 'no_such_settings'"),
+    ("--config broken status", USAGE, "No module named 'no_such_module_anywhere'"),
+    ("--config no_such_settings worker -P solo", USAGE, "The module of settings 'no_such_settings' cannot be imported"),
+    ("--loader no.such:Loader status", USAGE, "The loader 'no.such:Loader' cannot be imported: No module named 'no'"),
+    ("-A proj worker -P solo -I no_such_tasks", FAILURE, "--include names the module 'no_such_tasks', and there is no"),
+    ("-A proj worker -P solo -I broken", FAILURE, "No module named 'no_such_module_anywhere'"),
+    ("-A lost worker -P solo", FAILURE, "include names the module 'no_such_tasks', and there is no 'no_such_tasks' in"),
+    ("-A lost beat", FAILURE, "include names the module 'no_such_tasks', and there is no 'no_such_tasks' in"),
+    ("-A unset worker -P solo", FAILURE, "config_from_object names the module 'no_such_settings', and there is no"),
+    ("-A unset beat", FAILURE, "config_from_object names the module 'no_such_settings', and there is no"),
+    ("-A storeless result x", FAILURE, "No result backend is configured: set result_backend"),
+    ("-A storeless result x --traceback", FAILURE, "No result backend is configured: set result_backend"),
+    ("-A proj worker --heartbeat-interval -1", USAGE, "-1 is too little: it is 0 at the least"),
+    ("-A proj worker --autoscale 0,0 -P solo", FAILURE, "autoscale is the most and the fewest processes, as 10,3"),
+    ("-A proj worker --max-tasks-per-child -1 -P solo", FAILURE, "a whole number, 0 or more, not -1"),
+    ("-A proj beat --max-interval -1", USAGE, "-1 is too little: it is 0 at the least"),
+    ("-A proj events -c POLAROID -F 0", USAGE, "0.0 is too little: it is 0.001 at the least"),
+    ("-A proj events -c POLAROID -r often", USAGE, "'often' is no rate: write a number, as 10/s, 10/m or 10/h"),
 )  # fmt: skip
 
 
@@ -179,7 +201,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory, celeriac_env: Any) -> Iter
         ("proj", PROJ),
         ("bad_schedule", BAD_SCHEDULE),
         ("no_task", NO_TASK),
-        ("broken", BROKEN_SCHEDULER),
+        ("broken", BROKEN),
+        ("lost", LOST),
+        ("unset", UNSET),
+        ("storeless", PROJ.replace('backend="cache+memory://", ', "")),
     ):
         (place / f"{name}.py").write_text(source)
     (place / "alive.pid").write_text(f"{os.getpid()}\n")
