@@ -1,7 +1,8 @@
 """Flower from PyPI, on celeriac in the place of Celery, watches and steers our workers and a stock one beside them.
 
 Law: Flower is installed as everybody installs it, in an environment of its own (`.peers/flower`); it starts as a
-command of ours (`celeriac flower`). Not in the default run: `make ecosystem`.
+command of ours (`celeriac flower`), and on stock Celery, before the same workers, for the figure to compare with. Not in
+the default run: `make ecosystem`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ NODES = ("w1@here", "stock@here")
 
 
 @pytest.fixture(scope="session")
-def flower_program() -> Path:
+def flower_program(side: str, request: pytest.FixtureRequest) -> Path:
+    """On ours by the command's own alias; on stock as it is installed beside Celery."""
+    if side == "stock":
+        programs: Path = request.getfixturevalue("programs")
+        return programs / "celery"
     if not (HOME / ".ready").exists():
         pip = [str(HOME / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([sys.executable, "-m", "venv", str(HOME)], check=True)
