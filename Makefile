@@ -93,7 +93,7 @@ shim-wheel: ready ## the wheel named `celery`, by which what requires celery get
 	@$(PY) -m celeriac shim dist
 
 shim-test: ready stock ## that wheel put in and taken out in every order, and on each Python there is beside Celery; the table
-	@$(PY) -m pytest tests/packaging
+	@$(PY) -m pytest tests/packaging --orders=12
 	@$(PY) -m interop.pythons
 
 ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower (in chromium, too) and others, each in its own environment

@@ -63,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--zones", type=int, default=1, help="in how many zones of one rule beat lives through DST; 0: in all"
     )
+    parser.addoption("--orders", type=int, default=1, help="in how many orders wheels come and go; full: 12")
     parser.addoption("--pictures", default="", help="where the pictures of the web page are put, as docs/pictures")
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,38 @@ def test_a_real_one_that_pip_does_not_know_keeps_its_place(place: Place, wheels:
     place.pip("uninstall", "-y", "celery")
     assert place.files("celery/") == before
     assert place.says(WHO) == "celery 5.7.0"
+
+
+WALKS = [
+    (come, go) for come in permutations(("shim", "celeriac", "real")) for go in permutations(("celeriac", "celery"))
+]
+
+
+def test_every_order(place: Place, wheels: Wheels, request: pytest.FixtureRequest) -> None:
+    """Whoever came last is `celery`, whole; pip is content but where ours lacks celeriac; nothing is left behind."""
+    place.pip("install", "--no-deps", wheels.real)
+    whole = place.files("celery/")
+    place.pip("uninstall", "-y", "celery")
+    for come, go in WALKS[: request.config.getoption("--orders")]:
+        there: dict[str, str] = {}
+        for name in come:
+            place.pip("install", "--no-deps", getattr(wheels, name))
+            there["celeriac" if name == "celeriac" else "celery"] = name
+            assert place.files("celery/") == (whole if there.get("celery") == "real" else {}), come
+            _is_content(place, there)
+        for name in go:
+            place.pip("uninstall", "-y", name)
+            del there[name]
+            _is_content(place, there)
+        assert place.files() == place.empty, (come, go)
+
+
+def _is_content(place: Place, there: dict[str, str]) -> None:
+    broken = there.get("celery") == "shim" and "celeriac" not in there
+    told = place.pip("check", fails=broken)
+    assert ("requires celeriac, which is not installed" if broken else "No broken requirements") in told
+    if not broken and "celery" in there:
+        assert place.says(WHO) == ("celery 5.7.0" if there["celery"] == "real" else OURS)
 
 
 # --- the wheel itself
