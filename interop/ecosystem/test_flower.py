@@ -1,8 +1,8 @@
 """Flower from PyPI, on celeriac in the place of Celery, watches and steers our workers and a stock one beside them.
 
 Law: Flower is installed as everybody installs it, in an environment of its own (`.peers/flower`); it starts as a
-command of ours (`celeriac flower`), and on stock Celery, before the same workers, for the figure to compare with. Not in
-the default run: `make ecosystem`.
+command of ours (`celeriac flower`), and on stock Celery, before the same workers, for the figure to compare with. Not
+in the default run: `make ecosystem`.
 """
 
 from __future__ import annotations
