@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.real
 def server() -> Iterator[RabbitServer]:
     with servers.rabbitmq_server(management=True) as running:
         yield running
+        os.killpg(running.pid, signal.SIGKILL)  # to leave in order takes it seconds, and nothing of it is kept
 
 
 @pytest.fixture
