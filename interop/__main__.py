@@ -65,7 +65,7 @@ def wanted(job: runs.Job, told: argparse.Namespace) -> bool:
 
 
 def written(seen: Seen, family: Sequence[peers.Peer]) -> int:
-    rolled = [said for said, _ in seen.rolled.values()]
+    rolled = sorted(said for said, _ in seen.rolled.values())
     print(f"written: {table.write(seen.cells, family, seen.titles, len(worse_than_stock(seen.cells)), rolled)}")
     return 0
 

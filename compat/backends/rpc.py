@@ -95,6 +95,9 @@ class RPCBackend(Stored, Backend, AsyncBackendMixin):
     def binding(self) -> Any:
         return self.Queue(self.oid, self.Exchange(""), self.oid, durable=False, auto_delete=True, expires=self.expires)
 
+    def await_strangers(self) -> None:
+        on_keys(self.plain, lambda store: store.await_strangers())
+
     def on_task_call(self, producer: Any, task_id: str) -> Any:
         self.plain.answer_to()
         return {}

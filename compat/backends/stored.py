@@ -125,6 +125,9 @@ class Stored:
         with suppress(ImportError, BadCall):  # told when it is used
             load(self.store_url())
 
+    def await_strangers(self) -> None:
+        """A worker is ready to answer: what those need who look for results in ways of their own."""
+
     @cached_property
     def _kept(self) -> Store:
         """The store, its keys read and written by a subclass that says how."""

@@ -336,6 +336,8 @@ class WorkController:
         state.bind(self.worker.consumer)
 
     def _ready(self) -> None:
+        if isinstance(self.app.backend, Stored):
+            self.app.backend.await_strangers()
         self.consumer.on_ready()
 
     def wake(self) -> None:

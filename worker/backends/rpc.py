@@ -119,6 +119,15 @@ class RpcStore(Store):
             self._answer_apart(message, result.task_id)
         return True
 
+    def await_strangers(self) -> None:
+        """A worker is ready: node-celery binds its queues to an exchange, and is deaf where there is none yet."""
+        if self.settings.options.get("result_queue_per_task"):
+            self._own()
+            try:
+                self._sending(lambda broker: broker.declare([HUB]))
+            except _operational() as problem:
+                log.warning("exchange %s is not made before the first answer: %s", HUB.exchange, problem)
+
     def _answer_apart(self, message: Message, task_id: str) -> None:
         """For gocelery, celery-node and node-celery: they take the first message in this queue for the result."""
         queue = apart(task_id)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from amqp import NotFound
 from kombu.exceptions import OperationalError
 
 from celeriac.protocol.errors import BadCall
@@ -263,6 +264,39 @@ def test_who_names_no_queue_finds_the_last_state_in_one_of_the_tasks_own(url: st
 
 
 # --- on the real servers, beside what stock Celery does
+
+
+@pytest.mark.real
+def test_the_exchange_that_strangers_bind_to_is_there_before_the_first_answer(rabbitmq_server: RabbitServer) -> None:
+    from kombu import Connection
+
+    def there() -> bool:
+        with Connection(rabbitmq_server.url) as connection, connection.channel() as channel:
+            try:
+                channel.exchange_declare(rpc.HUB.exchange, "direct", passive=True)
+            except NotFound:
+                return False
+            return True
+
+    with Connection(rabbitmq_server.url) as connection, connection.channel() as channel:
+        channel.exchange_delete(rpc.HUB.exchange)
+    for on in (False, True):
+        options = {"broker_url": rabbitmq_server.url, "result_queue_per_task": on}
+        store = backends.connect("rpc://", Settings(options=options))
+        assert isinstance(store, RpcStore)
+        store.await_strangers()
+        store.close()
+        assert there() is on
+
+
+def test_a_worker_starts_though_no_such_exchange_can_be_made(caplog: pytest.LogCaptureFixture) -> None:
+    options = {"broker_url": "amqp://guest:guest@127.0.0.1:1//", "result_queue_per_task": True}
+    store = backends.connect("rpc://", Settings(options=options))
+    assert isinstance(store, RpcStore)
+    store.retries = 0
+    store.await_strangers()
+    assert f"exchange {rpc.HUB.exchange} is not made before the first answer" in caplog.text
+    store.close()
 
 
 STOCK_READER = """
