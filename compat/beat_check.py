@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from .app.checking import imported
 from .app.settings_for_broker import broker_options
 from .beat import PersistentScheduler, ScheduleEntry, Scheduler, _Files, scheduler_class
 from .exceptions import ImproperlyConfigured
+from .utils.imports import cwd_in_path
 
-__all__ = ("check",)
+__all__ = ("check", "check_there")
 
 
 def check(app: Any, scheduler: Any, schedule_filename: Any) -> None:
@@ -44,6 +47,18 @@ def check(app: Any, scheduler: Any, schedule_filename: Any) -> None:
         from .beat_entries import lease_of
 
         lease_of(app).close()
+
+
+def check_there(scheduler: Any) -> None:
+    """Whether there is such a package at all, without importing it."""
+    root = str(scheduler).partition(":")[0].partition(".")[0]
+    if not isinstance(scheduler, str) or root == str(scheduler):  # a class, or a name from an entry point
+        return
+    with cwd_in_path():
+        if root not in sys.modules and find_spec(root) is None:
+            raise ImproperlyConfigured(
+                f"the class of beat's scheduler {scheduler!r} cannot be imported: No module named {root!r}"
+            )
 
 
 def _takes_what_is_configured(cls: type[Any]) -> bool:

@@ -185,9 +185,14 @@ def _preflight(app: Any, hostname: str, statedb: Any, schedule: tuple[Any, Any] 
     app.backend  # noqa: B018 - made here, or not at all
     state_file.try_out(node_format(statedb, hostname) if statedb else None)
     if schedule is not None:
-        from ..beat_check import check
+        from ..beat_check import check, check_there
 
-        check(app, schedule[0] or app.conf.beat_scheduler, schedule[1])
+        scheduler = schedule[0] or app.conf.beat_scheduler
+        check_there(scheduler)
+        if str(scheduler).startswith(
+            ("celery.", "celeriac.")
+        ):  # others may want Django, or the tasks, which come later
+            check(app, scheduler, schedule[1])
 
 
 _DETACHING = frozenset({"-D", "--detach"})

@@ -20,7 +20,9 @@ from celeriac.compat.bin import celery as program
 from celeriac.compat.bin.base import CeleryOption, CLIContext
 from celeriac.compat.bin.run import SHIM, environment
 from celeriac.compat.bin.worker import Autoscale, foreground_argv
+from celeriac.compat.bin.worker import _preflight as preflight
 from celeriac.compat.events import snapshot
+from celeriac.compat.exceptions import ImproperlyConfigured
 
 SOURCE = "from celery import Celery\napp = Celery('proj', broker='memory://')\n@app.task\ndef add(x, y): return x + y\n"
 
@@ -269,6 +271,25 @@ def test_a_umask_counts_in_the_foreground(monkeypatch: pytest.MonkeyPatch) -> No
     for words in (("worker",), ("beat",), ("events", "-c", "celery.events.snapshot:Polaroid")):
         assert invoke(*words, "--umask", "027", app=app).exit_code == 0
     assert masks == [0o27] * 3
+
+
+def test_what_would_end_it_in_the_background_is_found_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But a scheduler that wants Django, or the tasks, is not imported before these are there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wants_django.py").write_text("raise RuntimeError('apps are not loaded yet')\n")
+    app = Celery("away", broker="memory://", set_as_current=False)
+    preflight(app, "w@here", "%n.state", None)
+    preflight(app, "w@here", None, ("wants_django:Scheduler", "times"))
+    preflight(app, "w@here", None, (None, "times"))
+    with pytest.raises(ImproperlyConfigured, match=r"'no\.such:X' cannot be imported: No module named 'no'"):
+        preflight(app, "w@here", None, ("no.such:X", "times"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        preflight(app, "w@here", None, (None, "nowhere/times"))
+    with pytest.raises(FileNotFoundError, match=r"w\.state"):
+        preflight(app, "w@here", "nowhere/%n.state", None)
+    app.conf.beat_schedule = {"a": {"task": "t", "schedule": "often"}}
+    with pytest.raises(ImproperlyConfigured, match="'often' for its schedule"):
+        preflight(app, "w@here", None, (None, "times"))
 
 
 class Stub:
