@@ -494,8 +494,7 @@ _OWN: dict[str, dict[str, Option]] = {
         confirm=_bool(True, "A send to RabbitMQ returns when the broker has the message."),
         management_url=_text(
             None,
-            "Where RabbitMQ's management plugin is, http://user:password@host:15672, for what shows queues. "
-            "None: at its usual port, with the broker's login; '': it is not asked.",
+            "URL of RabbitMQ's management plugin, for what shows queues; None: its usual port; '': it is not asked.",
         ),
     ),
     "result": Namespace(

@@ -19,7 +19,7 @@ def app() -> Any:
 
 @pytest.fixture
 def task(app: Any) -> Any:
-    @app.task(bind=True, name="wrong.task")
+    @app.task(bind=True, name="wrong.task", shared=False)  # of no app that is made later
     def reports(self: Any) -> None:
         self.update_state(state="PROGRESS")
 
