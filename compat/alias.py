@@ -207,7 +207,10 @@ def _spec(name: str) -> Any:
     target = _HERE + name[len(_CELERY) :]
     if target not in sys.modules and importlib.util.find_spec(target) is None:
         raise ModuleNotFoundError(
-            f"No module named {name!r}: celeriac stands in for celery here, and has no such module", name=name
+            f"No module named {name!r}: celeriac stands in for celery here, and has no such module. "
+            "`celeriac -A proj doctor` names all that a project asks for in vain; what needs this one runs on Celery: "
+            "without `celeriac run`, or after `pip uninstall -y celery && pip install celery`",
+            name=name,
         )
     loader: Any = _Loader(target)
     before, _IMPORTS.looked_for = _IMPORTS.looked_for, name

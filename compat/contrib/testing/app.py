@@ -111,6 +111,10 @@ def setup_default_app(app: Any, use_trap: bool = False) -> Iterator[None]:
             app.close()
         state._on_app_finalizers = finalizers
         state._apps = apps
-        if getattr(app, "_backend", None) is not None:
+        backend = getattr(app, "_backend", None)
+        if backend is not None:
+            store = vars(backend).get("plain")
+            if store is not None:  # whoever still holds the app holds no connection by it
+                store.close()
             app._backend_cache = None
             app._local.backend = None

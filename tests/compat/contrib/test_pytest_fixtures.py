@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from celeriac.compat import Celery
+from celeriac.compat.contrib.testing.app import TestApp, setup_default_app
 from celeriac.compat.contrib.testing.worker import start_worker
 from tests.servers import RedisServer
 
@@ -109,6 +111,32 @@ def test_in_memory(tmp_path: Path) -> None:
 def test_on_redis(tmp_path: Path, redis_server: RedisServer) -> None:
     redis_server.call("FLUSHALL")
     assert "7 passed" in run(tmp_path, redis_server.url, redis_server.url)
+
+
+@pytest.mark.real
+def test_an_app_that_was_the_default_for_a_while_leaves_no_connection(redis_server: RedisServer) -> None:
+    """Though somebody holds it, and no garbage is collected; what a process has but once may stay."""
+
+    def connections() -> int:
+        return len(redis_server.call("CLIENT", "LIST").splitlines())
+
+    apps, seen = [], []
+    gc.disable()
+    try:
+        for _ in range(3):
+            app = TestApp(config={"broker_url": redis_server.url, "result_backend": redis_server.url})
+
+            @app.task(name="contrib.add", shared=False)
+            def add(x: int, y: int) -> int:
+                return x + y
+
+            with setup_default_app(app), start_worker(app, perform_ping_check=False):
+                assert add.delay(1, 2).get(timeout=20) == 3
+            apps.append(app)
+            seen.append(connections())
+    finally:
+        gc.enable()
+    assert seen[2] <= seen[0], seen
 
 
 def test_a_worker_that_does_not_come_up_is_told_of() -> None:
