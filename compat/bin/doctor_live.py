@@ -18,10 +18,11 @@ from ...worker.brokers.rabbit_management import Unanswered
 from ...worker.brokers.redis_survey import Survey
 from .doctor_clients import ADVICE, client_of
 from .doctor_rules import FAULT, NOTE, RISK, Finding
-from .queues import is_redis, look
+from .queues import NO_ANSWER, is_redis, look, unserved
 from .queues_rabbit import is_rabbit, management
 
 _SKEW = 2.0
+_START = "start one: celeriac -A <app> worker; one with -P solo answers between its tasks only"
 _HEARTBEATS = 6.0
 """Seconds in which each worker is asked for a heartbeat and, if it is an old one, sends one by itself."""
 _PYTHON = frozenset({"py-amqp", "celeriac", "librabbitmq"})
@@ -33,7 +34,7 @@ def fleet(app: Any, timeout: float) -> Iterator[Finding]:
     """Which versions answer."""
     replies = app.control.inspect(timeout=timeout).report() or {}
     if not replies:
-        yield Finding(RISK, "fleet", "workers", "none answers", "start one: celeriac -A <app> worker")
+        yield Finding(RISK, "fleet", "workers", "none answers", _START)
         return
     versions: Counter[str] = Counter()
     for reply in replies.values():
@@ -57,7 +58,12 @@ def queues(app: Any, timeout: float) -> Iterator[Finding]:
         if row["dead"]:
             text = f"{waiting} messages that could not be run"
             yield Finding(RISK, "dead", name, text, "celeriac dead list shows them; dead replay sends them again")
-        elif waiting and not row["consumers"]:
+        elif unserved(row) == NO_ANSWER:
+            text = f"{waiting} messages wait, {row['unacked']} are held, and no worker that takes from it answers"
+            yield Finding(
+                RISK, "queue", name, text, "it may be busy (-P solo answers between tasks), or gone: look at it"
+            )
+        elif unserved(row):
             text = f"{waiting} messages wait, and nobody takes from it"
             yield Finding(RISK, "queue", name, text, f"start a worker with -Q {name}")
     if found["litter"]:

@@ -15,6 +15,7 @@ from .base import CeleryCommand, handle_preload_options, handle_remote_command_e
 
 EXACT, AT_LEAST, UNKNOWN = "exact", "at least", "unknown"
 """What `oldest` is; None where nothing waits."""
+NOBODY, NO_ANSWER = "nobody takes from it", "who takes from it does not answer"
 _NO_AGE = (
     "messages of Celery do not say when they were sent: `celeriac top` and `celeriac web` learn it by looking again, "
     "and with task_send_timestamp = True messages say it"
@@ -188,17 +189,28 @@ def _show(ctx: click.Context, found: dict[str, Any]) -> None:
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         ctx.obj.echo("  ".join([first, *rest]).rstrip())
-    unserved = [row["queue"] for row in found["queues"] if row["ready"] and not row["consumers"] and not row["dead"]]
-    if unserved:
-        ctx.obj.secho(
-            f"\nnobody takes from {', '.join(unserved)}: start a worker with -Q {','.join(unserved)}", fg="yellow"
+    silent = [row["queue"] for row in found["queues"] if unserved(row) == NO_ANSWER]
+    if silent:
+        text = (
+            f"no worker that takes from {', '.join(silent)} answers, and somebody holds messages of it: it may be busy"
         )
+        ctx.obj.secho(f"\n{text} (-P solo), or gone", fg="yellow")
+    left = [row["queue"] for row in found["queues"] if unserved(row) == NOBODY]
+    if left:
+        ctx.obj.secho(f"\nnobody takes from {', '.join(left)}: start a worker with -Q {','.join(left)}", fg="yellow")
     if any(row["dead"] for row in found["queues"]):
         ctx.obj.echo("\nthere are dead letters: `celeriac dead list` shows them")
     for column, why in found["unknown"].items():
         ctx.obj.echo(click.wrap_text(f"? {column}: {why}", 100, "\n", "  "))
     if found["litter"]:
         ctx.obj.echo(f"\n{len(found['litter'])} queues of processes that are gone: `celeriac janitor` shows them")
+
+
+def unserved(row: Mapping[str, Any]) -> str:
+    """What is to be said of a queue in which messages wait and from which no worker takes that has answered."""
+    if not row["ready"] or row["consumers"] or row.get("dead"):
+        return ""
+    return NO_ANSWER if row["unacked"] else NOBODY
 
 
 def cell(row: Mapping[str, Any], column: str, unknown: Mapping[str, str] = {}) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from .queues import cell
+from .queues import cell, unserved
 
 PAGES = ("tasks", "failures", "queues", "workers")
 _RUNNING = ("STARTED",)
@@ -152,10 +152,9 @@ def _failure(task: Any, now: float) -> Row:
 def _queue(row: Mapping[str, Any], paused: frozenset[str], unknown: Mapping[str, str]) -> Row:
     name = str(row["queue"])
     ready, *numbers = (cell(row, column, unknown) for column in ("ready", "oldest", "consumers", "unacked", "parked"))
-    dead = bool(row.get("dead"))
-    unserved = bool(row["ready"]) and not row["consumers"] and not dead
-    note = "paused" if name in paused else "dead letters" if dead else "nobody takes from it" if unserved else ""
-    return Row(name, (name, ready, *numbers, note), bad=unserved)
+    lack = unserved(row)
+    note = "paused" if name in paused else "dead letters" if row.get("dead") else lack
+    return Row(name, (name, ready, *numbers, note), bad=bool(lack))
 
 
 def _alive(worker: Any, now: float) -> bool:

@@ -51,17 +51,25 @@ def _signal(value: Any) -> str:
 
 
 class Acting:
-    """What actions work on. `takers`: queue -> workers that take from it, as they last said."""
+    """What actions work on. `takers`: queue -> workers that take from it, as they last said. `nodes`: all of them."""
 
-    def __init__(self, app: Any, record: Callable[[str], Record | None], takers: Callable[[str], list[str]]) -> None:
+    def __init__(
+        self,
+        app: Any,
+        record: Callable[[str], Record | None],
+        takers: Callable[[str], list[str]],
+        nodes: Callable[[], int],
+    ) -> None:
         self.app = app
         self.record = record
         self.takers = takers
+        self.nodes = nodes
         self.paused: dict[str, list[str]] = {}
 
     def told(self, command: str, *args: Any, to: list[str] | None = None, **kwargs: Any) -> str:
-        """Have workers do it; their replies in a line."""
-        limit = {} if to is None else {"limit": len(to)}
+        """Have workers do it; their replies in a line. It is waited for no longer than until all have replied."""
+        expected = self.nodes() if to is None else len(to)
+        limit = {"limit": expected} if expected else {}
         tell = getattr(self.app.control, command)
         return said(tell(*args, destination=to, reply=True, timeout=2.0, **limit, **kwargs))
 

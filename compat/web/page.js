@@ -248,7 +248,7 @@ function queueRows() {
     h('td', {class: 'n'}, count(row.ready)), oldest(row),
     h('td', {class: 'n'}, count(row.consumers)), number(row, 'unacked'), number(row, 'parked'),
     h('td', {}, row.paused ? h('span', {class: 'warn'}, 'paused') : row.dead ? 'dead letters' : row.ready && !row.consumers
-      ? h('span', {class: 'warn'}, 'nobody takes from it') : null),
+      ? h('span', {class: 'warn'}, row.unacked ? 'who takes from it does not answer' : 'nobody takes from it') : null),
     h('td', {}, row.paused ? action('resume', {queue: row.queue}) : row.consumers ? action('pause', {queue: row.queue}) : null)));
 }
 const QUEUE_HEADS = [['Queue'], ['Waiting', 'n'], ['Oldest', 'n'], ['Consumers', 'n'], ['Unacked', 'n'], ['Parked', 'n'], [''], ['']];

@@ -46,7 +46,7 @@ class Watch:
         self.stats: dict[str, Any] = {}
         self.taken: dict[str, list[str]] = {}
         """Worker -> the queues it takes from."""
-        self.acting = Acting(app, store.record, self.takers)
+        self.acting = Acting(app, store.record, self.takers, lambda: len(self.taken))
         self.acting.paused = dict(store.remembered(_PAUSED) or {})
         self._asked: set[str] = set()
         """Whose group the result store was asked for."""

@@ -32,6 +32,7 @@ QUEUES = (
         "parked": None,
     },
     {"queue": "sure", "ready": 2, "oldest": 7200.0, "oldest_is": "exact", "consumers": 1, "unacked": 0, "parked": None},
+    {"queue": "busy", "ready": 2, "oldest": 1.0, "oldest_is": "exact", "consumers": 0, "unacked": 3, "parked": 0},
     {
         "queue": "jobs.dead",
         "ready": 4,
@@ -85,7 +86,7 @@ def test_running_tasks_come_first_the_longest_first(given: View) -> None:
     assert [row.key for row in given.pages["tasks"]] == ["id-9", "id-1", "id-3", "id-2"]
     assert given.pages["tasks"][0].cells[:3] == ("RUNNING", "2.0h", "shop.long")
     assert [row.key for row in given.pages["failures"]] == ["id-2"]
-    assert given.summary == "1/1 workers  2 running  6 waiting  1 failed"
+    assert given.summary == "1/1 workers  2 running  8 waiting  1 failed"
     later = view(known(), (), {}, NOW + 1000)
     assert later.summary.startswith("0/1 workers")
     assert later.pages["workers"][0].bad
@@ -109,6 +110,7 @@ def test_queues_show_depth_and_age_and_who_is_missing(given: View) -> None:
         "celery": ("3", ">1.5m", "1", "2", "?", ""),
         "nobody": ("1", "?", "0", "0", "?", "nobody takes from it"),
         "sure": ("2", "2.0h", "1", "0", "?", ""),
+        "busy": ("2", "1s", "0", "3", "0", "who takes from it does not answer"),
         "jobs.dead": ("4", "3s", "0", "0", "0", "dead letters"),
     }
     paused = view(known(), QUEUES, {}, NOW, paused=["celery"])

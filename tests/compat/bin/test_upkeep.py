@@ -86,6 +86,13 @@ def test_queues_are_told_with_all_that_is_in_them(app: Celery, url: str) -> None
         assert found["litter"] == []
     text = run(app, "queues", "-t", "0.1").output
     assert "nobody takes from jobs: start a worker with -Q jobs" in text
+    assert "answers, and somebody holds messages" not in text
+    with closing(brokers.connect(url)) as broker:
+        broker.listen([home], credit=1)
+        assert len(broker.take(1, 2)) == 1
+        text = run(app, "queues", "-t", "0.1").output
+        assert "no worker that takes from jobs answers, and somebody holds messages of it" in text
+        assert "nobody takes from" not in text
     assert "there are dead letters: `celeriac dead list`" in text
     assert "? oldest: messages of Celery do not say when they were sent" in text
 

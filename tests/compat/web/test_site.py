@@ -367,7 +367,7 @@ def test_a_real_cluster(redis_server: RedisServer, stock_python: Path, tmp_path:
     path = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     command = [sys.executable, "-m", "celeriac", "-A", "proj", "web", "--port", "0", "-i", "0.3"]
     with ExitStack() as stack:
-        stack.enter_context(project.worker("-E", "-c", "1", pool="threads", **path))
+        stack.enter_context(project.worker("-E", "-c", "1", pool="prefork", **path))
         stack.enter_context(project.stock_worker("-E", "-Q", "elsewhere"))
         process = subprocess.Popen(
             command, cwd=tmp_path, env={**project.environment, **path}, stdout=subprocess.PIPE, text=True
@@ -382,10 +382,13 @@ def test_a_real_cluster(redis_server: RedisServer, stock_python: Path, tmp_path:
         with urllib.request.urlopen(f"{client.url}livez", timeout=10) as reply:
             assert reply.read() == b"ok\n"
         wait_until(lambda: len(client.get("/api/overview")["workers"]) == 2, 30)
-        project.client("add.delay(2, 3); boom.apply_async(queue='elsewhere'); nap.delay(4)")
+        project.client("add.delay(2, 3); boom.apply_async(queue='elsewhere'); nap.delay(600)")
         wait_until(lambda: len(client.get("/api/tasks?q=state:success")["tasks"]) == 1, 20)
         wait_until(lambda: len(client.get("/api/tasks?q=worker:stock+boom")["tasks"]) == 1, 20)
         wait_until(lambda: len(client.get("/api/tasks?q=name:nap+state:started")["tasks"]) == 1, 20)
+        (napping,) = client.get("/api/tasks?q=name:nap")["tasks"]
+        assert client.act("terminate", id=napping["id"], signal="SIGTERM")[0] == 200
+        wait_until(lambda: len(client.get("/api/tasks?q=name:nap+state:revoked")["tasks"]) == 1, 20)
 
         def takers() -> dict[str, int]:
             return {row["queue"]: row["consumers"] for row in client.get("/api/overview")["queues"]}
