@@ -15,6 +15,8 @@ from .brokers.base import Broker, Delivery, Parcel, Queue, Verdict
 from .dead_letters import HEADER, dead_queue_of
 
 _AT_ONCE = 1000
+_SENT_AT_ONCE = 100
+"""So many may run twice, where we are killed when they are sent and not yet gone from here."""
 _WAIT = 0.5
 _PATIENCE = 10
 """So many times in a row a busy broker may give nothing of what it has."""
@@ -80,29 +82,32 @@ def parcel(dead: Dead, queue: str | None = None) -> Parcel | None:
     return Parcel(replace(opened(dead.message), headers=headers), home)
 
 
-def each(broker: Broker, queue: str) -> Iterator[Delivery]:
-    """Everything that lies in the queue, once: taken, and in our hands until it is settled or the broker closed."""
+def each(broker: Broker, queue: str, most: int | None = None) -> Iterator[Delivery]:
+    """Everything that lies in the queue, or the first of it, once: taken, and in our hands until it is settled or the
+    broker closed."""
+    for taken in _taken(broker, queue, most):
+        yield from taken
+
+
+def _taken(broker: Broker, queue: str, most: int | None = None, at_once: int = _AT_ONCE) -> Iterator[list[Delivery]]:
     left, slow = broker.size(queue), 0
+    if most is not None:
+        left = min(left, most)
     if not left:
         return
     broker.listen([Queue(queue)], credit=max(left, 1))
     while left > 0:
-        taken = broker.take(min(left, _AT_ONCE), _WAIT)
+        taken = broker.take(min(left, at_once), _WAIT)
         slow = 0 if taken else slow + 1
         if slow and (slow > _PATIENCE or not broker.size(queue)):
             return
         left -= len(taken)
-        yield from taken
+        yield taken
 
 
 def look(broker: Broker, queue: str, most: int) -> list[Dead]:
     """The oldest of them; all go back."""
-    deliveries = []
-    for delivery in each(broker, queue):
-        deliveries.append(delivery)
-        if len(deliveries) >= most:
-            break
-    return [read(delivery.message) for delivery in deliveries]  # closing the broker puts them back
+    return [read(delivery.message) for delivery in each(broker, queue, most)]  # closing the broker puts them back
 
 
 Chosen = Callable[[Dead], bool]
@@ -115,18 +120,14 @@ def settle(
 
     The others go back when the broker is closed, all at once: RabbitMQ takes minutes for many that come one by one.
     """
-    for delivery in each(broker, queue):
-        dead = read(delivery.message)
-        if not chosen(dead):
-            continue
-        sent = parcel(dead, to) if replay else None
-        if replay and sent is None:
-            yield dead, False
-            continue
-        if sent is not None:
-            sender.send([sent])
-        broker.settle([(delivery, Verdict.ACK)])
-        yield dead, True
+    for taken in _taken(broker, queue, at_once=_SENT_AT_ONCE):
+        these = [(delivery, dead) for delivery in taken if chosen(dead := read(delivery.message))]
+        parcels = [parcel(dead, to) if replay else None for _, dead in these]
+        can = [not replay or sent is not None for sent in parcels]
+        sender.send([sent for sent in parcels if sent is not None])
+        broker.settle([(delivery, Verdict.ACK) for (delivery, _), done in zip(these, can, strict=True) if done])
+        for (_, dead), done in zip(these, can, strict=True):
+            yield dead, done
 
 
 def dead_queues(queues: Sequence[str], told: str) -> dict[str, str]:

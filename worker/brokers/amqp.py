@@ -175,7 +175,8 @@ class AmqpBroker:
 
     def _grant(self, queues: Sequence[Queue], acks: bool) -> int:
         """Tell the broker the credit. Returns what each consumer has of its own, 0 where the channel has it."""
-        credit = min(max(self._credit, 1), _MOST_CREDIT) if acks else 0
+        # More than it has a number for is any number: then `take` alone counts.
+        credit = max(self._credit, 1) if acks and self._credit <= _MOST_CREDIT else 0
         wire = [topology.Queue(queue.name, arguments=queue.arguments) for queue in queues]
         # With a shared credit RabbitMQ may serve the next message before it has put back the one that freed the place.
         shared = len(wire) > 1 and topology.qos_is_global(self._link.server, wire)

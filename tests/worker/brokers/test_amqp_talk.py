@@ -390,10 +390,10 @@ def test_rabbitmq_4_has_no_shared_credit() -> None:
         broker.close()
 
 
-def test_more_credit_than_the_wire_can_say_is_said_as_much_as_it_can(double: RabbitDouble) -> None:
+def test_more_credit_than_the_wire_has_a_number_for_is_kept_here(double: RabbitDouble) -> None:
     broker = connected(double)
     broker.listen([Q], credit=100_000)
-    assert qos(double) == [(65535, False)]
+    assert qos(double) == [(0, False)], "any number"
     broker.close()
 
 
