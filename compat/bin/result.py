@@ -10,6 +10,7 @@ import click
 from ..backends.base import DisabledBackend
 from ..exceptions import BackendError, CeleryCommandException
 from ..platforms import EX_FAILURE, EX_UNAVAILABLE
+from ..states import PROPAGATE_STATES
 from .base import CeleryCommand, handle_preload_options, option
 from .faults import is_operational
 
@@ -35,12 +36,9 @@ def result(ctx: click.Context, task_id: str, task: str | None, traceback: bool) 
     if traceback:
         ctx.obj.echo(_asked(lambda: found.traceback))
         return
-    try:
-        value = _asked(found.get)
-    except click.ClickException:
-        raise
-    except Exception as problem:  # noqa: BLE001 - the task's own, whatever it is
-        ctx.obj.error(f"{type(problem).__name__}: {problem}", fg="red")
+    value = _asked(lambda: found.get(propagate=False))  # what is raised is the store's, what is returned the task's
+    if found.state in PROPAGATE_STATES:
+        ctx.obj.error(f"{type(value).__name__}: {value}", fg="red")
         if found.traceback:
             ctx.obj.error("(--traceback shows where it was raised)")
         ctx.exit(1)

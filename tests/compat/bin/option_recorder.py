@@ -215,6 +215,7 @@ class Result:
 
     backend = None
     traceback = "where it was raised"
+    state = "SUCCESS"
 
     def __init__(self, task_id: str, told: str) -> None:
         note("result", id=task_id, by=told)

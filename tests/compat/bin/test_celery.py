@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner, Result
+from kombu.exceptions import OperationalError
 
 from celeriac import Celery
 from celeriac.compat.bin import celery as program
@@ -290,6 +291,24 @@ def test_what_would_end_it_in_the_background_is_found_before(tmp_path: Path, mon
     app.conf.beat_schedule = {"a": {"task": "t", "schedule": "often"}}
     with pytest.raises(ImproperlyConfigured, match="'often' for its schedule"):
         preflight(app, "w@here", None, (None, "times"))
+
+
+def test_a_failure_of_the_task_is_not_one_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Celery("results", broker="memory://", backend="cache+memory://", set_as_current=False)
+    app.backend.store_result("failed", ConnectionError("no way"), "FAILURE", traceback="line 3")
+    app.backend.store_result("done", 5, "SUCCESS")
+    failed = invoke("result", "failed", app=app)
+    assert failed.exit_code == 1
+    assert failed.output == "ConnectionError: no way\n(--traceback shows where it was raised)\n"
+    assert invoke("result", "failed", "--traceback", app=app).output == "line 3\n"
+    assert invoke("result", "done", app=app).output == "5\n"
+
+    def lost(*_: Any, **__: Any) -> None:
+        raise OperationalError("the store is away")
+
+    monkeypatch.setattr(app.AsyncResult, "get", lost)
+    found = invoke("result", "done", app=app)
+    assert (found.exit_code, found.output) == (69, "Error: Could not ask the result store: the store is away\n")
 
 
 class Stub:
