@@ -98,11 +98,20 @@ def _runs_here(errback: Any) -> bool:
 
 def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
     """The header failed: so does the body, and its errbacks are called."""
-    from ..canvas import group
+    from ..canvas import chord, group, maybe_signature
 
     app = backend.app
     if exc is None:
         exc = sys.exc_info()[1]
+    if isinstance(callback, chord) and callback.body is not None:  # who waits for a chord waits for its body
+        body = maybe_signature(callback.body, app=app)
+        for name in ("chord", "group_id", "group_index", "chain"):
+            if callback.options.get(name) is not None:
+                body.options.setdefault(name, callback.options[name])
+        known = _listed(body.options.get("link_error"))
+        more = [each for each in _listed(callback.options.get("link_error")) if each not in known]
+        body.options["link_error"] = [*known, *more]
+        return chord_error_from_stack(backend, body, exc)
     task = app._tasks.get(callback.task)
     owner = backend if task is None else task.backend
     if isinstance(callback, group):
@@ -119,8 +128,17 @@ def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
         except Exception as problem:  # noqa: BLE001 - a user's errback
             exc = problem
         info = owner.fail_from_current_stack(task_id, exc=exc)
+        _tell_outer(owner, callback, task_id, exc)
     owner._fail_chain(callback.options.get("chain"), exc)
     return info
+
+
+def _tell_outer(backend: Any, sig: Any, task_id: str, exc: Any, group_id: str | None = None) -> None:
+    """What never ran will not count itself in the chord that it is a member of: that one fails too, and so on up."""
+    options = sig.options
+    if options.get("chord") is not None and not options.get("chain"):
+        request = context({**sig, **options, "id": task_id, "group": group_id or options.get("group_id")})
+        backend.on_chord_part_return(request, states.FAILURE, exc)
 
 
 def _fail_group(backend: Any, body: Any, exc: Any) -> None:
@@ -138,9 +156,23 @@ def _fail_group(backend: Any, body: Any, exc: Any) -> None:
         except Exception:  # noqa: BLE001 - a user's errback
             _log().exception("Errbacks of %r raised an exception", result.id)
         backend.fail_from_current_stack(result.id, exc=exc)
+    if body.options.get("chord") is not None:  # its members count under its own id, as they do when they are sent
+        members = list(_leaves(frozen))
+        backend.set_chord_size(frozen.id, len(members))
+        for member in members:
+            _tell_outer(backend, body, member.id, exc, frozen.id)
     if frozen.id:
         backend.mark_as_failure(frozen.id, exc)
     frozen.revoke()
+
+
+def _leaves(result: Any) -> Iterable[Any]:
+    """The members of a group that count in the chord around it: those of groups in it, too."""
+    for each in result.results:
+        if hasattr(each, "results"):
+            yield from _leaves(each)
+        else:
+            yield each
 
 
 def _errbacks_of(sig: Any, app: Any) -> tuple[Any, list[Any]]:
@@ -176,7 +208,9 @@ def send_body(backend: Any, request: Any, claim: Claim) -> None:
     failed = next((member for member in claim.members if member.failed), None)
     if failed is not None:
         exc = rebuilt(failed.value) if isinstance(failed.value, Failure) else failed.value
-        error = ChordError(f"Dependency {failed.task_id} raised {safe_repr(exc)}")
+        # The text of a chord that failed for another is not quoted once more at each level: quotes of quotes double.
+        reason = f"ChordError: {exc}" if isinstance(exc, ChordError) else safe_repr(exc)
+        error = ChordError(f"Dependency {failed.task_id} raised {reason}")
         if isinstance(exc, Exception):
             error.__cause__ = exc
         chord_error_from_stack(backend, callback, error)
