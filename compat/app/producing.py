@@ -6,6 +6,7 @@ published for through that one. What only kombu can serialize, compress or decla
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
@@ -189,6 +190,11 @@ def _hours_west() -> float:
     return (time.altzone if time.localtime().tm_isdst else time.timezone) / 3600
 
 
+_TOO_DEEP = (
+    "The arguments, or what follows the task, are nested deeper than Python can write (sys.getrecursionlimit() is {}: "
+    "room for some 480 links, or chord bodies, each in the one before). Put them side by side, chains instead of "
+    "links, or raise the limit here and in the workers, which have to read it."
+)
 # What `kombu.Connection.ensure` takes; a connection that is new needs no reviving here, and says so to nobody.
 _POLICY = frozenset({"errback", "interval_max", "interval_start", "interval_step", "max_retries", "retry_errors"})
 
@@ -219,7 +225,11 @@ def serialized(body: Any, serializer: str) -> tuple[str, str, bytes]:
     """As a body. What ours cannot write, kombu may: serializers and types that were registered there."""
     try:
         return encode(body, serializer)
-    except BadCall:
+    except BadCall as problem:
+        if isinstance(problem.__cause__, RecursionError):
+            from kombu.exceptions import EncodeError
+
+            raise EncodeError(_TOO_DEEP.format(sys.getrecursionlimit())) from problem
         from kombu.serialization import dumps
 
         content_type, content_encoding, payload = dumps(body, serializer=serializer)

@@ -29,7 +29,7 @@ from .signatures import Signature
 Steps = Generator[Any, None, Any]
 
 _TOO_DEEP = (
-    "This canvas is nested deeper than Python can recurse: some 150 chords or groups, each a member of the next. Put "
+    "This canvas is nested deeper than Python can recurse: some 190 chords, or 490 groups, each in the next. Put "
     "them side by side (one group of all members; chains splice themselves), or raise sys.setrecursionlimit here and "
     "in the workers."
 )

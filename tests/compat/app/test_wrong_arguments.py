@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
-from kombu.exceptions import OperationalError
+from kombu.exceptions import EncodeError, OperationalError
 
 from celeriac.compat.app.base import Celery
 from celeriac.compat.app.context import Context
@@ -37,6 +38,15 @@ class TestSending:
         for kind in (OperationalError, KeyError):
             with pytest.raises(kind, match=r"no compression 'zork'; there are .*gzip.*zlib"):
                 task.apply_async(compression="zork")
+
+    def test_what_is_nested_deeper_than_python_can_write(self, app: Any) -> None:
+        deep: list[Any] = []
+        for _ in range(sys.getrecursionlimit() * 2):
+            deep = [deep]
+        with pytest.raises(
+            EncodeError, match=r"nested deeper than Python can write \(sys.getrecursionlimit\(\) is \d+"
+        ):
+            app.send_task("wrong.task", (deep,), argsrepr="()")
 
     def test_a_broker_that_nobody_knows(self, app: Any) -> None:
         app.conf.broker_url = "zork://"
