@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from celeriac.worker import brokers
 from tests import servers
 from tests.report import (
     figures,
@@ -80,10 +81,36 @@ def redis_server() -> Iterator[servers.RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[servers.RabbitServer]:
-    """One private RabbitMQ for the whole run; it takes some seconds to come up."""
+def rabbitmq_of_the_run() -> Iterator[servers.RabbitServer]:
     with servers.rabbitmq_server() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_server(rabbitmq_of_the_run: servers.RabbitServer) -> servers.RabbitServer:
+    """One private RabbitMQ for the whole run; it takes some seconds to come up. The queue that all use when they are
+    told of no other is empty as a file begins.
+    """
+    broker = brokers.connect(rabbitmq_of_the_run.url)
+    broker.purge("celery")
+    broker.close()
+    return rabbitmq_of_the_run
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_in_the_process() -> Iterator[None]:
+    """Neither variables of the environment nor shared tasks, by which a later test would see an earlier one."""
+    variables = dict(os.environ)
+    state = sys.modules.get("celeriac.compat._state")
+    shared = dict(state._on_app_finalizers) if state else {}
+    yield
+    variables["PYTEST_CURRENT_TEST"] = os.environ.get("PYTEST_CURRENT_TEST", "")
+    if dict(os.environ) != variables:
+        os.environ.clear()
+        os.environ.update(variables)
+    if state and state._on_app_finalizers != shared:
+        state._on_app_finalizers.clear()
+        state._on_app_finalizers.update(shared)
 
 
 @pytest.fixture(scope="session")
