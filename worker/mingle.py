@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..protocol.errors import BadMessage
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire import control
-from ..protocol.wire.control import ReplyTo, Request
+from ..protocol.wire.control import PLAIN, ReplyTo, Request, Speech
 from .brokers.base import Broker, Parcel
 from .control.mailbox import reply_queue, request_exchange
 from .options import Telling
@@ -21,12 +21,19 @@ log = logging.getLogger("celery.worker.consumer.mingle")
 _PATIENCE = 1.0
 
 
-def ask(connect: Callable[[], Broker], hostname: str, owner: Owner, revokes: Revokes, telling: Telling) -> None:
+def ask(
+    connect: Callable[[], Broker],
+    hostname: str,
+    owner: Owner,
+    revokes: Revokes,
+    telling: Telling,
+    speech: Speech = PLAIN,
+) -> None:
     """Waits a second for answers; on a connection of its own, since it listens to something else."""
     log.info("mingle: searching for neighbors")
     broker = connect()
     try:
-        told = _answers(broker, hostname, owner, revokes, telling)
+        told = _answers(broker, hostname, owner, revokes, telling, speech)
     finally:
         broker.close()
     if not told:
@@ -41,7 +48,7 @@ def ask(connect: Callable[[], Broker], hostname: str, owner: Owner, revokes: Rev
 
 
 def _answers(
-    broker: Broker, hostname: str, owner: Owner, revokes: Revokes, telling: Telling
+    broker: Broker, hostname: str, owner: Owner, revokes: Revokes, telling: Telling, speech: Speech
 ) -> dict[str, control.Hello]:
     oid, ticket = str(uuid.uuid4()), str(uuid.uuid4())
     queue = reply_queue(oid, telling)
@@ -56,13 +63,13 @@ def _answers(
         clock=owner.clock_forward(),
         expires=time.time() + _PATIENCE,
     )
-    broker.send([Parcel(control.build_request(request), "", exchange.exchange, "fanout")])
+    broker.send([Parcel(control.build_request(request, speech), "", exchange.exchange, "fanout")])
     told: dict[str, control.Hello] = {}
     until = time.monotonic() + _PATIENCE
     while (left := until - time.monotonic()) > 0:
         for delivery in broker.take(100, left):
             try:
-                reply = control.parse_reply(delivery.message)
+                reply = control.parse_reply(delivery.message, speech)
                 hello = control.read_hello(reply.value) if reply.node != hostname else None
             except BadMessage as bad:
                 log.debug("mingle: an answer that cannot be read: %s", bad)

@@ -87,6 +87,8 @@ class Telling:
     control_queue_expires: float | None = 10.0
     control_queue_exclusive: bool = True
     control_queue_durable: bool = False
+    control_serializer: str = "json"
+    """Celery's control messages are written as its tasks are: `task_serializer`."""
     health: str | None = None
 
 

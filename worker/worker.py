@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import BadCall
 from ..protocol.rules.delivery import Stop
 from ..protocol.rules.revokes import Revokes
+from ..protocol.wire.control import Speech
 from ..protocol.wire.message_reading import Reader
 from ..protocol.wire.serializers import accepted
 from . import brokers, mingle
@@ -123,7 +124,8 @@ class Worker:
 
             self.lasting = Lasting(self.revokes, self.shown_url)
         self.desk = Desk(self, commands or {})
-        self.mailbox = Mailbox(self.desk, telling)
+        self.speech = Speech(reader, telling.control_serializer)
+        self.mailbox = Mailbox(self.desk, telling, self.speech)
         self.gossip = None if "gossip" in self.without else Gossip(hostname, owner, self.events, telling)
         self.heart = None if "heartbeat" in self.without else Heart(self.events, self.counts, heartbeat)
         self.tasks = self._kept(self._tasks_up, self._tasks_down)
@@ -300,7 +302,7 @@ class Worker:
     def _tasks_up(self, broker: Broker, now: float) -> None:
         connection_log.info("Connected to %s", self.shown_url)
         if not self._is_ready and "mingle" not in self.without:
-            mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling)
+            mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling, self.speech)
         if self.lasting is not None:
             self.lasting.connected(broker, now)
         self._up()

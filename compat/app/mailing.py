@@ -16,12 +16,14 @@ from typing import Any
 from ...protocol.errors import BadMessage
 from ...protocol.values import replace
 from ...protocol.wire import control
-from ...protocol.wire.json import loads as plain
 from ...protocol.wire.message import Message
+from ...protocol.wire.message_reading import Reader
+from ...protocol.wire.serializers import accepted
 from ...worker import brokers
 from ...worker.brokers import failover
 from ...worker.brokers.base import Broker, Parcel, Queue
-from .producing import kind_of, serialized
+from ..backends.foreign import codecs
+from .producing import kind_of
 from .settings_for_broker import broker_options
 
 _AT_ONCE = 100  # replies in one taking
@@ -89,12 +91,7 @@ def _replies_to(
 def _read(app: Any, message: Message) -> control.Reply | None:
     """A reply; None for what is none: whoever wrote it, it must not cost us the others."""
     try:
-        if message.content_type == "application/json":
-            return control.parse_reply(message)
-        from kombu.serialization import loads
-
-        body = loads(message.body, message.content_type, message.content_encoding, accept=app.conf.accept_content)
-        return control.read_reply(body, message.headers)
+        return control.parse_reply(message, _speech(app))
     except BadMessage as problem:
         import logging
 
@@ -103,12 +100,15 @@ def _read(app: Any, message: Message) -> control.Reply | None:
 
 
 def _parcel(app: Any, request: control.Request) -> Parcel:
-    message = control.build_request(replace(request, clock=app.clock.forward()))
-    serializer = app.conf.task_serializer
-    if serializer != "json":  # the workers of this app may accept nothing else
-        content_type, encoding, body = serialized(plain(message.body), serializer)
-        message = replace(message, body=body, content_type=content_type, content_encoding=encoding)
+    message = control.build_request(replace(request, clock=app.clock.forward()), _speech(app))
     return Parcel(message, "", f"{app.conf.control_exchange}.pidbox", "fanout")
+
+
+def _speech(app: Any) -> control.Speech:
+    """As kombu's mailbox has it: `task_serializer` writes, `accept_content` reads, and others read nothing of ours."""
+    accept, serializer = app.conf.accept_content, app.conf.task_serializer
+    known = codecs([*accept, serializer])
+    return control.Speech(Reader(accepted(accept, known.serializers), known), serializer)
 
 
 def _requests(app: Any) -> Queue:

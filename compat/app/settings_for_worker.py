@@ -29,7 +29,7 @@ def worker_options(conf: Any, **given: Any) -> Options:
         taking=_taking(conf, said),
         telling=_telling(conf, said),
         accept=(accept := _accepted(conf)),
-        codecs=codecs(accept),
+        codecs=codecs(accept | {conf.task_serializer}),
         utc=flag(conf, "enable_utc"),
         state_db=said.get("statedb") or said.get("state_db") or conf.worker_state_db or None,
         lasting_revokes=flag(conf, "worker_lasting_revokes"),
@@ -93,6 +93,7 @@ def _telling(conf: Any, said: dict[str, Any]) -> Telling:
         control_queue_expires=number(conf, "control_queue_expires"),
         control_queue_exclusive=flag(conf, "control_queue_exclusive"),
         control_queue_durable=flag(conf, "control_queue_durable"),
+        control_serializer=conf.task_serializer,
         health=_health(said.get("health") or conf.worker_health),
     )
 

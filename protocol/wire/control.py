@@ -1,7 +1,8 @@
 """Remote control: what a request to the workers and a worker's reply look like (kombu's pidbox), and who is meant.
 
 Law: a request is for everybody, unless it names its destinations or gives pattern and matcher both. `expires` is
-not looked at. What arrives is checked before anybody acts on it: keys that are not known are dropped.
+not looked at. What arrives is checked before anybody acts on it: content that is not accepted is not decoded, keys that
+are not known are dropped.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import BadMessage, shown
-from ..values import dataclass, field
-from . import json
+from ..values import dataclass, field, replace
 from .message import Message
+from .message_reading import Reader
 from .node_match import fits
+from .serializers import encode
 
 NAMESPACE: Final = "celery"
 EXCHANGE: Final = "celery.pidbox"
@@ -63,6 +65,31 @@ class Reply:
     expires: float = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """How one side reads and writes control messages: by `accept_content` and `task_serializer`, as in kombu."""
+
+    reader: Reader = field(default_factory=Reader)
+    serializer: str = "json"
+
+    def read(self, message: Message) -> Any:
+        """What is in it. Who says nothing of its type writes JSON."""
+        if not message.content_type:
+            message = replace(message, content_type="application/json")
+        return self.reader.decode(message)
+
+    def write(self, body: Any, headers: dict[str, Any], delivery_mode: int) -> Message:
+        content_type, encoding, payload = encode(body, self.serializer, self.reader.codecs.serializers)
+        properties = {"delivery_mode": delivery_mode, "priority": 0}
+        return Message(
+            body=payload, content_type=content_type, content_encoding=encoding, headers=headers, properties=properties
+        )
+
+
+PLAIN: Final = Speech()
+"""Celery's default: JSON alone."""
+
+
 # --- names
 
 
@@ -84,7 +111,7 @@ def oid(node_id: int, pid: int, thread_id: int, instance: int) -> str:
 # --- requests
 
 
-def build_request(request: Request) -> Message:
+def build_request(request: Request, speech: Speech = PLAIN) -> Message:
     body: dict[str, Any] = {
         "method": request.method,
         "arguments": dict(request.arguments),
@@ -95,12 +122,12 @@ def build_request(request: Request) -> Message:
     if request.ticket and request.reply_to:
         body["ticket"] = request.ticket
         body["reply_to"] = {"exchange": request.reply_to.exchange, "routing_key": request.reply_to.routing_key}
-    return _message(body, {"clock": request.clock, "expires": request.expires}, delivery_mode=2)
+    return speech.write(body, {"clock": request.clock, "expires": request.expires}, delivery_mode=2)
 
 
-def parse_request(message: Message) -> Request:
+def parse_request(message: Message, speech: Speech = PLAIN) -> Request:
     """The request in a message; Celery 3.1 leaves out pattern and matcher."""
-    return read_request(_object(message, _REQUEST), message.headers)
+    return read_request(speech.read(message), message.headers)
 
 
 def read_request(body: Any, headers: Mapping[str, Any]) -> Request:
@@ -155,12 +182,13 @@ def _text(body: Mapping[str, Any], name: str) -> str | None:
 # --- replies
 
 
-def build_reply(reply: Reply) -> Message:
-    return _message({reply.node: reply.value}, {"ticket": reply.ticket, "clock": reply.clock}, delivery_mode=1)
+def build_reply(reply: Reply, speech: Speech = PLAIN) -> Message:
+    headers = {"ticket": reply.ticket, "clock": reply.clock}
+    return speech.write({reply.node: reply.value}, headers, delivery_mode=1)
 
 
-def parse_reply(message: Message) -> Reply:
-    return read_reply(_object(message, _REPLY), message.headers)
+def parse_reply(message: Message, speech: Speech = PLAIN) -> Reply:
+    return read_reply(speech.read(message), message.headers)
 
 
 def read_reply(body: Any, headers: Mapping[str, Any]) -> Reply:
@@ -182,20 +210,6 @@ def merge(replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 # --- both
-
-
-def _message(body: Any, headers: dict[str, Any], delivery_mode: int) -> Message:
-    return Message(
-        body=json.dumps(body).encode(),
-        content_type="application/json",
-        content_encoding="utf-8",
-        headers=headers,
-        properties={"delivery_mode": delivery_mode, "priority": 0},
-    )
-
-
-def _object(message: Message, what: str) -> Any:
-    return json.loads(message.body, what)
 
 
 def _clock(headers: Mapping[str, Any]) -> int:

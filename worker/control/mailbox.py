@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ...protocol.errors import BadMessage
 from ...protocol.wire import control
-from ...protocol.wire.control import Reply
+from ...protocol.wire.control import PLAIN, Reply, Speech
 from ..brokers.base import Broker, Delivery, Parcel, Queue
 from ..options import Telling
 from . import act, ask
@@ -52,9 +52,10 @@ def reply_queue(oid: str, telling: Telling) -> Queue:
 class Mailbox:
     """Reads requests, has the desk answer them, sends the replies."""
 
-    def __init__(self, desk: Desk, telling: Telling) -> None:
+    def __init__(self, desk: Desk, telling: Telling, speech: Speech = PLAIN) -> None:
         self._desk = desk
         self._telling = telling
+        self._speech = speech
 
     def queues(self, hostname: str) -> Sequence[Queue]:
         namespace = self._telling.control_exchange
@@ -64,7 +65,7 @@ class Mailbox:
     def heard(self, broker: Broker, delivery: Delivery, now: float) -> None:
         worker = self._desk.worker
         try:
-            request = control.parse_request(delivery.message)
+            request = control.parse_request(delivery.message, self._speech)
             worker.owner.clock_adjust(max(request.clock, 0))
             if not request.addressed_to(worker.hostname):
                 return
@@ -77,10 +78,10 @@ class Mailbox:
             return
         reply = Reply(worker.hostname, value, request.ticket, worker.owner.clock_forward())
         try:
-            message = control.build_reply(reply)
+            message = control.build_reply(reply, self._speech)
         except (TypeError, ValueError) as exc:
             value = control_error(exc)
-            message = control.build_reply(Reply(worker.hostname, value, request.ticket, reply.clock))
+            message = control.build_reply(Reply(worker.hostname, value, request.ticket, reply.clock), self._speech)
         where = request.reply_to
         broker.send([Parcel(message, where.routing_key, where.exchange, "direct")])
         log.debug("pidbox answered %s after %.3f s", request.method, time.time() - now)

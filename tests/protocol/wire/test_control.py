@@ -13,6 +13,8 @@ from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire import control
 from celeriac.protocol.wire.control import Hello, Reply, ReplyTo, Request
 from celeriac.protocol.wire.message import Message
+from celeriac.protocol.wire.message_reading import Reader
+from celeriac.protocol.wire.serializers import accepted
 
 HOME = ReplyTo("reply.celery.pidbox", "oid")
 
@@ -55,6 +57,25 @@ def test_request_round_trip(request, wants_reply):
     if wants_reply:
         request = replace(request, ticket="t", reply_to=HOME)
     assert control.parse_request(control.build_request(request)) == request
+
+
+@pytest.mark.parametrize("serializer", ["json", "yaml", "msgpack", "pickle"])
+def test_who_writes_otherwise_is_read_by_who_accepts_it(serializer):
+    accept = accepted([serializer])
+    speech = control.Speech(Reader(accept), serializer)
+    request, reply = Request("ping", {"a": [1, "é"]}, ticket="t", reply_to=HOME), Reply("w@h", {"ok": "pong"}, "t")
+    asked, told = control.build_request(request, speech), control.build_reply(reply, speech)
+    assert {asked.content_type, told.content_type} == accept
+    assert control.parse_request(asked, speech) == request
+    assert control.parse_reply(told, speech) == reply
+    if serializer != "json":
+        for message, parse in ((asked, control.parse_request), (told, control.parse_reply)):
+            with pytest.raises(BadMessage, match=f"untrusted content of type {serializer}"):
+                parse(message)
+        with pytest.raises(BadMessage, match="untrusted content of type json"):
+            control.parse_request(control.build_request(request), speech)
+        with pytest.raises(BadMessage, match="untrusted content of type json"):
+            control.parse_request(Message(b'{"method": "stats"}'), speech)
 
 
 def test_celery_31_names_no_pattern():
