@@ -333,7 +333,7 @@ async function tasks(query) {
   const input = h('input', {id: 'search', type: 'search', name: 'q', value: typed, placeholder: 'name, id, argument, worker, error…', 'aria-label': 'Search tasks', 'aria-describedby': 'search-hint', autocomplete: 'off'});
   const form = h('form', {
     class: 'search', role: 'search',
-    onsubmit: event => { event.preventDefault(); pages = 1; location.hash = '/tasks?q=' + encodeURIComponent(input.value); },
+    onsubmit: event => { event.preventDefault(); pages = 1; main.focus(); location.hash = '/tasks?q=' + encodeURIComponent(input.value); },
   }, input, h('button', {type: 'submit', class: 'yes'}, 'Search'));
   return [
     h('section', {}, form, h('p', {class: 'hint', id: 'search-hint'},
@@ -429,19 +429,19 @@ async function render(anew) {
   }
   // Who reads, types or stands on a button is not disturbed: what has the focus has it afterwards.
   const typing = document.activeElement;
-  const typed = typing && typing.id === 'search' ? [typing.value, typing.selectionStart] : null;
+  const typed = typing && typing.id === 'search' ? [typing.value, typing.selectionStart, typing.selectionEnd] : null;
   const inside = main.contains(typing);
   const place = inside ? [...main.querySelectorAll('a, button, input, [tabindex]')].indexOf(typing) : -1;
   const scrolled = [...main.querySelectorAll('.wide, .tree, pre')].map(each => [each.scrollLeft, each.scrollTop]);
   main.replaceChildren(...nodes.filter(Boolean));
-  // Nor is who types the next search before the answer to the last one is here.
-  const further = typed && $('search') && typed[0] !== $('search').value;
+  // Nor is who has come back to the search before the answer to the last one is here.
+  const further = typed && $('search');
   if (anew && !further) { main.focus(); window.scrollTo(0, 0); }
   else {
     [...main.querySelectorAll('.wide, .tree, pre')].forEach((each, index) => {
       if (scrolled[index]) [each.scrollLeft, each.scrollTop] = scrolled[index];
     });
-    if (typed && $('search')) { $('search').value = typed[0]; $('search').focus(); $('search').setSelectionRange(typed[1], typed[1]); }
+    if (further) { $('search').value = typed[0]; $('search').focus(); $('search').setSelectionRange(typed[1], typed[2]); }
     else if (inside) (main.querySelectorAll('a, button, input, [tabindex]')[place] || main).focus({preventScroll: true});
   }
   shownPage = path;
