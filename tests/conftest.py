@@ -36,6 +36,10 @@ __all__ = [
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
 
+# What starts the processes of tests says these of a terminal that is none of theirs.
+for _size in ("COLUMNS", "LINES"):
+    os.environ.pop(_size, None)
+
 ROOT = Path(__file__).resolve().parents[1]
 STOCK = ROOT / ".peers" / "celery-5.7.0"
 
