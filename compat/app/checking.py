@@ -296,11 +296,13 @@ def _limits(conf: Any) -> Iterator[tuple[str, str]]:
 
 
 def _serializers(conf: Any) -> Iterator[tuple[str, str]]:
-    """A name may be accepted by its content type; what is no name at all is not judged here."""
+    """A name may be accepted by its content type; what is no name at all is not judged here.
+
+    Who hears events accepts `event_serializer` whatever else is accepted.
+    """
     accept, results = conf.accept_content, conf.result_accept_content
-    pairs = (("task_serializer", "accept_content", accept), ("event_serializer", "accept_content", accept))
-    own = ("result_serializer", "result_accept_content", results)
-    for key, place, accepted in (*pairs, own if results else ("result_serializer", "accept_content", accept)):
+    of_results = ("result_accept_content", results) if results else ("accept_content", accept)
+    for key, place, accepted in (("task_serializer", "accept_content", accept), ("result_serializer", *of_results)):
         if _is_list(accepted) and isinstance(conf[key], str) and not _accepts(accepted, conf[key]):
             yield key, f"{conf[key]!r} is not in {place}: our own workers and clients refuse it"
 
