@@ -238,7 +238,7 @@ class TestConnection:
         assert [RetryPolicy().wait(n) for n in range(4)] == [0, 1, 1, 1]
 
     def test_it_is_given_up_after_the_time_that_the_policy_says(self, caplog: pytest.LogCaptureFixture) -> None:
-        policy = RetryPolicy(None, 0.01, 0.0, 0.01, within=0.05)
+        policy = RetryPolicy(None, 0.01, 0.0, 0.01, within=0.5)
         store = RedisStore(Place("127.0.0.1", servers.free_port()), policy=policy)
         with pytest.raises(OperationalError, match="cannot connect to redis://127"):
             store.store(done("x"))
