@@ -110,7 +110,7 @@ bench: ready stock ## Celery and celeriac side by side, huey, dramatiq, taskiq; 
 
 docs: $(VENV)/.demo $(SITE)/.ready ## docs/ as a site in build/site, the reference made from the code; fails on a dead link
 	@$(PY) scripts/reference
-	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(SITE)/bin/python -m mkdocs build --quiet --strict
 	@echo "build/site/index.html"
 
 $(SITE)/.ready: pyproject.toml | $(VENV)/.demo
