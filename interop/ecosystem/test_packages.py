@@ -69,7 +69,7 @@ def test_it_works_in_an_environment_of_its_own(
     """What brings too much to be installed with the others, and what has to be built."""
     if program == "exporter":
         if shutil.which("cargo") is None:
-            pytest.skip("celery-exporter is built from its source, in part Rust: cargo is not installed")
+            pytest.skip("celery-exporter is built from its source, in part Rust; on Debian: apt-get install cargo")
         programs = environment(f"ecosystem/exporter-{side}", TO_BUILD_IT, built=[EXPORTER], shim=side == "celeriac")
     else:
         programs = environment(f"ecosystem/airflow-{side}", AIRFLOW, shim=side == "celeriac")

@@ -21,7 +21,6 @@ from tests.faults.ground import Ground
 pytestmark = pytest.mark.real
 
 WAYS = ("memory", "exit", "leave", "segv", "oom", "abort", "recurse", "term")
-FULL = 50
 LOST = {"exit": "exitcode 7", "segv": "SIGSEGV", "oom": "SIGKILL", "abort": "SIGABRT"}
 
 
@@ -32,11 +31,6 @@ def place(redis_server: servers.RedisServer, tmp_path: Path) -> Iterator[Ground]
         tmp_path, redis_server.url, redis_server.url, worker_max_deliveries=2, task_track_started=True
     ) as it:
         yield it
-
-
-def only_if(full: bool, worker_kills: int) -> None:
-    if full and worker_kills < FULL:
-        pytest.skip(f"one broker is enough at a small size; both need --worker-kills={FULL}")
 
 
 def test_a_child_that_dies_costs_its_own_task(place: Ground) -> None:
@@ -83,10 +77,9 @@ def test_a_task_that_always_kills_is_given_up(place: Ground, redis_server: serve
 
 @pytest.mark.parametrize("kind", ["redis", "amqp"])
 def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
-    kind: str, worker_kills: int, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
 ) -> None:
     """Its message tells how often, also when those who saw it are gone."""
-    only_if(kind == "amqp", worker_kills)
     server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
     redis_server.call("FLUSHALL")
     with ground.on(tmp_path, server.url, redis_server.url, f"deaths-{kind}", worker_max_deliveries=3) as place:
@@ -104,10 +97,9 @@ def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
 
 @pytest.mark.parametrize("kind", ["amqp", "redis"])
 def test_what_has_succeeded_is_not_run_again_where_that_is_wanted(
-    kind: str, worker_kills: int, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
 ) -> None:
     """A worker is killed when results are stored and nothing of it is acknowledged: their messages come again."""
-    only_if(kind == "redis", worker_kills)
     server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
     redis_server.call("FLUSHALL")
     conf = {"broker_transport_options": {"visibility_timeout": 2}} if kind == "redis" else {}

@@ -13,7 +13,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    if program() is None:
+    if program() is None and not asked:
         why = pytest.mark.skip(reason="it needs chromium; on Debian: apt-get install chromium")
         for item in items:
             if item.get_closest_marker("browser"):

@@ -266,8 +266,9 @@ def test_orphans_do_what_they_were_given_and_leave(tmp_path: Path, spawn: bool) 
         pool = Prefork(Script(ledger), 2, spawn=spawn)
         pool.start()
         pool.submit([job(1, "sleep 0.4"), job(2, "nothing", held=True)])
-        if not spawn:
-            time.sleep(0.1)  # until they are up, as a rule
+        until = time.monotonic() + 10
+        while not spawn and not ledger.exists() and time.monotonic() < until:
+            time.sleep(0.005)  # until the first job has begun; what is spawned comes up afterwards
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
     ended = ledger.with_suffix(".ended")
