@@ -59,6 +59,8 @@ TIME_UNITS: tuple[tuple[str, float, Callable[[float], str]], ...] = tuple(
     for unit, seconds in (("day", 86400.0), ("hour", 3600.0), ("minute", 60.0), ("second", 1.0))
 )
 
+_LOCALTIME, _TIMEZONE = Path("/etc/localtime"), Path("/etc/timezone")
+
 ZERO = timedelta(0)
 _DAY = timedelta(days=1)
 
@@ -97,18 +99,19 @@ class LocalTimezone(tzinfo):
 
 
 def _local_zone() -> tzinfo | None:
-    """The zone that this machine is set to: TZ, or where /etc/localtime leads."""
+    """The zone that this machine is set to: TZ, or where /etc/localtime leads; UTC, where it is set to none. None: it
+    is set to one whose name it does not tell.
+    """
     name = os.environ.get("TZ", "").lstrip(":")
     if name:
         return ZoneInfo(name)
-    link = str(Path("/etc/localtime").resolve())
-    _, marker, found = link.partition("zoneinfo/")
+    _, marker, found = str(_LOCALTIME.resolve()).partition("zoneinfo/")
     if marker:
         return ZoneInfo(found)
     try:
-        return ZoneInfo(Path("/etc/timezone").read_text(encoding="utf-8").strip())
+        return ZoneInfo(_TIMEZONE.read_text(encoding="utf-8").strip())
     except OSError:
-        return None
+        return None if _LOCALTIME.exists() else ZoneInfo("UTC")
 
 
 class _Zone:
