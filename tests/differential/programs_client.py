@@ -22,7 +22,7 @@ def send_one(form):
 
 
 def revoke(ids):
-    return app.control.revoke(ids, reply=True, timeout=3, limit=1)
+    return app.control.revoke(ids, reply=True, timeout=20, limit=1)
 
 
 def tell(ids):

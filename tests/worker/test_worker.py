@@ -83,14 +83,14 @@ def test_remote_control_from_stock(on_redis: Project) -> None:
     with on_redis.worker() as worker, on_redis.worker(name="w2@here", pool="threads") as other:
         told = on_redis.client(
             "import json, time\n"
-            "c = app.control; i = c.inspect(timeout=2, limit=2)\n"
+            "c = app.control; i = c.inspect(timeout=20, limit=2)\n"
             "late.delay(1, 'x'); nap.apply_async((1,), countdown=30, task_id='far'); time.sleep(0.5)\n"
             "say = lambda what: print(json.dumps(what))\n"
-            "say(sorted(c.ping(timeout=2, limit=2), key=str)); say(i.active()); say(i.scheduled()); say(i.registered('rate_limit'))\n"
+            "say(sorted(c.ping(timeout=20, limit=2), key=str)); say(i.active()); say(i.scheduled()); say(i.registered('rate_limit'))\n"
             "say(i.active_queues()); say(i.clock()); say(i.query_task('far')); say(sorted(i.stats()))\n"
-            "say(c.revoke('far', reply=True, timeout=2, limit=2)); say(i.revoked()); say(c.rate_limit('proj.add', '5/m', reply=True, timeout=2, limit=2))\n"
-            "say(c.broadcast('nope', reply=True, timeout=2, limit=2)); say(c.add_consumer('more', reply=True, timeout=2, limit=2))\n"
-            "say(c.broadcast('shutdown', destination=['w2@here'], reply=True, timeout=1)); say(c.inspect(timeout=2, limit=1).conf())\n"
+            "say(c.revoke('far', reply=True, timeout=20, limit=2)); say(i.revoked()); say(c.rate_limit('proj.add', '5/m', reply=True, timeout=2, limit=2))\n"
+            "say(c.broadcast('nope', reply=True, timeout=20, limit=2)); say(c.add_consumer('more', reply=True, timeout=2, limit=2))\n"
+            "say(c.broadcast('shutdown', destination=['w2@here'], reply=True, timeout=1)); say(c.inspect(timeout=20, limit=1).conf())\n"
         )
         ping, active, scheduled, registered, queues, clock, query, stats, *rest = map(json.loads, told.splitlines())
         revoke, revoked, rate, nope, more, shutdown, conf = rest
@@ -128,7 +128,7 @@ def test_mingle_and_gossip_with_a_stock_worker(on_redis: Project) -> None:
             worker.wait_for("mingle: sync complete")
             stock.wait_for("w1@here joined the party")
             worker.wait_for("stock@here joined the party")
-            told = on_redis.client("print(app.control.inspect(['w1@here'], timeout=2, limit=1).revoked())")
+            told = on_redis.client("print(app.control.inspect(['w1@here'], timeout=20, limit=1).revoked())")
             assert told == "{'w1@here': ['gone']}"
             worker.stop()
             stock.wait_for("w1@here left")
@@ -139,13 +139,13 @@ def test_a_stock_worker_mingles_with_ours(on_redis: Project) -> None:
         on_redis.client("app.control.revoke('gone')")
         with on_redis.stock_worker() as stock:
             stock.wait_for("mingle: sync complete")
-            told = on_redis.client("print(app.control.inspect(['stock@here'], timeout=2, limit=1).revoked())")
+            told = on_redis.client("print(app.control.inspect(['stock@here'], timeout=20, limit=1).revoked())")
             assert told == "{'stock@here': ['gone']}"
 
 
 def test_a_command_of_the_users_own(on_redis: Project) -> None:
     with on_redis.worker():
-        told = on_redis.client("print(app.control.broadcast('shout', {'word': 'x'}, reply=True, timeout=2, limit=1))")
+        told = on_redis.client("print(app.control.broadcast('shout', {'word': 'x'}, reply=True, timeout=20, limit=1))")
         assert told == "[{'w1@here': {'ok': 'Xw1@here'}}]"
 
 
@@ -255,10 +255,10 @@ def test_rate_limited_tasks_hold_up_nobody(on_redis: Project) -> None:
 def test_the_state_outlives_a_kill(on_redis: Project, tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     with on_redis.worker("-S", state) as worker:
-        on_redis.client("app.control.revoke('gone', reply=True, timeout=2, limit=1)")
+        on_redis.client("app.control.revoke('gone', reply=True, timeout=20, limit=1)")
         worker.stop(signal.SIGKILL)
     with on_redis.worker("-S", state):
-        told = on_redis.client("print(app.control.inspect(timeout=2, limit=1).revoked())")
+        told = on_redis.client("print(app.control.inspect(timeout=20, limit=1).revoked())")
         assert told == "{'w1@here': ['gone']}"
 
 

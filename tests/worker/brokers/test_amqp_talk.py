@@ -176,7 +176,7 @@ def test_one_message_waits_for_its_own_confirm(double: RabbitDouble, answer: str
             filled(broker)
     else:
         filled(broker)
-    assert time.monotonic() - started < 0.6
+    assert time.monotonic() - started < 2.5
     assert double.names().count("basic.publish") == 2
 
 
