@@ -1,7 +1,8 @@
-"""Counting a chord: how many results complete its header, and which result completes it.
+"""Counting a chord: how many results complete its header, and whose it is to send the body.
 
-Law: a header task counts once per place, however often it runs; one result completes the chord, and after the
-body went out nothing can start it again. The machine is what the stores' scripts must agree with.
+Law: a header task counts once per place, however often it runs. Who completes the header has a claim for a time, and
+once the body went out nothing starts it again. `now` is given. The store in memory counts by this machine, and the
+conformance suite of the result stores holds the scripts and counters of all others to the same.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from typing import Any
 from ..values import dataclass, field
 from .signature import CHAIN, CHORD, GROUP, Signature
 
-EXCEPTION_STATES = frozenset({"RETRY", "FAILURE", "REVOKED"})
-FAILED_STATES = frozenset({"FAILURE", "REVOKED"})
 _LAST = float("inf")
 
 
@@ -29,114 +28,64 @@ def leaves(sig: Signature) -> int:
     return 1
 
 
-def part_key(task_id: str, group_index: int | None) -> str:
-    """The name under which a part is counted: one frozen signature may stand in a header twice."""
-    return f"{task_id}:{'+inf' if group_index is None else group_index}"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one header task came to."""
-
-    task_id: str
-    state: str
-    result: Any
-    group_index: int | None = None
-
-    @property
-    def failed(self) -> bool:
-        return self.state in FAILED_STATES
-
-    def member(self) -> list[Any]:
-        """The form in which the store keeps it."""
-        return [1, self.task_id, self.state, self.result]
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How the chord stands after a part. `claimed`: whoever reported it is to send the body."""
-
-    ready: int
-    size: int | None
-    extra: int
-    claimed: bool
-
-
 @dataclass
 class Chord:
-    """One chord in a store. `ordered` keeps results by place in the header, else by arrival."""
+    """One chord in a store. A member is whatever the store keeps of it, under its task and its place in the header."""
 
-    ordered: bool = True
     size: int | None = None
-    extra: int = 0
-    done: bool = False
-    claim: str | None = None
-    parts: list[tuple[float, int, Part]] = field(default_factory=list)
-    counted: set[str] = field(default_factory=set)
+    added: int = 0
+    members: dict[tuple[str, float], Any] = field(default_factory=dict)
+    token: str = ""
+    claimed_until: float = 0
+    over: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.size is not None and len(self.members) == self.size + self.added
 
     def expect(self, size: int) -> None:
-        """The producer says how many; sending a frozen chord again starts a new count of claims."""
-        self.size = size
-        self.done = False
-        self.claim = None
+        """The producer says how many. A chord that is sent again begins anew, with what was counted already."""
+        self.size, self.over, self.claimed_until = size, False, 0
 
     def extend(self, more: int = 1) -> None:
-        """add_to_chord: a header task sent more header tasks."""
-        self.extra += more
+        """A header task sent more header tasks (`add_to_chord`)."""
+        self.added += more
 
-    def report(self, part: Part, token: str) -> Count | None:
-        """A header task ended. None once the body is out: a late copy changes nothing."""
-        if self.done:
-            return None
-        key = part_key(part.task_id, part.group_index)
-        if key not in self.counted:
-            place = _LAST if part.group_index is None else float(part.group_index)
-            self.parts.append((place, len(self.parts), part))
-            self.counted.add(key)
-        ready = len(self.parts)
-        complete = self.size is not None and ready == self.size + self.extra
-        claimed = complete and self.claim is None
-        if claimed:
-            self.claim = token
-        return Count(ready, self.size, self.extra, claimed)
+    def report(
+        self, mark: tuple[str, int | None], member: Any, token: str, now: float, seconds: float, size: int | None = None
+    ) -> bool:
+        """A header task ended. True: whoever reported it is to send the body, and has so many seconds for that.
 
-    def extend_claim(self, token: str) -> bool:
-        """Just before the body goes out: does the claim still hold? A lapsed one can be taken again."""
-        if self.claim is None and self.size is not None and not self.done:
-            self.claim = token
-        return self.claim == token
-
-    def lapse(self) -> None:
-        """The claimer took too long; the next copy of a part may claim."""
-        self.claim = None
-
-    def results(self) -> list[Part]:
-        """The parts in the order of the body's argument."""
-        parts = sorted(self.parts, key=lambda entry: entry[:2]) if self.ordered else self.parts
-        return [part for _, _, part in parts]
-
-    def finish(self, token: str) -> bool:
-        """The body went out: forget everything but that."""
-        if self.claim != token:
+        `mark`: its id and its place. `size` is what the message says, for a chord whose producer told the store none.
+        Told again under the same token it is the same claim; under another it is one only when the first has lapsed.
+        """
+        if self.over:
             return False
-        self.parts, self.counted, self.size, self.extra, self.done, self.claim = [], set(), None, 0, True, None
+        task_id, index = mark
+        self.members.setdefault((task_id, _LAST if index is None else index), member)
+        if self.size is None:
+            self.size = size
+        if not self.complete or (self.claimed_until > now and self.token != token):
+            return False
+        self.token, self.claimed_until = token, now + seconds
         return True
 
-    def fail(self) -> None:
-        """The body will not run: without a size, no late copy can complete the chord and fail it again."""
-        self.size = None
+    def hold(self, token: str, until: float) -> bool:
+        """Just before the body goes out: does the claim still hold? One that lapsed does until another takes it."""
+        if self.over or self.token != token:
+            return False
+        self.claimed_until = until
+        return True
 
+    def end(self, token: str, *, keep: bool) -> None:
+        """The body went out, or never will (`keep` its members, for who asks why): no late copy changes anything."""
+        if self.over or self.token != token:
+            return
+        self.size, self.added, self.token, self.claimed_until, self.over = None, 0, "", 0, True
+        if not keep:
+            self.members = {}
 
-def culprit(parts: list[Part]) -> Part | None:
-    """The first part, in order, that keeps the body from running."""
-    return next((part for part in parts if part.failed), None)
-
-
-def header_results(parts: list[Part]) -> list[Any]:
-    """The body's one argument."""
-    return [part.result for part in parts]
-
-
-def dependency_error(part: Part, shown_error: str) -> str:
-    """The text of the ChordError that the body gets."""
-    return f"Dependency {part.task_id} raised {shown_error}"
+    def in_order(self, *, by_place: bool) -> list[Any]:
+        """The members as the body gets them: by their place in the header, else by arrival."""
+        marks = sorted(self.members, key=lambda mark: mark[1]) if by_place else list(self.members)
+        return [self.members[mark] for mark in marks]

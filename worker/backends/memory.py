@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from ...protocol.errors import BadMessage
+from ...protocol.rules.chord import Chord
 from ...protocol.values import dataclass, field
 from ...protocol.wire import children
 from ...protocol.wire.chord_keys import Member, build_member
@@ -22,28 +23,13 @@ from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_mem
 
 
 @dataclass
-class _Chord:
-    """What is known of one chord. A member's mark is its task and its place."""
-
-    size: int | None = None
-    added: int = 0
-    members: dict[tuple[str, float], bytes] = field(default_factory=dict)
-    token: str = ""
-    claimed_until: float = 0
-    over: bool = False
-
-    def complete(self) -> bool:
-        return self.size is not None and len(self.members) == self.size + self.added
-
-
-@dataclass
 class Shelf:
     """The values of all stores of one name; whoever changes one holds `changed` and tells."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     values: dict[str, tuple[float, bytes]] = field(default_factory=dict)
     ends: list[tuple[float, str]] = field(default_factory=list)
-    chords: dict[str, _Chord] = field(default_factory=dict)
+    chords: dict[str, Chord] = field(default_factory=dict)
 
     def get(self, key: str) -> bytes | None:
         end, value = self.values.get(key, (math.inf, None))
@@ -133,64 +119,39 @@ class MemoryStore(KeyValueStore):
 
     def chord_start(self, group_id: str, size: int, saved: children.Node | None = None) -> None:
         with self._shelf.changed:
-            chord = self._chord(group_id)
-            chord.size, chord.over, chord.claimed_until = size, False, 0
+            self._chord(group_id).expect(size)
             if saved is not None:
                 self.store_group(saved)
 
     def chord_grow(self, group_id: str, by: int = 1) -> None:
         with self._shelf.changed:
-            self._chord(group_id).added += by
+            self._chord(group_id).extend(by)
 
     def chord_part(
         self, group_id: str, member: Member, index: int | None, token: str, size: int | None = None
     ) -> Claim | None:
-        value = build_member(member, self.settings.codec)
+        value, codec = build_member(member, self.settings.codec), self.settings.codec
         with self._shelf.changed:
-            chord = self._chord(group_id)
-            if chord.over:
+            chord, now = self._chord(group_id), time.monotonic()
+            if not chord.report((member.task_id, index), value, token, now, self.settings.chord_claim, size):
                 return None
-            chord.members.setdefault((member.task_id, math.inf if index is None else index), value)
-            if chord.size is None:
-                chord.size = size
-            now = time.monotonic()
-            if not chord.complete() or (chord.claimed_until > now and chord.token != token):
-                return None
-            chord.token, chord.claimed_until = token, now + self.settings.chord_claim
-            return self._claim(group_id, token, chord, size)
-
-    def _claim(self, group_id: str, token: str, chord: _Chord, size: int | None) -> Claim:
-        marks = sorted(chord.members, key=lambda mark: mark[1]) if self.settings.chord_ordered else chord.members
-        members = [read_member(chord.members[mark], self.settings.codec) for mark in marks]
-        return Claim(group_id, token, members, self.fetch_group(group_id), size)
+            members = [read_member(each, codec) for each in chord.in_order(by_place=self.settings.chord_ordered)]
+            return Claim(group_id, token, members, self.fetch_group(group_id), size)
 
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         with self._shelf.changed:
-            chord = self._chord(claim.group_id)
-            if not self._mine(chord, claim):
-                return False
-            chord.claimed_until = time.monotonic() + seconds
-            return True
+            return self._chord(claim.group_id).hold(claim.token, time.monotonic() + seconds)
 
     def chord_done(self, claim: Claim) -> None:
-        self._end(claim, keep=False)
+        with self._shelf.changed:
+            self._chord(claim.group_id).end(claim.token, keep=False)
 
     def chord_failed(self, claim: Claim) -> None:
-        self._end(claim, keep=True)
-
-    def _end(self, claim: Claim, *, keep: bool) -> None:
         with self._shelf.changed:
-            chord = self._chord(claim.group_id)
-            if self._mine(chord, claim):
-                members = chord.members if keep else {}
-                self._shelf.chords[claim.group_id] = _Chord(members=members, over=True)
+            self._chord(claim.group_id).end(claim.token, keep=True)
 
-    def _mine(self, chord: _Chord, claim: Claim) -> bool:
-        """A claim that lapsed is still ours until another takes it."""
-        return not chord.over and chord.token == claim.token
-
-    def _chord(self, group_id: str) -> _Chord:
-        return self._shelf.chords.setdefault(group_id, _Chord())
+    def _chord(self, group_id: str) -> Chord:
+        return self._shelf.chords.setdefault(group_id, Chord())
 
 
 def connect(url: str, settings: Settings) -> MemoryStore:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from celeriac.protocol.rules.canvas import chord, group, raw_chain
-from celeriac.protocol.rules.chord import (
-    Chord,
-    Count,
-    Part,
-    culprit,
-    dependency_error,
-    header_results,
-    leaves,
-    part_key,
-)
+from celeriac.protocol.rules.chord import Chord, leaves
 from celeriac.protocol.rules.signature import Signature, signature
 
 TASK = signature("a")
@@ -50,70 +39,65 @@ def test_leaves_of_deep_chains_take_no_time() -> None:
     assert leaves(sig) == 1
 
 
-def part(task_id: str, index: int | None = 0, state: str = "SUCCESS", result: Any = 1) -> Part:
-    return Part(task_id, state, result, index)
-
-
-def test_the_form_of_a_part() -> None:
-    assert part("x").member() == [1, "x", "SUCCESS", 1]
-    assert (part_key("x", 3), part_key("x", None)) == ("x:3", "x:+inf")
+CLAIM = 10.0
+"""Seconds that whoever completes a chord has for its body."""
 
 
 def test_a_chord_from_start_to_end() -> None:
     chord_ = Chord()
-    assert chord_.report(part("b", 1, result=20), "t1") == Count(1, None, 0, claimed=False)
+    assert not chord_.report(("b", 1), 20, "t1", 0, CLAIM)
     chord_.expect(2)
     chord_.extend()
-    assert chord_.report(part("b", 1, result=20), "t1") == Count(1, 2, 1, claimed=False)
-    assert chord_.report(part("c", None, result=30), "t1") == Count(2, 2, 1, claimed=False)
-    assert chord_.report(part("a", 0, result=10), "t1") == Count(3, 2, 1, claimed=True)
-    assert chord_.report(part("a", 0), "t2") == Count(3, 2, 1, claimed=False)
-    assert header_results(chord_.results()) == [10, 20, 30]
-    assert not chord_.extend_claim("t2")
-    assert not chord_.finish("t2")
-    assert chord_.extend_claim("t1")
-    assert chord_.finish("t1")
-    assert chord_.report(part("a", 0), "t3") is None
+    assert not chord_.report(("b", 1), 21, "t1", 0, CLAIM)
+    assert not chord_.report(("c", None), 30, "t1", 0, CLAIM)
+    assert chord_.report(("a", 0), 10, "t1", 0, CLAIM)
+    assert not chord_.report(("a", 0), 10, "t2", 9, CLAIM)
+    assert chord_.report(("a", 0), 10, "t1", 9, CLAIM), "the same claim"
+    assert chord_.in_order(by_place=True) == [10, 20, 30]
+    assert not chord_.hold("t2", 30)
+    chord_.end("t2", keep=False)
+    assert chord_.hold("t1", 30)
+    assert not chord_.report(("a", 0), 10, "t2", 29, CLAIM), "it was held for longer"
+    chord_.end("t1", keep=False)
+    assert not chord_.report(("a", 0), 10, "t3", 99, CLAIM)
+    assert not chord_.hold("t1", 99)
     chord_.expect(1)
-    assert chord_.report(part("a", 0), "t3") == Count(1, 1, 0, claimed=True)
+    assert chord_.report(("a", 0), 11, "t3", 99, CLAIM)
+    assert chord_.in_order(by_place=True) == [11]
 
 
-def test_results_by_arrival() -> None:
-    chord_ = Chord(ordered=False)
+def test_members_by_arrival() -> None:
+    chord_ = Chord()
     for name, index in (("b", 1), ("a", 0)):
-        chord_.report(part(name, index, result=name), "t")
-    assert header_results(chord_.results()) == ["b", "a"]
+        chord_.report((name, index), name, "t", 0, CLAIM)
+    assert chord_.in_order(by_place=False) == ["b", "a"]
 
 
-def test_a_lapsed_claim_can_be_taken_again() -> None:
+def test_the_message_says_the_size_where_nobody_told_the_store() -> None:
     chord_ = Chord()
-    chord_.expect(1)
-    chord_.report(part("a"), "t1")
-    chord_.lapse()
-    assert chord_.extend_claim("t1")
-    chord_.lapse()
-    count = chord_.report(part("a"), "t2")
-    assert count is not None
-    assert count.claimed
-    assert not chord_.extend_claim("t1")
+    assert not chord_.report(("a", 0), 1, "t1", 0, CLAIM, 2)
+    assert not chord_.report(("a", 0), 1, "t1", 0, CLAIM, 1), "what was said first counts"
+    assert chord_.report(("b", 1), 2, "t1", 0, CLAIM, 2)
 
 
-def test_a_failed_chord_cannot_complete_again() -> None:
-    chord_ = Chord()
-    chord_.expect(1)
-    failed = part("a", state="FAILURE", result="boom")
-    assert chord_.report(failed, "t1")
-    assert culprit(chord_.results()) is failed
-    assert culprit([part("b")]) is None
-    assert dependency_error(failed, "ValueError('boom')") == "Dependency a raised ValueError('boom')"
-    chord_.fail()
-    chord_.lapse()
-    assert chord_.report(failed, "t2") == Count(1, None, 0, claimed=False)
-    assert not chord_.extend_claim("t2")
+def test_a_claim_that_lapsed_is_its_holders_until_another_takes_it() -> None:
+    chord_ = Chord(size=1)
+    assert chord_.report(("a", 0), 1, "t1", 0, CLAIM)
+    assert chord_.hold("t1", 20)
+    assert chord_.report(("a", 0), 1, "t2", 20, CLAIM)
+    assert not chord_.hold("t1", 40)
+
+
+def test_a_chord_that_failed_cannot_complete_again_and_keeps_its_members() -> None:
+    chord_ = Chord(size=1)
+    assert chord_.report(("a", 0), "boom", "t1", 0, CLAIM)
+    chord_.end("t1", keep=True)
+    assert chord_.in_order(by_place=True) == ["boom"]
+    assert not chord_.report(("a", 0), "boom", "t2", 99, CLAIM)
 
 
 class Counting(RuleBasedStateMachine):
-    """Parts come in any order, any number of times, from workers that die between claiming and sending."""
+    """Members come in any order, any number of times, from workers that die between claiming and sending."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,6 +106,7 @@ class Counting(RuleBasedStateMachine):
         self.extended = 0
         self.holder: str | None = None
         self.tokens = 0
+        self.now = 0.0
         self.bodies = 0
 
     @rule()
@@ -130,38 +115,36 @@ class Counting(RuleBasedStateMachine):
         self.chord.expect(4)
 
     @rule(more=st.integers(1, 2))
-    @precondition(lambda self: self.extended < 3 and not self.bodies)
+    @precondition(lambda self: self.extended < 3 and not self.bodies and self.holder is None)
     def a_task_adds_to_the_chord(self, more: int) -> None:
         self.chord.extend(more)
         self.extended += more
 
     @rule(name=st.sampled_from("abcd"), index=st.integers(0, 2))
-    def a_part_returns(self, name: str, index: int) -> None:
+    def a_member_returns(self, name: str, index: int) -> None:
         self.tokens += 1
-        count = self.chord.report(part(name, index), str(self.tokens))
+        claimed = self.chord.report((name, index), name, str(self.tokens), self.now, CLAIM)
         if self.bodies:
-            assert count is None
+            assert not claimed
             return
-        assert count is not None
         self.reported.add((name, index))
-        assert count.ready == len(self.reported)
-        complete = self.chord.size is not None and count.ready == self.chord.size + self.extended
-        assert count.claimed == (complete and self.holder is None)
-        if count.claimed:
+        complete = self.chord.size is not None and len(self.reported) == self.chord.size + self.extended
+        assert claimed == (complete and self.holder is None)
+        if claimed:
             self.holder = str(self.tokens)
 
     @rule()
     @precondition(lambda self: self.holder is not None)
     def the_claimer_dies(self) -> None:
-        self.chord.lapse()
+        self.now += CLAIM
         self.holder = None
 
     @rule()
     @precondition(lambda self: self.holder is not None)
     def the_claimer_sends_the_body(self) -> None:
         assert self.holder is not None
-        assert self.chord.extend_claim(self.holder)
-        assert self.chord.finish(self.holder)
+        assert self.chord.hold(self.holder, self.now + CLAIM)
+        self.chord.end(self.holder, keep=False)
         self.bodies += 1
         self.holder = None
 
