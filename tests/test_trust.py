@@ -220,14 +220,13 @@ def test_a_worker_for_signed_messages_takes_no_others(
         (tmp_path / f"{name}.key").write_text(key)
     redis_server.call("FLUSHALL")
     project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
-    with (tmp_path / "proj.py").open("a") as file:
-        file.write(
-            "\nwho = os.environ['WHO']\n"
-            "app.conf.update(task_serializer='auth', accept_content=['auth'], result_accept_content=['json'],\n"
-            "    security_key=f'{who}.key', security_cert_store='trusted',\n"
-            "    security_certificate=f'trusted/{who}.pem' if who == 'me' else f'{who}.pem')\n"
-            "app.setup_security()\n"
-        )
+    project.more(
+        "\nwho = os.environ['WHO']\n"
+        "app.conf.update(task_serializer='auth', accept_content=['auth'], result_accept_content=['json'],\n"
+        "    security_key=f'{who}.key', security_cert_store='trusted',\n"
+        "    security_certificate=f'trusted/{who}.pem' if who == 'me' else f'{who}.pem')\n"
+        "app.setup_security()\n"
+    )
 
     def send(who: str, text: str) -> None:
         project.environment["WHO"] = who

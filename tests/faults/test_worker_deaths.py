@@ -33,6 +33,14 @@ def place(redis_server: servers.RedisServer, tmp_path: Path) -> Iterator[Ground]
         yield it
 
 
+@pytest.fixture(params=["redis", "rabbitmq"])
+def broker(request: pytest.FixtureRequest, redis_server: servers.RedisServer) -> str:
+    """Where the tasks lie; Redis has their results."""
+    redis_server.call("FLUSHALL")
+    url: str = request.getfixturevalue(f"{request.param}_server").url
+    return url
+
+
 def test_a_child_that_dies_costs_its_own_task(place: Ground) -> None:
     ways = [way for way in WAYS if way != "term"]
     worker = place.start().ready()
@@ -75,14 +83,11 @@ def test_a_task_that_always_kills_is_given_up(place: Ground, redis_server: serve
     assert "hurt.die_late" in row
 
 
-@pytest.mark.parametrize("kind", ["redis", "amqp"])
 def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
-    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+    broker: str, redis_server: servers.RedisServer, tmp_path: Path
 ) -> None:
     """Its message tells how often, also when those who saw it are gone."""
-    server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
-    redis_server.call("FLUSHALL")
-    with ground.on(tmp_path, server.url, redis_server.url, f"deaths-{kind}", worker_max_deliveries=3) as place:
+    with ground.on(tmp_path, broker, redis_server.url, "deaths", worker_max_deliveries=3) as place:
         patient = place.start(concurrency=1, CONF=json.dumps({"worker_max_deliveries": 1000})).ready()
         place.run("die_late.delay(1, 'oom')")
         assert ground.until(lambda: place.seen("start")[1] > 4, 20), place.logs()
@@ -95,16 +100,13 @@ def test_a_task_that_killed_elsewhere_is_given_up_by_who_takes_it_next(
         assert int(lost[1]) >= 4, "as its message told, and one more"
 
 
-@pytest.mark.parametrize("kind", ["amqp", "redis"])
 def test_what_has_succeeded_is_not_run_again_where_that_is_wanted(
-    kind: str, request: pytest.FixtureRequest, redis_server: servers.RedisServer, tmp_path: Path
+    broker: str, redis_server: servers.RedisServer, tmp_path: Path
 ) -> None:
     """A worker is killed when results are stored and nothing of it is acknowledged: their messages come again."""
-    server = request.getfixturevalue("redis_server" if kind == "redis" else "rabbitmq_server")
-    redis_server.call("FLUSHALL")
-    conf = {"broker_transport_options": {"visibility_timeout": 2}} if kind == "redis" else {}
+    conf = {"broker_transport_options": {"visibility_timeout": 2}} if broker.startswith("redis") else {}
     with ground.on(
-        tmp_path, server.url, redis_server.url, f"once-{kind}", worker_deduplicate_successful_tasks=True, **conf
+        tmp_path, broker, redis_server.url, "once", worker_deduplicate_successful_tasks=True, **conf
     ) as place:
         first = place.start(concurrency=2).ready()
         sent = place.run("for n in range(2): print(late.delay(n, 0.5).id)").split()

@@ -73,6 +73,12 @@ class Fleet:
         program = SEND.format(seed=first, first=first, last=last)
         subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=HERE, env=self.env, check=True, timeout=60)
 
+    def catch_at_work(self, first: int, last: int, chance: random.Random) -> None:
+        """Sends these, and is back at some instant at which there is work: half of those before have begun at least."""
+        self.send(first, last)
+        self.until(lambda: sum(self.seen("start").values()) > first // 2, 30)
+        time.sleep(chance.uniform(0, 0.3))  # some instant
+
     def children(self, worker: subprocess.Popen[bytes]) -> list[int]:
         with suppress(OSError):
             return [int(pid) for pid in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()]
@@ -182,9 +188,7 @@ def test_nothing_is_lost_when_workers_are_killed(
     fleet.start()
     each = 150
     for kill in range(count):
-        fleet.send(kill * each, (kill + 1) * each)
-        fleet.until(lambda kill=kill: sum(fleet.seen("start").values()) > kill * each // 2, 30)
-        time.sleep(chance.uniform(0, 0.3))
+        fleet.catch_at_work(kill * each, (kill + 1) * each, chance)
         worker = fleet.workers[-1]
         children = fleet.children(worker)
         if kill % 2 and children:
@@ -241,9 +245,7 @@ def test_what_is_lost_when_all_processes_of_a_worker_are_killed_at_once(
     fleet.apart = True
     for kill in range(count):
         worker = fleet.start()
-        fleet.send(kill * each, (kill + 1) * each)
-        fleet.until(lambda kill=kill: sum(fleet.seen("start").values()) > kill * each // 2, 30)
-        time.sleep(chance.uniform(0, 0.3))  # at some instant
+        fleet.catch_at_work(kill * each, (kill + 1) * each, chance)
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
     fleet.start()

@@ -57,8 +57,7 @@ def project(
             for queue in ("one", "two", "many", "ranked", "added"):
                 broker.purge(queue)
     place = Project(tmp_path, url, redis_server.url, stock_python)
-    with (tmp_path / "proj.py").open("a") as file:
-        file.write(QUEUES)
+    place.more(QUEUES)
     return place
 
 

@@ -118,6 +118,11 @@ class Project:
         }
         self._started = 0
 
+    def more(self, text: str) -> None:
+        """Goes on with the app's module."""
+        with (self.folder / "proj.py").open("a") as file:
+            file.write(text)
+
     def notes(self) -> list[str]:
         return self.notes_file.read_text().split("\n")[:-1] if self.notes_file.exists() else []
 

@@ -236,13 +236,12 @@ def test_a_worker_is_asked_for_its_health(project: tuple[Project, Any], pool: st
 def test_lines_of_the_log_as_json(project: tuple[Project, Any]) -> None:
     place, _ = project
     (place.folder / "celeryconfig.py").write_text("worker_json_logs = True\n")
-    with (place.folder / "proj.py").open("a") as file:
-        file.write(
-            "app.config_from_object('celeryconfig')\n"
-            "import logging\n"
-            "@app.task\ndef tells():\n    logging.getLogger('mine').warning('told %s', 1, extra={'order': 7})\n"
-            "    print('printed')\n    1 / 0\n"
-        )
+    place.more(
+        "app.config_from_object('celeryconfig')\n"
+        "import logging\n"
+        "@app.task\ndef tells():\n    logging.getLogger('mine').warning('told %s', 1, extra={'order': 7})\n"
+        "    print('printed')\n    1 / 0\n"
+    )
     with place.worker("-c", "1", pool="prefork") as worker:
         task_id = place.client("r = tells.delay(); r.get(timeout=10, propagate=False); print(r.id)")
         worker.wait_for("raised unexpected")

@@ -24,18 +24,17 @@ from tests.worker.running import Project, wait_until
 def project(tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path) -> Project:
     redis_server.call("FLUSHALL")
     place = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
-    with (tmp_path / "proj.py").open("a") as file:
-        file.write(
-            "import logging, threading\n"
-            "@app.task\ndef about():\n"
-            "    logging.getLogger('mine').warning('from a child')\n    print('printed')\n"
-            "    return [os.getpid(), os.getppid(), app.conf.task_ignore_result, str(app.conf.result_expires)]\n"
-            "@app.task(soft_time_limit=1)\ndef slow():\n    time.sleep(60)\n"
-            "@app.task\ndef dies():\n    os.kill(os.getpid(), 9)\n"
-            "from celery.signals import worker_process_init, worker_process_shutdown\n"
-            "@worker_process_init.connect\ndef up(**_):\n    note('init')\n"
-            "@worker_process_shutdown.connect\ndef down(**_):\n    note('shutdown')\n"
-        )
+    place.more(
+        "import logging, threading\n"
+        "@app.task\ndef about():\n"
+        "    logging.getLogger('mine').warning('from a child')\n    print('printed')\n"
+        "    return [os.getpid(), os.getppid(), app.conf.task_ignore_result, str(app.conf.result_expires)]\n"
+        "@app.task(soft_time_limit=1)\ndef slow():\n    time.sleep(60)\n"
+        "@app.task\ndef dies():\n    os.kill(os.getpid(), 9)\n"
+        "from celery.signals import worker_process_init, worker_process_shutdown\n"
+        "@worker_process_init.connect\ndef up(**_):\n    note('init')\n"
+        "@worker_process_shutdown.connect\ndef down(**_):\n    note('shutdown')\n"
+    )
     return place
 
 
