@@ -38,7 +38,7 @@ terminal() {
     bash "$2" > "$1.log" 2>&1 &
     OPEN[$1]=$!
     for _ in $(seq 600); do
-        if grep -q "ready\\.\\|listening\\|Watching" "$1.log"; then return 0; fi
+        if grep -q "ready\\.\\|listening\\|Watching\\|beat: Starting" "$1.log"; then return 0; fi
         kill -0 "${OPEN[$1]}" 2>/dev/null || break
         sleep 0.1
     done
