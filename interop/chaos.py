@@ -375,12 +375,11 @@ def suffered(kind: str, fleet: str, seconds: float, seed: int, keep: Path | None
                 time.sleep(1)  # to look again costs the servers something
             return found
 
-        late = awaited(GRACE)
-        late.seconds = time.time() - ended
-        last = awaited(LONG_AFTER) if late.missing else late
-        last.stuck = len(late.missing) - len(last.missing)
-        last.seconds = late.seconds
-        return last
+        early = awaited(GRACE)
+        found = awaited(LONG_AFTER) if early.missing else early
+        found.late = {key: whose for key, whose in early.missing.items() if key not in found.missing}
+        found.seconds = max(0.0, found.last - ended)
+        return found
 
 
 def main() -> int:

@@ -54,7 +54,10 @@ class Sent:
 
 @dataclass
 class Account:
-    """`missing` are keys; `lost` and `doubled` are counted by whose they were."""
+    """`missing`, `doubled` and `late` are keys, each with whose it was.
+
+    `last`: when the last task that was done had ended; `seconds`: how long after the faults that was.
+    """
 
     sent: int = 0
     unknown: int = 0
@@ -63,10 +66,11 @@ class Account:
     told: int = 0
     runs: int = 0
     excused: int = 0
-    stuck: int = 0
+    last: float = 0.0
     seconds: float = 0.0
     missing: dict[str, str] = field(default_factory=dict)
     doubled: dict[str, str] = field(default_factory=dict)
+    late: dict[str, str] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
 
     def by(self, names: Mapping[str, str]) -> Counter[str]:
@@ -75,15 +79,15 @@ class Account:
     @property
     def wrong(self) -> int:
         """What must not be: anything that went wrong, and was not stock's."""
-        ours = [whose for whose in (*self.missing.values(), *self.doubled.values()) if whose in {OURS, NOBODY}]
-        return len(ours)
+        wrong = [*self.missing.values(), *self.doubled.values(), *self.late.values()]
+        return sum(whose in {OURS, NOBODY} for whose in wrong)
 
     def said(self) -> str:
         return (
             f"{self.sent} calls, {sum(self.faults.values())} faults: lost {dict(self.by(self.missing))}, wrongly "
             f"doubled {dict(self.by(self.doubled))}, run again with reason {self.excused}, told of {self.told}, "
-            f"late {self.stuck}, canvases {self.complete} of {self.canvases}, all done {self.seconds:.0f} s after; "
-            f"{list(self.missing)[:8]} {list(self.doubled)[:8]}"
+            f"late {dict(self.by(self.late))}, canvases {self.complete} of {self.canvases}, the last done "
+            f"{self.seconds:.0f} s after; {self.missing} {self.doubled} {self.late}"
         )
 
 
@@ -91,8 +95,8 @@ def settled(
     sent: Sequence[Sent], faults: Sequence[Fault], kinds: Mapping[str, str], folder: Path, results: str
 ) -> Account:
     """`kinds`: whose each slot is."""
-    starts, ends = _read(folder / "ledger")
-    made = Account(faults=Counter(fault.kind for fault in faults))
+    starts, ends, last = _read(folder / "ledger")
+    made = Account(faults=Counter(fault.kind for fault in faults), last=last)
     for each in list(sent):
         if not each.accepted:
             made.unknown += 1
@@ -117,16 +121,18 @@ def settled(
     return made
 
 
-def _read(ledger: Path) -> tuple[dict[str, list[tuple[float, str]]], dict[str, str]]:
+def _read(ledger: Path) -> tuple[dict[str, list[tuple[float, str]]], dict[str, str], float]:
+    """When and where each was begun, where it ended, and when the last of them did."""
     starts: dict[str, list[tuple[float, str]]] = defaultdict(list)
     ends: dict[str, str] = {}
+    last = 0.0
     for line in ledger.read_text().splitlines() if ledger.exists() else ():
         what, key, at, slot = line.split()
         if what == "start":
             starts[key].append((float(at), slot))
         else:
-            ends[key] = slot
-    return starts, ends
+            ends[key], last = slot, max(last, float(at))
+    return starts, ends, last
 
 
 def _excused(sent: Sent, runs: Sequence[tuple[float, str]], faults: Sequence[Fault]) -> bool:

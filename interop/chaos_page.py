@@ -13,15 +13,16 @@ ROWS: dict[str, Callable[[Account], object]] = {
     "calls that were accepted": lambda each: each.sent,
     "calls whose producer was not told so": lambda each: each.unknown,
     "faults": lambda each: sum(each.faults.values()),
-    "lost by celeriac": lambda each: each.by(each.missing)[OURS] + each.by(each.missing)[NOBODY],
+    "lost by celeriac": lambda each: _ours(each, each.missing),
     "lost by stock": lambda each: each.by(each.missing)[STOCK],
-    "wrongly run twice by celeriac": lambda each: each.by(each.doubled)[OURS],
+    "wrongly run twice by celeriac": lambda each: _ours(each, each.doubled),
     "wrongly run twice by stock": lambda each: each.by(each.doubled)[STOCK],
     "run again with a reason": lambda each: each.excused,
     "cut short, and the caller told so": lambda each: each.told,
     "chains, groups and chords complete": lambda each: f"{each.complete} of {each.canvases}",
-    "done only later than 30 s after the faults": lambda each: each.stuck,
-    "seconds from the last fault until all was done": lambda each: f"{each.seconds:.0f}" if not each.missing else "-",
+    "done only later than 30 s after the faults, in celeriac's hands": lambda each: _ours(each, each.late),
+    "done only later than 30 s after the faults, in stock's hands": lambda each: each.by(each.late)[STOCK],
+    "seconds from the last fault until the last was done": lambda each: f"{each.seconds:.0f}",
 }
 ABOUT = """# Chaos
 
@@ -44,6 +45,8 @@ away for more than a second as the next is to be sent.
   message last. Stock kombu holds what it has taken in its own memory alone for a moment (celery#4354); and a message
   that should have followed and was never put is its sender's. On RabbitMQ it is whoever mentioned the call last in a
   log; what nobody mentioned is counted as celeriac's.
+- **Done only later**: it was done in those 60 seconds. In whose hands it was at their beginning is told in the same
+  way.
 - **Wrongly run twice**: nothing explains the second run; it is counted as theirs who received it first. What explains
   it: the connection of who ran it first, the broker or its producer came to harm meanwhile; or the connection of who
   ran it last, since it was sent; or, where it is acknowledged late, what ran it was killed. A step of a canvas may be
@@ -69,3 +72,8 @@ def written(accounts: Mapping[tuple[str, str], Account], seconds: float, seed: i
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
+
+
+def _ours(account: Account, names: Mapping[str, str]) -> int:
+    """What nobody can be named for is counted as celeriac's."""
+    return account.by(names)[OURS] + account.by(names)[NOBODY]

@@ -37,6 +37,11 @@ def account(
 def test_what_is_done_once_is_well(tmp_path: Path) -> None:
     found = account(tmp_path, [f"start {NAME} 101 worker0", f"end {NAME} 102 worker0"])
     assert (found.sent, found.runs, found.missing, found.doubled, found.wrong) == (1, 1, {}, {}, 0)
+    assert found.last == 102
+
+
+def test_what_lies_too_long_is_wrong_where_it_lies() -> None:
+    assert Account(late={"a": OURS, "b": "nobody", "c": STOCK}).wrong == 2
 
 
 @pytest.mark.real
@@ -116,6 +121,9 @@ def test_a_seed_says_what_happens() -> None:
 
 
 def test_the_page_has_a_column_for_each() -> None:
-    page = chaos_page.written({("mixed", "redis"): Account(sent=5), ("stock", "redis"): Account(sent=6)}, 60, 7)
+    mixed = Account(sent=5, late={"a": "nobody"}, missing={"b": STOCK, "c": STOCK})
+    page = chaos_page.written({("mixed", "redis"): mixed, ("stock", "redis"): Account(sent=6)}, 60, 7)
     assert "|  | celeriac and stock, Redis | stock alone, Redis |" in page
     assert "| calls that were accepted | 5 | 6 |" in page
+    assert "| lost by stock | 2 | 0 |" in page
+    assert "| done only later than 30 s after the faults, in celeriac's hands | 1 | 0 |" in page
