@@ -13,11 +13,12 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu.exceptions import OperationalError
 
 from celeriac import Celery
 from celeriac.compat.bin.top import Watch
@@ -27,14 +28,19 @@ from celeriac.worker import brokers
 from celeriac.worker.brokers import embedded
 from celeriac.worker.brokers.base import Parcel, Queue
 from celeriac.worker.brokers.redis_survey import Survey
+from celeriac.worker.dead_letters import HEADER
+from tests.certificate import made
 from tests.compat.test_security import identity
-from tests.servers import RedisServer, redis_server
+from tests.servers import RedisServer, free_port, redis_server
 from tests.worker.running import Project, Running, wait_until
 
 pytestmark = pytest.mark.real
 
 EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 PASSWORD = "correct-horse"
+SECRET = "battery-staple"
+TRAP = "import os\nos.mkdir({loot!r})\nclass Wrong(Exception): pass\n"
+"""A module that leaves its mark when it is imported."""
 
 
 class Opened:
@@ -87,6 +93,8 @@ def house(tmp_path_factory: pytest.TempPathFactory, stock_python: Path) -> Itera
         server.call("AUTH", PASSWORD)
         url = f"redis://:{PASSWORD}@127.0.0.1:{server.port}/0"
         project = Project(folder, url, url, stock_python)
+        project.more(f"\napp.conf.update(mail_password={SECRET!r}, shop_api_key={SECRET!r}, result_expires=77)\n")
+        (folder / "trap.py").write_text(TRAP.format(loot=str(folder / "loot")))
         with project.worker(pool="prefork") as running:
             made = House(running, url, folder / "loot", server)
             yield made
@@ -100,6 +108,7 @@ def test_a_pickled_task_is_not_read(house: House) -> None:
         house.send(pickle.dumps([[Opened(house.loot)], {}, EMBED]), kind)
     house.send(f"!!python/object/apply:os.mkdir ['{house.loot}']".encode(), "application/x-yaml")
     wait_until(lambda: len(house.buried()) == before + 4, 20, lambda: house.running.text()[-2000:])
+    assert all(each["headers"][HEADER]["reason"] for each in house.buried())
     house.still_works()
 
 
@@ -141,7 +150,7 @@ def test_a_result_calls_nothing(house: House, module: str, name: str) -> None:
 
 
 def test_a_result_imports_nothing(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "trap.py").write_text(f"import os\nos.mkdir({str(house.loot)!r})\nclass Wrong(Exception): pass\n")
+    (tmp_path / "trap.py").write_text(TRAP.format(loot=str(house.loot)))
     monkeypatch.syspath_prepend(tmp_path)
     task_id = str(uuid.uuid4())
     failure = {"exc_type": "Wrong", "exc_module": "trap", "exc_message": ["so"]}
@@ -192,21 +201,88 @@ def test_events_are_data(house: House) -> None:
 def test_a_control_request_is_looked_up_not_called(house: House) -> None:
     request = {"destination": None, "pattern": None, "matcher": None, "ticket": None, "reply_to": None}
     for method in ("os.mkdir", "__class__", "eval", "pool_restart", "_texts"):
-        arguments = {"modules": ["antigravity"], "path": str(house.loot)}
-        house.command(json.dumps({**request, "method": method, "arguments": arguments}).encode())
+        for arguments in ({"modules": ["trap"]}, {"modules": ["trap"], "reload": True}, {"path": str(house.loot)}):
+            house.command(json.dumps({**request, "method": method, "arguments": arguments}).encode())
     house.command(pickle.dumps(Opened(house.loot)), "application/x-python-serialize")
     for body in (b"", b"null", b"[]", b'{"method": {}}', b'{"method": "ping", "arguments": [1]}', b"\xff"):
         house.command(body)
-    house.still_works()
     (reply,) = house.app.control.ping(timeout=10, limit=1)
     assert list(reply.values()) == [{"ok": "pong"}]
+    house.still_works()
 
 
 def test_secrets_are_hidden(house: House) -> None:
     (reply,) = house.app.control.broadcast("conf", reply=True, timeout=10, limit=1)
-    assert PASSWORD not in json.dumps(reply)
-    assert PASSWORD not in house.running.text()
+    (report,) = house.app.control.broadcast("report", reply=True, timeout=10, limit=1)
+    assert next(iter(reply.values()))["result_expires"] == 77, "what is no secret is shown"
+    for told in (json.dumps(reply), json.dumps(report), house.running.text()):
+        assert PASSWORD not in told
+        assert SECRET not in told
     house.still_works()
+
+
+def test_by_default_a_worker_opens_nothing(house: House) -> None:
+    inodes = set()
+    for pid in (house.running.process.pid, *_children(house.running.process.pid)):
+        for place in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # closed since
+                inodes.add(str(place.readlink()).removeprefix("socket:[").removesuffix("]"))
+    listening = "0A"
+    for kind in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
+            fields = line.split()
+            assert fields[3] != listening or fields[9] not in inodes, line
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_worker_without_remote_control_obeys_nobody(
+    tmp_path: Path, stock_python: Path, redis_server: RedisServer
+) -> None:
+    """Nor does it read a state file that stock Celery has written, a shelve of pickles: that is left as it is."""
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    project.more("\napp.conf.worker_enable_remote_control = False\n")
+    state, loot = tmp_path / "state", tmp_path / "loot"
+    state.write_bytes(pickle.dumps(Opened(loot)))
+    with (
+        project.worker("--statedb", str(state)) as running,
+        closing(Celery("trust", broker=redis_server.url, backend=redis_server.url, set_as_current=False)) as app,
+    ):
+        app.control.shutdown()
+        assert app.control.ping(timeout=1) == []
+        assert app.send_task("proj.add", (20, 22)).get(timeout=30) == 42
+        assert running.process.poll() is None
+        assert "cannot be read" in running.text()
+    assert state.read_bytes() == pickle.dumps(Opened(loot))
+    assert not loot.exists()
+
+
+def test_tls_by_settings(tmp_path: Path) -> None:
+    """`broker_use_ssl` and `redis_backend_use_ssl`: who is not vouched for gets neither a task nor is asked for results."""
+    pem, port = made(tmp_path, "DNS:localhost"), free_port()
+    files = [part for what in ("cert", "key", "ca-cert") for part in (f"--tls-{what}-file", str(pem))]
+    with redis_server("--tls-port", str(port), "--tls-auth-clients", "no", *files) as server:
+        url = f"redis://localhost:{port}/0"
+
+        def app(**tls: str) -> Any:
+            made = Celery("trust", broker=url, backend=url, set_as_current=False)
+            made.conf.update(broker_use_ssl=tls, redis_backend_use_ssl=tls, task_publish_retry=False)
+            made.conf.update(broker_transport_options={"socket_timeout": 5}, result_backend_max_retries=0)
+            return closing(made)
+
+        with app(ssl_ca_certs=str(pem)) as trusting:
+            sent = trusting.send_task("proj.add", (1, 2))
+            assert sent.state == "PENDING"
+        assert server.call("LLEN", "celery") == 1
+        with app(ssl_cert_reqs="required") as wary:
+            with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+                wary.send_task("proj.add", (1, 2))
+            with pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED"):
+                wary.AsyncResult(sent.id).get(timeout=5)
+        assert server.call("LLEN", "celery") == 1
 
 
 def test_a_worker_for_signed_messages_takes_no_others(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import sys
 import types
 import zlib
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall, BadMessage, Undecodable
-from celeriac.protocol.wire.compression import BUILTIN, Compression, UnknownCompression, compress, decompress
+from celeriac.protocol.wire.compression import BUILTIN, LIMIT, Compression, UnknownCompression, compress, decompress
+from celeriac.protocol.wire.message_reading import Reader
+from celeriac.protocol.wire.stored import Codec
 
 NAMES = [label for label in BUILTIN if "/" not in label]
 ONE_OF_EACH = [row.names[0] for row in BUILTIN.rows]
@@ -53,6 +56,12 @@ def test_a_bomb_is_not_unfolded(name: str) -> None:
     with pytest.raises(Undecodable, match="more than 19999999 bytes"):
         decompress(packed, label, limit=19_999_999)
     assert len(decompress(packed, label, limit=20_000_000)) == 20_000_000
+
+
+def test_the_bound_that_everybody_has() -> None:
+    assert LIMIT == 512 * 1024 * 1024, "as docs/trust.md says"
+    assert inspect.signature(decompress).parameters["limit"].default == LIMIT
+    assert Reader().limit == Codec().limit == LIMIT
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
