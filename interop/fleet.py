@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from interop.brokers import Broker
-from interop.capabilities import QUICK, TITLES, Cannot, Pair, Patience, Wrong, named, same, sig, stays_revoked
-from interop.matrix import HAS_NO, Cell, Cells, How, Place, is_spoilt, short
+from interop.capabilities import QUICK, TITLES, Pair, Patience, Wrong, named, same, sig, stays_revoked
+from interop.matrix import Cell, Cells, How, Place, is_spoilt, seen, short
 from interop.peers import OURS, STOCK, Peer
 from interop.processes import Answer, PeerFailed, Process, Producer, Worker
 
@@ -189,7 +189,7 @@ def try_fleet(
             lacks = second.lacks if second.python else {"describe": "not asked for", **second.lacks}
             pair = Pair(asker.wait(), broker, lacks, True, settings, named=second.task_name, patience=patience)
             for name in names:
-                cell = _cell(pair, name)
+                cell = seen(CHECKS[name], pair)
                 cells[name] = Cell(How.setting, said) if settings and cell.how is How.works else cell
                 if is_spoilt(workers[1], second, cell):
                     started.append(replacement := workers[1].again(broker))
@@ -201,15 +201,3 @@ def try_fleet(
                 process.stop()
     worker = f"{first.name} + {second.name}"
     return {Place(producer.name, worker, broker.name, name): cell for name, cell in cells.items()}
-
-
-def _cell(pair: Pair, name: str) -> Cell:
-    try:
-        CHECKS[name](pair)
-    except Cannot as error:
-        return Cell(How.cannot, HAS_NO + short(str(error)))
-    except Wrong as error:
-        return Cell(How.cannot, short(str(error)))
-    except (KeyError, TypeError, AttributeError) as error:
-        return Cell(How.cannot, short(f"an answer of another shape: {error!r}"))
-    return Cell(How.works)

@@ -7,7 +7,7 @@ celeriac does not is a defect, whatever its reason.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -134,7 +134,7 @@ def _try(
             )  # fmt: skip
             cells: dict[str, Cell] = {}
             for name in names:
-                cells[name] = _cell(pair, name)
+                cells[name] = seen(CHECKS[name], pair)
                 if hopeless and cells[name].how is How.cannot:  # all of it will be tried with the setting that helps
                     return dict.fromkeys(names, cells[name]) | cells
                 if (
@@ -164,9 +164,10 @@ def _never_came(cell: Cell) -> bool:
     return cell.why in {"the worker stored nothing", "no result came", "it did not run"}
 
 
-def _cell(pair: Pair, name: str) -> Cell:
+def seen(check: Callable[[Pair], None], pair: Pair) -> Cell:
+    """What this check finds of the pair."""
     try:
-        CHECKS[name](pair)
+        check(pair)
     except Cannot as error:
         return Cell(How.cannot, HAS_NO + short(str(error)))
     except Wrong as error:

@@ -188,14 +188,21 @@ def _nobody() -> CeleryCommandException:
     return CeleryCommandException(message="No nodes replied within time constraint", exit_code=EX_UNAVAILABLE)
 
 
-def _say_count(ctx: click.Context, count: int) -> None:
-    ctx.obj.echo(f"\n{count} {text.pluralize(count, 'node')} online.")
+def _tell(ctx: click.Context, what: str, ask: Callable[[], Any], *, json: bool, counted: bool = True) -> None:
+    """What the workers reply; each was told of as it came, unless all of it is JSON."""
+    replies = None
+    try:
+        replies = ask()
+    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
+        handle_remote_command_error(what, problem)
+    if not replies:
+        raise _nobody()
+    if json:
+        from kombu.utils.json import dumps
 
-
-def _json(value: Any) -> str:
-    from kombu.utils.json import dumps
-
-    return str(dumps(value))
+        ctx.obj.echo(dumps(replies))
+    elif counted and not ctx.obj.quiet:
+        ctx.obj.echo(f"\n{len(replies)} {text.pluralize(len(replies), 'node')} online.")
 
 
 @click.command(cls=CeleryCommand)
@@ -205,17 +212,8 @@ def _json(value: Any) -> str:
 def status(ctx: click.Context, timeout: float, destination: Any, json: bool, **_: Any) -> None:
     """Show the workers that are online."""
     say = None if json else partial(_say_remote_command_reply, ctx)
-    replies = None
-    try:
-        replies = ctx.obj.app.control.inspect(timeout=timeout, destination=destination, callback=say).ping()
-    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
-        handle_remote_command_error("status", problem)
-    if not replies:
-        raise _nobody()
-    if json:
-        ctx.obj.echo(_json(replies))
-    elif not ctx.obj.quiet:
-        _say_count(ctx, len(replies))
+    asked = {"timeout": timeout, "destination": destination, "callback": say}
+    _tell(ctx, "status", lambda: ctx.obj.app.control.inspect(**asked).ping(), json=json)
 
 
 @click.command(cls=CeleryCommand, context_settings={"allow_extra_args": True})
@@ -232,18 +230,12 @@ def inspect(ctx: click.Context, command: str, timeout: float, destination: Any, 
     _verify_command_name("inspect", command)
     say = None if json else partial(_say_remote_command_reply, ctx, show_reply=True)
     arguments = _compile_arguments(command, ctx.args)
-    replies = None
-    try:
-        asking = ctx.obj.app.control.inspect(timeout=timeout, destination=destination, callback=say)
-        replies = asking._request(command, **arguments)
-    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
-        handle_remote_command_error(f"inspect {command}", problem)
-    if not replies:
-        raise _nobody()
-    if json:
-        ctx.obj.echo(_json(replies))
-    elif not ctx.obj.quiet:
-        _say_count(ctx, len(replies))
+    asked = {"timeout": timeout, "destination": destination, "callback": say}
+
+    def ask() -> Any:
+        return ctx.obj.app.control.inspect(**asked)._request(command, **arguments)
+
+    _tell(ctx, f"inspect {command}", ask, json=json)
 
 
 @click.command(cls=CeleryCommand, context_settings={"allow_extra_args": True})
@@ -260,14 +252,5 @@ def control(ctx: click.Context, command: str, timeout: float, destination: Any, 
     _verify_command_name("control", command)
     say = None if json else partial(_say_remote_command_reply, ctx, show_reply=True)
     arguments = _compile_arguments(command, ctx.args)
-    replies = None
-    try:
-        replies = ctx.obj.app.control.broadcast(
-            command, timeout=timeout, destination=destination, callback=say, reply=True, arguments=arguments
-        )
-    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
-        handle_remote_command_error(f"control {command}", problem)
-    if not replies:
-        raise _nobody()
-    if json:
-        ctx.obj.echo(_json(replies))
+    asked = {"timeout": timeout, "destination": destination, "callback": say, "reply": True, "arguments": arguments}
+    _tell(ctx, f"control {command}", lambda: ctx.obj.app.control.broadcast(command, **asked), json=json, counted=False)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...protocol.rules.outcome import Fate, Report
-from ...worker.pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
+from ...worker.pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from ...worker.pools.bell import Bell
 from ..exceptions import Ignore, Reject, Retry
 from ..utils.saferepr import saferepr
@@ -73,14 +73,8 @@ class Adapted:
         self._bell.ring()
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
-        wanted = None if numbers is None else set(numbers)
-        kept = deque[Job]()
-        for job in self._waiting:
-            if wanted is None or job.number in wanted:
-                self._happened.append(Returned(job.number))
-            else:
-                kept.append(job)
-        self._waiting = kept
+        for job in taken_out(self._waiting, numbers):
+            self._happened.append(Returned(job.number))
         self._bell.ring()
 
     def collect(self) -> list[Happening]:

@@ -19,7 +19,7 @@ from typing import Any
 from ...protocol.rules.outcome import Report
 from ...protocol.values import dataclass
 from .. import limit
-from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
+from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from .bell import Bell
 
 _IDLE_TEND = 1.0
@@ -75,14 +75,8 @@ class Asyncio:
         self._begin([job for number in numbers if (job := self._held.pop(number, None)) is not None])
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
-        wanted = None if numbers is None else set(numbers)
-        kept = deque[Job]()
-        for job in self._waiting:
-            if wanted is None or job.number in wanted:
-                self._say(Returned(job.number))
-            else:
-                kept.append(job)
-        self._waiting = kept
+        for job in taken_out(self._waiting, numbers):
+            self._say(Returned(job.number))
 
     def collect(self) -> list[Happening]:
         self._bell.hear()

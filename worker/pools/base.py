@@ -10,6 +10,7 @@ implementation to each sentence here. The values are named tuples because a work
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -158,6 +159,15 @@ class Promising(Protocol):
 
     def told(self) -> None:
         """They are written, and what was promised is released."""
+
+
+def taken_out(waiting: deque[Job], numbers: Sequence[int] | None) -> list[Job]:
+    """Takes jobs of these numbers (None: all) out of a pool's own queue: what its `recall` gives back."""
+    wanted = None if numbers is None else set(numbers)
+    jobs = list(waiting)
+    waiting.clear()
+    waiting.extend(job for job in jobs if wanted is not None and job.number not in wanted)
+    return [job for job in jobs if wanted is None or job.number in wanted]
 
 
 class Pool(Protocol):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...protocol.values import dataclass, field
 from . import vigil
-from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned
+from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from .batching import AIM, MOST, Pace
 from .forking import Forked
 from .frames import Reader, job_values, pack, report_of
@@ -213,14 +213,8 @@ class Prefork:
                 self._write(child)
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
-        wanted = None if numbers is None else set(numbers)
-        kept = deque[Job]()
-        for job in self._waiting:
-            if wanted is None or job.number in wanted:
-                self._return(job)
-            else:
-                kept.append(job)
-        self._waiting = kept
+        for job in taken_out(self._waiting, numbers):
+            self._return(job)
 
     def collect(self) -> list[Happening]:
         if not self._happened:  # what is known already is told first

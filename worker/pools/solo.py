@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .base import Begun, Ended, Happening, Job, Lost, Program, Returned
+from .base import Begun, Ended, Happening, Job, Lost, Program, Returned, taken_out
 from .bell import Bell
 
 _log = logging.getLogger("celery.concurrency.solo")
@@ -56,14 +56,8 @@ class Solo:
             self._bell.ring()
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
-        wanted = None if numbers is None else set(numbers)
-        kept = deque[Job]()
-        for job in self._waiting:
-            if wanted is None or job.number in wanted:
-                self._happened.append(Returned(job.number))
-            else:
-                kept.append(job)
-        self._waiting = kept
+        for job in taken_out(self._waiting, numbers):
+            self._happened.append(Returned(job.number))
         self._bell.ring()
 
     def collect(self) -> list[Happening]:
