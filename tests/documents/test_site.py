@@ -49,3 +49,24 @@ def test_the_reference_says_all_that_the_code_has(celeriac_env: Environment, tmp
         "metrics": ["celery_task_failed_total", "celeriac_worker_connected", "process_cpu_seconds_total"],
     }.items():
         assert [name for name in names if name not in pages[page]] == []
+
+
+_FIELDS = {"task_id", "task_name", "worker_id"}
+"""Fields of messages and log lines that look like settings."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Settings, doors of the Makefile, files and folders of this tree, by their names in backticks."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`([^`\n]+)`", text)
+    known = {name for name, _ in flatten(NAMESPACES)} | {*signals.__all__} | _FIELDS
+    looks = re.compile(r"(?:broker|worker|task|result|beat|event|control|security|celeriac)_[a-z_]+[a-z]")
+    settings = {name.split(" = ")[0] for name in named if looks.fullmatch(name.split(" = ")[0])}
+    metrics = {name for name in settings if name.endswith(("_total", "_bytes", "_connected", "_frozen", "_losses"))}
+    assert settings - metrics <= known, settings - metrics - known
+    doors = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= doors
+    rooms = ("protocol", "worker", "compat", "tests", "interop", "benchmarks", "scripts", "examples")
+    paths = {name for name in named if re.fullmatch(rf"(?:{'|'.join(rooms)})/[\w./-]+", name) and "/x/" not in name}
+    assert sorted(path for path in paths if not (ROOT / path).exists()) == []
