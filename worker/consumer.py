@@ -596,14 +596,19 @@ class Consumer:
         )
 
     def _run_own(self, request: Request, runner: Callable[[Request], None]) -> None:
+        fate = Fate.FAILED
         try:
             runner(request)
+        except BadMessage as bad:
+            fate = Fate.REJECTED
+            request_log.error("The message of %s[%s] cannot be read: %s", request.name, request.id, bad)
+            request.buried = self._bury(request.delivery, str(bad), settle=False)
         except Exception:  # noqa: BLE001 - whatever a user's code raises
             request_log.exception("The request of %s[%s] could not be run", request.name, request.id)
         if request.number not in self.guests:
             now = time.time()
             self._do(self.deliveries.begun(request.number, now), now)
-            self._do(self.deliveries.ended(request.number, Fate.FAILED, now), now)
+            self._do(self.deliveries.ended(request.number, fate, now), now)
             self._forget(request.number)
 
     def _settle(self, number: int, how: How, losses: int) -> None:

@@ -71,20 +71,10 @@ class Message:
         return self.decode()
 
     def decode(self) -> Any:
+        """As the worker reads: within its bounds, and BadMessage for whatever it does not accept."""
         if "_decoded" not in self.__dict__:
-            from ..app.trace import loads_message, prepare_accept_content
-
-            accept = prepare_accept_content(self._consumer.app.conf.accept_content)
-            self._decoded = loads_message(self._raw(), self.content_type, self.content_encoding, accept=accept)
+            self._decoded = self._consumer.core.reader.decode(self.request.delivery.message)
         return self._decoded
-
-    def _raw(self) -> Any:
-        compression = (self.headers or {}).get("compression")
-        if not compression:
-            return self.body
-        from kombu.compression import decompress
-
-        return decompress(self.body, compression)
 
     def _over(self, fate: Fate) -> None:
         """From any thread."""

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -22,6 +23,8 @@ from celeriac.compat.worker import autoscale, state
 from celeriac.compat.worker.control import Panel, control_command, inspect_command
 from celeriac.compat.worker.request import Request
 from celeriac.compat.worker.strategy import default, hybrid_to_proto2, proto1_to_proto2
+from celeriac.worker import brokers
+from celeriac.worker.brokers.base import Queue
 from tests.servers import RedisServer
 
 
@@ -331,6 +334,33 @@ def test_requests_of_a_tasks_own_class(app: Celery, pool: str, late: bool) -> No
         ("success", 1),
         ("failure", "ValueError"),
     ]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_request_of_ones_own_cannot_read_is_buried(app: Celery, late: bool) -> None:
+    """What is not accepted, and what arrives small and unfolds large, is not read there either."""
+
+    class Requesting(app.Task):  # type: ignore[name-defined,misc]  # made for each app
+        abstract = True
+        Request = OwnRequest
+
+    @app.task(shared=False, base=Requesting, name="halve", acks_late=late)
+    def halve(number: int, more: str = "") -> int:
+        return number // 2
+
+    with worker(app) as started:
+        core = started.worker.consumer
+        core.reader = replace(core.reader, limit=10_000)
+        halve.apply_async((2, "0" * 100_000), compression="zlib")
+        halve.apply_async((4,), serializer="pickle")
+        assert halve.delay(8).get(timeout=5) == 4
+        until(lambda: core.idle)
+    with closing(brokers.connect(app.conf.broker_url)) as broker:
+        broker.listen([Queue("celery.dead")], credit=10)
+        reasons = [each.message.headers["celeriac_dead"]["reason"] for each in broker.take(10, 1)]
+    assert len(reasons) == 2, reasons
+    assert "it unfolds to more than 10000 bytes" in reasons[0]
+    assert "untrusted content of type pickle" in reasons[1]
 
 
 @pytest.mark.real
