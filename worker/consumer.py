@@ -40,8 +40,11 @@ consumer_log = logging.getLogger("celery.worker.consumer.consumer")
 
 _MOST = 1000  # taken in one turn
 _WIDEST = 0xFFFF
+_NEVER = float("inf")
 _SUCCEEDED = 1000  # ids kept, of the tasks that succeeded last
 _SELDOM = 1.0
+_SOON = 0.05  # as long as a window may be one for others than those who wait aside now
+_FEW = 16  # so many have a window to their measure, more are rounded up: each new one costs the broker a word
 _VERDICTS = {how: Verdict[how.name] for how in How}
 _OWN = Manner(late=True)
 
@@ -109,6 +112,8 @@ class Consumer:
         self._more = False
         self._widened = self._looked = self._roomed = self._tend_at = self._wake_at = 0.0
         self._sized: tuple[int, int | None] = (0, None)
+        self._room_at = _NEVER
+        self._aside = 0  # those whom the window was made for
         self._settlements: list[Settlement] = []
         self._submits: list[Job] = []
         self._releases: list[int] = []
@@ -169,8 +174,10 @@ class Consumer:
 
     def _wanted_window(self) -> int:
         """What the broker may give us at once: the slots, and the places of those who wait aside."""
-        aside = self.deliveries.aside
-        return min(self._slots() + (1 << aside.bit_length() if aside else 0), _WIDEST)
+        aside = self._aside = self.deliveries.aside
+        most = self.options.taking.eta_limit
+        room = aside if aside <= _FEW else 1 << aside.bit_length()
+        return min(self._slots() + (room if most is None else min(room, most)), _WIDEST)
 
     def _slots(self) -> int:
         size, taking = self.pool.size, self.options.taking
@@ -196,27 +203,31 @@ class Consumer:
             self._ask_limits(self._common, now)
         self._hand_over()
         self._wake_at = self.deliveries.next(now)
+        self._room_at = _NEVER if self.deliveries.aside == self._aside else self._widened + _SOON
         return bool(self._settlements) or (self._more and self.broker is not None and self.deliveries.credit() > 0)
 
     def next(self) -> float:
-        return min(self._wake_at, self._tend_at) if self.broker is not None else self._wake_at
+        return min(self._wake_at, self._tend_at, self._room_at) if self.broker is not None else self._wake_at
 
     def _make_room(self, now: float) -> None:
         """As many slots as the settings say; more where tasks are so quick that the pool runs dry."""
         deliveries = self.deliveries
         size = self.pool.size, self.prefetch
-        if now < self._roomed + _SELDOM and size == self._sized:
+        others = deliveries.aside != self._aside  # those who wait aside are more now, or fewer
+        if now < self._roomed + _SELDOM and size == self._sized and not others:
             return
         self._roomed, self._sized = now, size
-        slots = max(self._slots(), deliveries.busy - len(self.outside) + self.pool.room())
+        room = max(0, self.pool.room() - len(self._submits))
+        slots = max(self._slots(), deliveries.busy - len(self.outside) + room)
         if slots != deliveries.slots:
             self._do(deliveries.resize(slots, now), now)
-        if self.broker is not None and now - self._widened > _SELDOM:
-            wanted = max(self._wanted_window(), min(slots, _WIDEST))
-            # Nobody waits aside and no task is quick: what the settings say is again what the broker may give us.
-            usual = wanted == self._slots() < self._window
+        if self.broker is not None and now >= self._widened + (_SOON if others else _SELDOM):
+            told = self._wanted_window()
+            wanted = max(told, min(slots, _WIDEST))
+            # No task is quick: what the settings say, and who waits aside, is again what the broker may give us.
+            usual = wanted == told < self._window and self._aside <= _FEW
             if wanted > self._window or wanted * 4 < self._window or usual:
-                self._window = wanted if usual else min(1 << wanted.bit_length(), _WIDEST)
+                self._window = wanted if wanted == told else min(1 << wanted.bit_length(), _WIDEST)
                 self._widened = now
                 try:
                     self._relisten(self.broker)

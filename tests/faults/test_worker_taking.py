@@ -56,3 +56,26 @@ def test_quorum_queues(rabbitmq_server: Any, tmp_path: Path) -> None:
         assert ground.until(lambda: place.seen("start")[30] >= 2, 20), place.logs()
         assert {number: times for number, times in place.seen("end").items() if times != 1} == {}
         assert "NOT_IMPLEMENTED" not in worker.text
+
+
+def test_priorities_are_kept_at_once_after_tasks_that_waited(rabbitmq_server: Any, tmp_path: Path) -> None:
+    """What waits for its time has a place beside the slots; once it has run, no other message comes early by it."""
+    conf = {"task_queue_max_priority": 9, "worker_prefetch_multiplier": 4}
+    with ground.on(tmp_path, rabbitmq_server.url, queue="ranked-later", **conf) as place:
+        place.start("-c", "1").ready()
+        place.run(
+            "def until(true):\n"
+            "    while not true(): time.sleep(0.02)\n"
+            "ledger = lambda: open(os.environ['LEDGER']).read() if os.path.exists(os.environ['LEDGER']) else ''\n"
+            "for n in range(3): work.apply_async((n,), countdown=1.6)\n"
+            "time.sleep(1.1)  # that it looks for room once more while they wait\n"
+            "work.apply_async((3,), countdown=0.5)\n"
+            "until(lambda: ledger().count('end') == 4)\n"
+            "time.sleep(0.2)  # much less than the second in which it was not so\n"
+            "work.delay(10, 2)\nuntil(lambda: 'start 10' in ledger())\n"
+            "for n in range(11, 23): work.apply_async((n,), priority=1)\n"
+            "work.apply_async((30,), priority=9)"
+        )
+        assert ground.until(lambda: len(place.seen("end")) == 18, 20), place.logs()
+        order = [int(ran.number) for ran in place.ledger() if ran.what == "start"][4:]
+        assert order.index(30) <= 1 + 1 + 4, f"{order}: one runs, one is in the child, four are fetched"

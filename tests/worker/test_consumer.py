@@ -361,13 +361,38 @@ def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
         scene.send(id=str(number), eta=datetime.fromtimestamp(now + 5, timezone.utc).isoformat())
     for later in (0.0, 0.1, 2.0, 4.0):
         scene.consumer.turn(now + later, readable=True)
-    assert told == [8]
+    assert told[-1] == 2 + 3, "its slots, and a place for each"
     scene.consumer.turn(now + 6, readable=True)
+    assert told[-1] == 2, "at once"
+    scene.send(id="another", eta=datetime.fromtimestamp(now + 20, timezone.utc).isoformat())
     scene.pool.happened = [each for number in scene.pool.jobs for each in (Begun(number, 1, now), Ended(number, DONE))]
     scene.pool.jobs.clear()
-    for later in (8.0, 10.0):
-        scene.consumer.turn(now + later, readable=True)
-    assert told == [8, 2]
+    scene.consumer.turn(now + 6.01, readable=True)
+    assert scene.consumer.deliveries.aside == 1
+    assert told[-1] == 2, "but not for each task by itself"
+    again = scene.consumer.next()
+    assert again <= now + 6.1
+    scene.consumer.turn(again, readable=True)
+    assert told[-1] == 3
+
+
+def test_many_who_wait_aside_are_told_to_the_broker_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(prefetch=1)
+    told: list[int] = []
+    listen = scene.broker.listen
+    monkeypatch.setattr(
+        scene.broker, "listen", lambda queues, *, credit: (told.append(credit), listen(queues, credit=credit))
+    )
+    now = time.time()
+    for number in range(500):
+        scene.send(id=str(number), eta=datetime.fromtimestamp(now + 50, timezone.utc).isoformat())
+    for turn in range(1000):
+        scene.consumer.turn(now + turn * 0.06, readable=True)
+        if scene.consumer.deliveries.aside == 500:
+            break
+    assert scene.consumer.deliveries.aside == 500
+    assert told[-1] >= 500
+    assert len(told) < 30, told
 
 
 def test_a_warm_stop_gives_back_what_has_not_begun(scene: Scene) -> None:

@@ -102,6 +102,7 @@ class AmqpBroker:
         self._lines: dict[str, _Line] = {}  # by consumer tag
         self._consumers = 0
         self._global_credit = 0
+        self._varies = False  # the credit of what is listened to
         self._turns: deque[_Line] = deque()  # the next to be served first
         self._acks = True
         self._credit = 0
@@ -179,8 +180,15 @@ class AmqpBroker:
         credit = max(self._credit, 1) if acks and self._credit <= _MOST_CREDIT else 0
         wire = [topology.Queue(queue.name, arguments=queue.arguments) for queue in queues]
         # With a shared credit RabbitMQ may serve the next message before it has put back the one that freed the place.
-        shared = len(wire) > 1 and topology.qos_is_global(self._link.server, wire)
+        # A credit of a consumer's own cannot be changed: another consumer takes its place, and does not count what the
+        # first one was given. So one that changes is shared from then on.
+        self._varies = self._varies or any(
+            line.acks and line.credit not in (0, credit) for line in self._lines.values()
+        )
+        shared = (len(wire) > 1 or self._varies) and topology.qos_is_global(self._link.server, wire)
         calls: list[Call] = []
+        if shared and any(line.credit for line in self._lines.values()):
+            calls.append(topology.qos_call(0, is_global=False))
         if shared and credit != self._global_credit:
             calls.append(topology.qos_call(credit, is_global=True))
         elif not shared:

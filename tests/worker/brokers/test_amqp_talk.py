@@ -373,6 +373,20 @@ def test_several_classic_queues_share_one_credit(double: RabbitDouble) -> None:
     broker.close()
 
 
+def test_a_credit_that_changes_is_shared_from_then_on(double: RabbitDouble) -> None:
+    """A consumer's own cannot be changed, and one that took its place would not count what the first was given."""
+    broker = connected(double)
+    broker.listen([Q], credit=8)
+    broker.listen([Q], credit=11)
+    assert qos(double) == [(8, False), (0, False), (11, True)]
+    assert double.names().count("basic.consume") == 2
+    broker.listen([Q], credit=8)
+    broker.listen([Q], credit=8)
+    assert qos(double)[3:] == [(8, True)]
+    assert double.names().count("basic.consume") == 2, "those who take stay the same"
+    broker.close()
+
+
 def test_quorum_queues_have_a_credit_each(double: RabbitDouble) -> None:
     broker = connected(double)
     broker.listen([Q, QUORUM], credit=8)
