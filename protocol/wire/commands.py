@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from ..errors import BadMessage, shown
 from ..values import dataclass
 
 Shape = Literal["ok", "object", "list", "text", "null", "none"]
@@ -203,6 +204,8 @@ REQUEST_KEYS: Final = (
 DELIVERY_KEYS: Final = ("exchange", "routing_key", "priority", "redelivered")
 
 
+_STAMPS: Final = "headers of revoke_by_stamped_headers"
+
 # --- replies
 
 
@@ -293,8 +296,18 @@ def registered(name: str, items: Mapping[str, Any]) -> str:
 
 
 def stamp_headers(headers: Any) -> dict[str, Any]:
-    """The `headers` of revoke_by_stamped_headers as an object; the command line sends a list of `key=value`."""
+    """The `headers` of revoke_by_stamped_headers as an object; the command line sends a list of `key=value`.
+
+    What names no stamps is refused: whoever sent it must not believe that something was revoked.
+    """
     if isinstance(headers, Mapping):
         return dict(headers)
-    pairs = (text.partition("=") for text in headers or () if isinstance(text, str))
-    return {key: value for key, sign, value in pairs if sign}
+    if not isinstance(headers, (list, tuple)):
+        raise BadMessage(_STAMPS, f"expected an object, or a list of key=value, got {shown(headers)}")
+    found = {}
+    for text in headers:
+        if not isinstance(text, str) or "=" not in text:
+            raise BadMessage(_STAMPS, f"expected key=value, got {shown(text)}")
+        key, _, value = text.partition("=")
+        found[key] = value
+    return found

@@ -83,7 +83,9 @@ class Pool:
 
 
 def _worker(**more: Any) -> Any:
-    add = SimpleNamespace(rate_limit="10/m", name="proj.add", acks_late=False, time_limit=None)
+    add = SimpleNamespace(
+        rate_limit="10/m", name="proj.add", acks_late=False, time_limit=None, exchange="ex", _secret=1
+    )
     owner = SimpleNamespace(
         revoke_stored=lambda _ids: None,
         tasks={"proj.add": add, "celery.map": SimpleNamespace(rate_limit=None)},
@@ -166,9 +168,13 @@ def test_what_a_reply_holds_can_be_sent(ask: Any) -> None:
             {"error": """TypeError("rate_limit() missing 1 required positional argument: 'rate_limit'")"""},
         ),
         ("conf", {"with_defaults": True}, {"all": True}),
-        ("registered", {}, ["proj.add [rate_limit=10/m]"]),
+        ("registered", {}, ["proj.add [exchange=ex rate_limit=10/m]"]),
         ("registered", {"taskinfoitems": ["acks_late"]}, ["proj.add [acks_late=False]"]),
-        ("dump_tasks", {"builtins": True}, ["celery.map", "proj.add [rate_limit=10/m]"]),
+        ("registered", {"taskinfoitems": ["__class__", "_secret", None, 5]}, ["proj.add"]),
+        ("registered", {"taskinfoitems": ["exchange", "routing_key"]}, ["proj.add [exchange=ex]"]),
+        ("query_task", {"ids": 5}, {}),
+        ("query_task", {"ids": None}, {}),
+        ("dump_tasks", {"builtins": True}, ["celery.map", "proj.add [exchange=ex rate_limit=10/m]"]),
         ("active_queues", {}, [{"name": "celery"}]),
         ("hello", {"from_node": "w1@here"}, None),
         ("hello", {"from_node": "other", "revoked": {"x": 1.0}}, {"revoked": ["x"], "clock": 8}),
@@ -229,6 +235,14 @@ def test_requests_as_stock_shows_them(ask: Any) -> None:
     assert list(ask("query_task", ids="id1")) == ["id1"]
 
 
+def test_what_is_due_waits_for_its_time_no_more(ask: Any, worker: Any) -> None:
+    places = worker.consumer.places
+    places[Place.ASIDE], places[Place.READY] = [], places[Place.ASIDE]
+    assert ask("query_task", ids=["id3"])["id3"][0] == "reserved"
+    assert ask("scheduled") == []
+    assert [each["id"] for each in ask("reserved")] == ["id3", "id2"]
+
+
 def test_stats(ask: Any) -> None:
     stats = ask("stats")
     assert list(stats) == ["total", "pid", "clock", "uptime", "pool", "broker", "prefetch_count", "rusage"]
@@ -260,7 +274,13 @@ def test_revoking_reaches_the_consumer_and_is_kept(ask: Any, worker: Any) -> Non
         ("revoke", ["id1"], {}, 15),
     ]
     assert worker.told == [("revoked", ["a", "b"], {}), ("revoked", ["id1"], {}), ("revoked", ["id1"], {})]
-    assert "not found" in ask("terminate", task_id="id1", signal="SIGNOPE")["error"]
+    told = len(worker.told)
+    for signal in ("SIGNOPE", "signum", 0, 9999, -1, "99999999999", ["KILL"]):
+        asked = dict(task_id="id1", signal=signal, terminate=True)
+        assert "not found" in ask("revoke", **asked)["error"], signal
+        assert "not found" in ask("revoke_by_stamped_headers", headers={"a": 1}, signal=signal)["error"], signal
+    assert (len(worker.consumer.calls), len(worker.told)) == (3, told), "nothing is revoked by halves"
+    assert ask("terminate", task_id="id1", signal="9") == {"ok": "terminate: id1"}
 
 
 def test_revoking_by_stamps(ask: Any, worker: Any) -> None:
@@ -268,6 +288,8 @@ def test_revoking_by_stamps(ask: Any, worker: Any) -> None:
     assert flagged == {"ok": "headers {'color': 'red'} flagged as revoked, but not terminated"}
     ended = ask("revoke_by_stamped_headers", headers=["color=red"], terminate=True)
     assert ended == {"ok": "headers defaultdict(<class 'set'>, {'color': {'red'}}) revoked"}
+    for nothing in (None, "color=red", ["color"], 5):
+        assert "expected" in ask("revoke_by_stamped_headers", headers=nothing)["error"]
     none = ask("revoke_by_stamped_headers", headers={"color": "green"}, terminate=True)
     assert none == {"ok": "headers {'color': 'green'} were not terminated"}
     assert worker.consumer.calls[-1] == ("revoke", [], {"color": "green"}, 15)

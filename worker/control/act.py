@@ -15,7 +15,7 @@ from ...protocol.rules.limits import read_rate
 from ...protocol.wire import commands as wire
 from ..heartbeat import SOFTWARE
 from .ask import running
-from .registry import NO_REPLY, command
+from .registry import NO_REPLY, command, listed
 
 if TYPE_CHECKING:
     from ..worker import Worker
@@ -26,23 +26,15 @@ _TERM = "SIGTERM"
 _ASKED_FREQUENCY = 5
 
 
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-
-
 def _signum(signal: Any) -> int:
-    """`9`, `KILL`, `SIGKILL`, `sigkill`."""
-    if isinstance(signal, int):
-        return signal
+    """`9`, `KILL`, `SIGKILL`, `sigkill`. Only what the system can send: it may be sent much later than now."""
     text = str(signal or _TERM).upper()
-    if text.isdigit():
-        return int(text)
-    found = getattr(signals, text if text.startswith("SIG") else f"SIG{text}", None)
-    if not isinstance(found, signals.Signals):
-        raise TypeError(f"signal {signal!r} not found.")
-    return int(found)
+    if isinstance(signal, int) or text.isdecimal():
+        if int(signal) in signals.valid_signals():
+            return int(signal)
+    elif isinstance(found := getattr(signals, text if text.startswith("SIG") else f"SIG{text}", None), signals.Signals):
+        return int(found)
+    raise TypeError(f"signal {signal!r} not found.")
 
 
 # --- revoking
@@ -50,7 +42,8 @@ def _signum(signal: Any) -> int:
 
 @command
 def revoke(worker: Worker, task_id: Any, terminate: Any = False, signal: Any = None, **_: Any) -> Any:
-    ids = [str(each) for each in _listed(task_id)]
+    ids = [str(each) for each in listed(task_id)]
+    signum = _signum(signal) if terminate else None  # a signal that there is not must not revoke by halves
     now = time.time()
     begun = {request.id for request in running(worker)}
     worker.owner.revoke_stored([each for each in dict.fromkeys(ids) if each not in begun])
@@ -61,7 +54,7 @@ def revoke(worker: Worker, task_id: Any, terminate: Any = False, signal: Any = N
         return wire.revoked(ids)
     wanted = frozenset(ids)
     ended = list(dict.fromkeys(each.id for each in worker.consumer.requests.values() if each.id in wanted))
-    worker.consumer.revoke(ids, {}, now, _signum(signal))
+    worker.consumer.revoke(ids, {}, now, signum)
     worker.revoked(ids, {}, now)
     if not ended:
         return wire.NONE_TERMINATED
@@ -79,7 +72,7 @@ def terminate(worker: Worker, signal: Any, task_id: Any, **_: Any) -> Any:
 def revoke_by_stamped_headers(
     worker: Worker, headers: Any, terminate: Any = False, signal: Any = None, **_: Any
 ) -> Any:
-    stamps = wire.stamp_headers(headers)
+    stamps, signum = wire.stamp_headers(headers), _signum(signal)
     now = time.time()
     if not terminate:
         worker.consumer.revoke([], stamps, now)
@@ -89,10 +82,10 @@ def revoke_by_stamped_headers(
     for request in running(worker):
         borne = request.headers.get("stamps") or {}
         for name, values in stamps.items():
-            both = {str(each) for each in _listed(values)} & {str(each) for each in _listed(borne.get(name))}
+            both = {str(each) for each in listed(values)} & {str(each) for each in listed(borne.get(name))}
             if both:
                 ended.setdefault(name, set()).update(both)
-    worker.consumer.revoke([], stamps, now, _signum(signal))
+    worker.consumer.revoke([], stamps, now, signum)
     worker.revoked([], stamps, now)
     return wire.stamps_terminated(ended) if ended else wire.stamps_not_terminated(stamps)
 
@@ -199,7 +192,7 @@ def pool_restart(worker: Worker, modules: Any = None, reload: Any = False, reloa
 
 
 def _texts(value: Any) -> Sequence[str]:
-    return [str(each) for each in _listed(value)]
+    return [str(each) for each in listed(value)]
 
 
 @command

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ from ...protocol.rules.delivery import Place
 from ...protocol.wire import commands as wire
 from ...protocol.wire import control
 from ..request import Request, info
-from .registry import command
+from .registry import command, listed
 
 if TYPE_CHECKING:
     from ..worker import Worker
 
 _ETA_PRIORITY = 6
+_ITEMS = ("exchange", "routing_key", "rate_limit")
+"""What `registered` shows of a task, if nobody says what."""
 _RUSAGE = (
     *("utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt", "nswap"),
     *("inblock", "oublock", "msgsnd", "msgrcv", "nsignals", "nvcsw", "nivcsw"),
@@ -91,11 +93,15 @@ def _eta(worker: Worker, request: Request) -> str | None:
 
 @command
 def query_task(worker: Worker, ids: Any, **_: Any) -> Any:
-    wanted = {ids} if isinstance(ids, str) else set(ids)
+    wanted = set(listed(ids))
     found: dict[str, Any] = {}
+    if not wanted:
+        return found
+    waits_for_its_time = {request.number for request in worker.consumer.at(Place.ASIDE) if _has_eta(request)}
     for request in worker.consumer.requests.values():
         if request.id in wanted:
-            state = "active" if request.begun is not None else "scheduled" if _has_eta(request) else "reserved"
+            later = request.number in waits_for_its_time
+            state = "active" if request.begun is not None else "scheduled" if later else "reserved"
             found[request.id] = [state, shown(worker, request)]
     return found
 
@@ -107,15 +113,11 @@ def revoked(worker: Worker, **_: Any) -> Any:
 
 @command
 def registered(worker: Worker, taskinfoitems: Any = None, builtins: Any = False, **_: Any) -> Any:
-    """Stock shows the rate limit, where nobody says what to show."""
-    items = _texts(taskinfoitems) or ["rate_limit"]
+    """What begins with an underscore is nobody's business, as in stock."""
+    items = [item for item in listed(taskinfoitems) or _ITEMS if isinstance(item, str) and not item.startswith("_")]
     tasks = worker.owner.tasks
     names = sorted(name for name in tasks if builtins or not name.startswith("celery."))
     return [wire.registered(name, {item: _text(getattr(tasks[name], item, None)) for item in items}) for name in names]
-
-
-def _texts(value: Any) -> Sequence[str]:
-    return [value] if isinstance(value, str) else list(value or ())
 
 
 def _text(value: Any) -> str | None:

@@ -35,6 +35,13 @@ def command(answer: Answer) -> Answer:
     return answer
 
 
+def listed(value: Any) -> list[Any]:
+    """What may be given alone or as a list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+
+
 class Desk:
     """Answers commands for one worker. `others` are users' own: name -> function of the worker's Celery state."""
 

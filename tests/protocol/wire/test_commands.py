@@ -6,6 +6,7 @@ import inspect
 
 import pytest
 
+from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire import commands
 from celeriac.protocol.wire.commands import BY_NAME, COMMANDS
 
@@ -97,9 +98,24 @@ def test_registered_lines():
     ("headers", "expected"),
     [
         ({"a": 1}, {"a": 1}),
-        (["a=1", "b=x=y", "c", 5], {"a": "1", "b": "x=y"}),
-        (None, {}),
+        (["a=1", "b=x=y"], {"a": "1", "b": "x=y"}),
+        ([], {}),
     ],
 )
 def test_stamp_headers(headers, expected):
     assert commands.stamp_headers(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        (None, "got None"),
+        ("a=1", "an object, or a list"),
+        (5, "got 5"),
+        (["a=1", "c"], "key=value"),
+        ([["a", "b"]], "key=value"),
+    ],
+)
+def test_what_names_no_stamps_is_refused(headers, why):
+    with pytest.raises(BadMessage, match=why):
+        commands.stamp_headers(headers)
