@@ -157,6 +157,29 @@ class Consumer:
         """The broker cannot tell when it has something: it must be asked."""
         return self.broker is not None and "descriptor" not in self.broker.can
 
+    def add_queue(self, name: str, now: float, **options: Any) -> None:
+        """Take from this one as well. Raises what makes that impossible, and then goes on without it."""
+        if name in self.queues:
+            return
+        if self.broker is None and self._before is not None:
+            raise ConnectionError("there is no connection to the broker just now: ask again")
+        try:
+            self.queues[name] = self.owner.add_queue(name, **options)
+            self.listen(now)
+            if self.trouble is not None:  # a broker that refuses ends the connection: not the next one too
+                raise self.trouble  # noqa: TRY301 - as if `listen` had raised it
+        except BaseException:
+            self.queues.pop(name, None)
+            self.owner.forget_queue(name)
+            raise
+        consumer_log.info("Started consuming from %s", name)
+
+    def drop_queue(self, name: str, now: float) -> None:
+        consumer_log.info("Canceling queue %s", name)
+        self.owner.drop_queue(name)
+        if self.queues.pop(name, None) is not None:
+            self.listen(now)
+
     def listen(self, now: float) -> None:
         """The queues have changed."""
         if self.broker is not None:

@@ -190,6 +190,9 @@ class Owner(Protocol):
 
     def drop_queue(self, name: str) -> None: ...
 
+    def forget_queue(self, name: str) -> None:
+        """As if this one had not been added."""
+
     def queue_info(self, name: str) -> Mapping[str, Any]:
         """As `inspect active_queues` shows it."""
 

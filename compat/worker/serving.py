@@ -47,6 +47,8 @@ class Serving:
         self.program = program
         self.hostname = hostname
         self.worker = worker
+        self._made_up: set[str] = set()
+        """Queues that were nowhere defined, and were added."""
 
     @property
     def tasks(self) -> Mapping[str, Any]:
@@ -79,10 +81,17 @@ class Serving:
             said.update(exchange=exchange, exchange_type=said.get("exchange_type") or "direct")
             said.setdefault("routing_key", name)
             queue = queues.select_add(name, **said)
+            self._made_up.add(name)
         return self._native(queue)
 
     def drop_queue(self, name: str) -> None:
         self.app.amqp.queues.deselect([name])
+
+    def forget_queue(self, name: str) -> None:
+        self.drop_queue(name)
+        if name in self._made_up:
+            self._made_up.discard(name)
+            self.app.amqp.queues.pop(name, None)
 
     def queue_info(self, name: str) -> Mapping[str, Any]:
         queue = self.app.amqp.queues[name]
@@ -214,7 +223,7 @@ class Serving:
         return shown_url(url)  # type: ignore[no-any-return]  # the app's classes are typed as Celery's: loosely
 
     def broker_info(self) -> Mapping[str, Any]:
-        info = self.app.connection_for_read().info()
+        info = self.app.connection_for_read(heartbeat=self.app.conf.broker_heartbeat).info()
         info.pop("password", None)
         return {name: _jsonable(value) for name, value in info.items()}
 

@@ -14,12 +14,12 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def read_rate(limit: object) -> float:
-    """Tasks a second, 0 for no limit: `"10/s"`, `"100/m"`, `"1000/h"`, `"5"`, 5, 0.5, None.
+    """Tasks a second, 0 for no limit: `"10/s"`, `"100/m"`, `"1000/h"`, `"5"`, 5, 0.5, None, `""`.
 
     >>> read_rate("120/m")
     2.0
     """
-    if limit is None or limit is False:
+    if limit is None or limit is False or limit == "":
         return 0.0
     amount, unit = limit, ""
     if isinstance(limit, str):

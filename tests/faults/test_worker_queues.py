@@ -94,6 +94,50 @@ def test_which_queues_a_worker_takes_from(project: Project) -> None:
         assert broker.size("added") == 1
 
 
+NO_QUEUES = (
+    {"queue": 5},
+    {"queue": ["a"]},
+    {"queue": ""},
+    {"queue": None},
+    {"queue": "bad", "expires": "soon"},
+    {"queue": "bad", "routing_key": {}},
+    {"queue": "one", "exchange": 5},
+)
+REFUSED = ({"queue": "bad", "exchange": "e", "exchange_type": "nonsense"},)
+"""By RabbitMQ, which ends the connection."""
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_no_queue_that_it_is_told_to_take_from_ends_a_worker(
+    kind: str, tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path, request: pytest.FixtureRequest
+) -> None:
+    redis_server.call("FLUSHALL")
+    url = redis_server.url if kind == "redis" else request.getfixturevalue("rabbitmq_server").url
+    project = Project(tmp_path, url, redis_server.url, stock_python)
+    with (tmp_path / "proj.py").open("a") as file:
+        file.write(QUEUES)
+    asked = [*NO_QUEUES, *(REFUSED if kind == "amqp" else ())]
+    with project.worker("-Q", "one,many") as worker:
+        told = project.client(
+            "import json, time\n"
+            "def ask(what, **how):\n"
+            "    while True:\n"
+            "        said = app.control.broadcast(what, how, ['w1@here'], reply=True, timeout=10, limit=1)\n"
+            "        if said and 'ask again' not in str(said): return said[0]['w1@here']\n"
+            f"said = [ask('add_consumer', **how) for how in {asked!r}]\n"
+            "queues = [each['name'] for each in ask('active_queues')]\n"
+            "fine = ask('add_consumer', queue='bad')\n"
+            "for name in ('one', 'bad'): here.apply_async([name], queue=name)\n"
+            "print(json.dumps([said, queues, fine]))",
+            timeout=120,
+        )
+        said, queues, fine = json.loads(told)
+        assert [list(reply) for reply in said] == [["error"]] * len(asked), said
+        assert sorted(queues) == ["many", "one", "w1@here.dq2"]
+        assert fine == {"ok": "add consumer bad"}
+        wait_until(lambda: sorted(project.notes()) == ["w1bad", "w1one"], why=worker.text)
+
+
 def test_in_which_order_it_takes(project: Project) -> None:
     """By priority, as each broker has it; from each of its queues in turn."""
     redis = project.environment["PROJ_BROKER"].startswith("redis")

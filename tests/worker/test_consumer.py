@@ -51,6 +51,16 @@ class Owner:
     def queues(self) -> Any:
         return {"celery": (QUEUE,)}
 
+    def add_queue(self, name: str, **_: Any) -> Any:
+        self.told.append(("queue", name))
+        return (Queue(name),)
+
+    def drop_queue(self, name: str) -> None:
+        self.told.append(("no queue", name))
+
+    def forget_queue(self, name: str) -> None:
+        self.told.append(("forgotten", name))
+
     def own_ways(self, task: Any) -> Any:
         return None, None
 
@@ -454,11 +464,40 @@ def test_a_receiver_that_fails_costs_nothing(scene: Scene, caplog: pytest.LogCap
 
 
 def test_queues_change_while_it_runs(scene: Scene) -> None:
-    scene.consumer.queues["more"] = (Queue("more"),)
-    scene.consumer.listen(time.time())
+    for _ in range(2):
+        scene.consumer.add_queue("more", time.time())
     message = Message(b"[[], {}, {}]", "application/json", "utf-8", {"task": "early", "id": "m"}, {})
     scene.other.send([Parcel(message, "more")])
     scene.settle_down()
     assert [job.queue for job in scene.pool.jobs.values()] == ["more"]
     assert scene.consumer.blind
     assert scene.consumer.fileno() == -1
+    scene.consumer.drop_queue("more", time.time())
+    scene.consumer.drop_queue("nobody's", time.time())
+    assert list(scene.consumer.queues) == ["celery"]
+    told = [each for each in scene.owner.told if "queue" in each[0]]
+    assert told == [("queue", "more"), ("no queue", "more"), ("no queue", "nobody's")]
+    scene.consumer.disconnected(time.time())
+    with pytest.raises(ConnectionError, match="ask again"):
+        scene.consumer.add_queue("more", time.time())
+
+
+@pytest.mark.parametrize("problem", [OperationalError("406: not as it was declared"), TypeError("a text, not 5")])
+def test_a_queue_that_cannot_be_is_none(scene: Scene, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    """Nor the next time that the worker listens: one such command must not end it, nor hold it up."""
+    listen = scene.broker.listen
+
+    def refuse(queues: Any, *, credit: int) -> None:
+        if any(queue.name == "bad" for queue in queues):
+            raise problem
+        listen(queues, credit=credit)
+
+    monkeypatch.setattr(scene.broker, "listen", refuse)
+    with pytest.raises(type(problem)):
+        scene.consumer.add_queue("bad", time.time())
+    assert list(scene.consumer.queues) == ["celery"]
+    assert scene.owner.told == [("queue", "bad"), ("forgotten", "bad")]
+    assert (scene.consumer.trouble is problem) == isinstance(problem, OperationalError), "then it connects anew"
+    scene.consumer.trouble = None
+    scene.consumer.listen(time.time())
+    assert scene.consumer.trouble is None

@@ -65,8 +65,11 @@ class Consumer:
     def changed(self, name: str, now: float) -> None:
         self.calls.append(("changed", name))
 
-    def listen(self, now: float) -> None:
-        self.calls.append(("listen", sorted(self.queues)))
+    def add_queue(self, name: str, now: float, **options: Any) -> None:
+        self.calls.append(("add", name, options["exchange"]))
+
+    def drop_queue(self, name: str, now: float) -> None:
+        self.calls.append(("drop", name))
 
 
 class Pool:
@@ -96,8 +99,6 @@ def _worker(**more: Any) -> Any:
         report=lambda: "a report",
         queue_info=lambda name: {"name": name},
         broker_info=lambda: {"transport": "redis"},
-        add_queue=lambda name, **options: (name, options),
-        drop_queue=lambda name: None,
         reload=lambda modules, reload: None,
     )
     told: list[Any] = []
@@ -249,6 +250,8 @@ def test_stats(ask: Any) -> None:
     assert stats["clock"] == "7"
     assert stats["pool"]["timeouts"] == [0, 5.0]
     assert stats["pool"]["max-tasks-per-child"] == "N/A"
+    writes = {"total": 3, "avg": "1.00", "all": "1.00", "raw": "3", "strategy": "fair"}
+    assert stats["pool"]["writes"] == {**writes, "inqueues": {"total": 1, "active": 0}}
     assert len(stats["rusage"]) == 16
 
 
@@ -276,7 +279,7 @@ def test_revoking_reaches_the_consumer_and_is_kept(ask: Any, worker: Any) -> Non
     assert worker.told == [("revoked", ["a", "b"], {}), ("revoked", ["id1"], {}), ("revoked", ["id1"], {})]
     told = len(worker.told)
     for signal in ("SIGNOPE", "signum", 0, 9999, -1, "99999999999", ["KILL"]):
-        asked = dict(task_id="id1", signal=signal, terminate=True)
+        asked = {"task_id": "id1", "signal": signal, "terminate": True}
         assert "not found" in ask("revoke", **asked)["error"], signal
         assert "not found" in ask("revoke_by_stamped_headers", headers={"a": 1}, signal=signal)["error"], signal
     assert (len(worker.consumer.calls), len(worker.told)) == (3, told), "nothing is revoked by halves"
@@ -318,11 +321,11 @@ def test_pools_that_follow_the_load(ask: Any, worker: Any) -> None:
 
 
 def test_queues_change(ask: Any, worker: Any) -> None:
-    ask("add_consumer", queue="extra", exchange="x")
-    ask("add_consumer", queue="extra")
+    assert ask("add_consumer", queue="extra", exchange="x") == wire.consumer_added("extra")
     ask("cancel_consumer", queue="extra")
-    ask("cancel_consumer", queue="nobody's")
-    assert worker.consumer.calls == [("listen", ["celery", "extra"]), ("listen", ["celery"])]
+    for wrong in ({"queue": 5}, {"queue": None}, {"queue": ["a"]}, {"queue": ""}, {"queue": "q", "routing_key": 5}):
+        assert "expected" in ask("add_consumer", **wrong)["error"]
+    assert worker.consumer.calls == [("add", "extra", "x"), ("drop", "extra")]
 
 
 def test_shutdown_is_warm(ask: Any, worker: Any) -> None:

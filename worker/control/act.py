@@ -209,22 +209,19 @@ def autoscale(worker: Worker, max: Any = None, min: Any = None) -> Any:  # noqa:
 def add_consumer(
     worker: Worker, queue: Any, exchange: Any = None, exchange_type: Any = None, routing_key: Any = None, **options: Any
 ) -> Any:
-    consumer = worker.consumer
-    if queue not in consumer.queues:
-        added = worker.owner.add_queue(
-            queue, exchange=exchange, exchange_type=exchange_type, routing_key=routing_key, **options
-        )
-        consumer.queues[queue] = added
-        consumer.listen(time.time())
-        log.info("Started consuming from %s", queue)
+    told = {"exchange": exchange, "exchange_type": exchange_type, "routing_key": routing_key}
+    for name, text in {"queue": queue, **told}.items():
+        if not isinstance(text, str) and not (text is None and name in told):
+            raise TypeError(f"{name}: expected a text, got {text!r}")
+    if not queue:
+        raise ValueError("queue: expected the name of a queue")
+    worker.consumer.add_queue(queue, time.time(), **told, **options)
     return wire.consumer_added(queue)
 
 
 @command
 def cancel_consumer(worker: Worker, queue: Any, **_: Any) -> Any:
-    worker.owner.drop_queue(queue)
-    if worker.consumer.queues.pop(queue, None) is not None:
-        worker.consumer.listen(time.time())
+    worker.consumer.drop_queue(queue, time.time())
     return wire.consumer_cancelled(queue)
 
 

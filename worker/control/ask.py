@@ -160,6 +160,8 @@ def _pool(worker: Worker) -> Mapping[str, Any]:
     told, pool = worker.options.pool, worker.pool
     kind = type(pool)
     members = pool.members()
+    done = [member.get("done") or 0 for member in members]
+    total = sum(done)
     return {
         "implementation": f"{kind.__module__}:{kind.__qualname__}",
         "max-concurrency": pool.size,
@@ -168,11 +170,18 @@ def _pool(worker: Worker) -> Mapping[str, Any]:
         "put-guarded-by-semaphore": False,
         "timeouts": [told.soft_limit or 0, told.hard_limit or 0],
         "writes": {
-            "total": sum(member.get("done") or 0 for member in members),
-            "inqueues": {"active": 0, "total": 0},
+            "total": total,
+            "avg": _share(total / len(done) if done else 0, total),
+            "all": ", ".join(_share(each, total) for each in done),
+            "raw": ", ".join(map(str, done)),
             "strategy": "fair",
+            "inqueues": {"total": len(done), "active": sum(member.get("running") is not None for member in members)},
         },
     }
+
+
+def _share(part: float, total: int) -> str:
+    return f"{part / total if total else 0:.2f}"
 
 
 def _rusage() -> Mapping[str, Any]:

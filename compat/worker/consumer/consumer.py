@@ -370,22 +370,12 @@ class Consumer:
         routing_key: Any = None,
         **options: Any,
     ) -> None:
-        core = self.core
         name = getattr(queue, "name", queue)
-        if name in core.queues:
-            return
-        core.queues[name] = core.owner.add_queue(
-            name, exchange=exchange, exchange_type=exchange_type, routing_key=routing_key, **options
-        )
-        core.listen(time.time())
-        logger.info("Started consuming from %s", name)
+        told = {"exchange": exchange, "exchange_type": exchange_type, "routing_key": routing_key}
+        self.core.add_queue(name, time.time(), **told, **options)
 
     def cancel_task_queue(self, queue: Any) -> None:
-        logger.info("Canceling queue %s", queue)
-        core = self.core
-        core.owner.drop_queue(queue)
-        if core.queues.pop(queue, None) is not None:
-            core.listen(time.time())
+        self.core.drop_queue(queue, time.time())
 
     def bucket_for_task(self, type: Any) -> Any:
         from kombu.utils.limits import TokenBucket

@@ -19,6 +19,7 @@ from celeriac.protocol.rules.limits import TokenBucket, read_rate
     [
         (None, 0),
         (False, 0),
+        ("", 0),
         (0, 0),
         ("0", 0),
         ("0/m", 0),
@@ -35,9 +36,7 @@ def test_rates(limit: object, rate: float) -> None:
     assert read_rate(limit) == rate
 
 
-@pytest.mark.parametrize(
-    "limit", ["", "x", "10/d", "1/2/3", "/s", -1, "-1/s", "nan", "inf/s", True, [], 10**400, "10/S"]
-)
+@pytest.mark.parametrize("limit", ["x", "10/d", "1/2/3", "/s", -1, "-1/s", "nan", "inf/s", True, [], 10**400, "10/S"])
 def test_a_rate_that_cannot_be_is_named(limit: object) -> None:
     with pytest.raises(BadCall, match="rate limit: expected a number or a text"):
         read_rate(limit)
