@@ -14,14 +14,14 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import FunctionType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from .. import VERSION_BANNER
 from .._state import _told_on_command_line
 from ..exceptions import ImproperlyConfigured
-from . import order
+from . import imports, order
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
 from .faults import told
 
@@ -292,22 +292,28 @@ def _load(ctx: click.Context, name: str) -> Any:
             ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(_cause(problem)) + _attributes(name))
         if missing and (path == missing or path.startswith(f"{missing}.")) and not _is_users(problem):
             ctx.fail(UNABLE_TO_LOAD_APP_MODULE_NOT_FOUND.format(missing) + _advice(missing))
-        ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+        _fail_of_import(ctx, name, problem)
     except AttributeError as problem:
         if _is_users(problem):
-            ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+            _fail_of_import(ctx, name, problem)
         hidden = _hidden(name)
-        if hidden:
-            ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(f"{name}.celery", hidden))
+        if hidden is not None:
+            _fail_of_import(ctx, f"{name}.celery", hidden)
         ctx.fail(UNABLE_TO_LOAD_APP_APP_MISSING.format(_cause(problem)) + _attributes(name))
-    except Exception:  # noqa: BLE001 - whatever the user's module raises at import
-        ctx.fail(UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, traceback.format_exc()))
+    except Exception as problem:  # noqa: BLE001 - whatever the user's module raises at import
+        _fail_of_import(ctx, name, problem)
     if isinstance(found, FunctionType):
         ctx.fail(
             f"Unable to load celery application.\n{name} is a function: name what it returns, "
             f"app = {found.__name__}(), and use that name."
         )
     return found
+
+
+def _fail_of_import(ctx: click.Context, name: str, problem: BaseException) -> NoReturn:
+    """With the traceback of the user's module, and what to do."""
+    text = UNABLE_TO_LOAD_APP_ERROR_OCCURRED.format(name, imports.shown(problem, problem.__traceback__))
+    ctx.fail(f"{text}\n\n{imports.advice(problem, name.partition(':')[0])}")
 
 
 def _check_import(ctx: click.Context, what: str, name: str) -> None:
@@ -331,25 +337,19 @@ def _cause(problem: BaseException) -> str:
 
 def _is_users(problem: BaseException) -> bool:
     """Whether it was raised beneath a module of the user's, and not while we were looking for the app."""
-    step = problem.__traceback__
-    while step is not None:
-        origin = step.tb_frame.f_globals.get("__name__", "").partition(".")[0]
-        if origin not in {"celeriac", "celery", "importlib", "kombu", "_frozen_importlib"}:
-            return True
-        step = step.tb_next
-    return False
+    return imports.of_users(problem.__traceback__) is not None
 
 
-def _hidden(name: str) -> str | None:
+def _hidden(name: str) -> Exception | None:
     """`-A proj` looks into `proj.celery`: what went wrong in there."""
     try:
         if ":" in name or find_spec(f"{name}.celery") is None:
             return None
         import_module(f"{name}.celery")
     except ModuleNotFoundError as problem:
-        return None if problem.name in {f"{name}.celery", name} else traceback.format_exc()
-    except Exception:  # noqa: BLE001 - whatever the user's module raises at import
-        return traceback.format_exc()
+        return None if problem.name in {f"{name}.celery", name} else problem
+    except Exception as problem:  # noqa: BLE001 - whatever the user's module raises at import
+        return problem
     return None
 
 

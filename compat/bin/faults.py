@@ -15,6 +15,7 @@ import click
 from ...protocol.errors import BadCall
 from ..exceptions import CeleryCommandException, ImproperlyConfigured, SecurityError
 from ..platforms import EX_CANTCREAT, EX_FAILURE, EX_UNAVAILABLE, LockFailed
+from .imports import told_of_import
 
 UNREACHABLE = (
     "Could not connect to the message broker. Please make sure your broker (e.g., RabbitMQ or Redis) is "
@@ -25,6 +26,8 @@ _NO_TRANSPORT = "No such transport: "  # kombu's KeyError
 
 def told(problem: BaseException, app: Any = None, include: Iterable[str] = ()) -> click.ClickException | None:
     """The problem as a person is told of it; None where only a traceback could."""
+    if (of_import := told_of_import(problem)) is not None:
+        return of_import
     if isinstance(problem, ModuleNotFoundError) and app is not None:
         return _missing(problem, app, include)
     first = str(problem.args[0]) if problem.args else str(problem)

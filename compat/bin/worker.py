@@ -41,6 +41,7 @@ from .base import (
     say_unused,
 )
 from .faults import told
+from .imports import told_of_import
 
 logger = get_logger(__name__)
 
@@ -375,9 +376,13 @@ def worker(
             raise
         raise plain from None
     except (SecurityError, ImproperlyConfigured, KeyError, BadCall) as problem:
+        if told_of_import(problem) is not None:  # a module of tasks raised it
+            raise
         ctx.obj.error(str(problem.args[0] if problem.args else problem), fg="red")
         ctx.exit(EX_FAILURE)
     except (LockFailed, OSError) as problem:  # a pid file, a log or a state file that cannot be written
+        if told_of_import(problem) is not None:
+            raise
         ctx.obj.error(f"celeriac worker: {problem}", fg="red")
         ctx.exit(EX_CANTCREAT)
     ctx.exit(program.exitcode or EX_OK)

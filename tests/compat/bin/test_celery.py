@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_an_app_is_found(name: str, place: Path, celeriac_env: Any) -> None:
         ("broken:app", ["Traceback", "No module named 'no_such_module_anywhere'"]),
         ("attribute", ["Traceback", "os.no_such_function()"]),
         ("hidden", ["Traceback", "No module named 'no_such_module_anywhere'"]),
-        ("syntax", ["Traceback", "SyntaxError"]),
+        ("syntax", ["syntax.py", "SyntaxError"]),
     ],
 )
 def test_an_app_that_cannot_be_loaded(name: str, words: list[str], place: Path, celeriac_env: Any) -> None:
@@ -84,6 +85,62 @@ def test_an_app_that_cannot_be_loaded(name: str, words: list[str], place: Path, 
     assert "Unable to load celery application." in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert ("Traceback" in done.stderr) == ("Traceback" in words)
+
+
+FILES_OF_USERS = {
+    "broken": ["broken.py"],
+    "broken:app": ["broken.py"],
+    "attribute": ["attribute.py"],
+    "hidden": ["hidden/celery.py"],
+    "hidden.celery": ["hidden/celery.py"],
+    "deep": ["deep/celery.py", "deep/tasks.py"],
+    "caught": ["caught.py", "caught.py"],
+    "syntax": ["syntax.py"],
+}
+
+
+@pytest.mark.parametrize("name", FILES_OF_USERS)
+def test_a_traceback_begins_in_the_users_file(name: str, place: Path, celeriac_env: Any) -> None:
+    (place / "deep").mkdir()
+    (place / "deep" / "__init__.py").write_text("")
+    (place / "deep" / "celery.py").write_text("from importlib import import_module\nimport_module('deep.tasks')\n")
+    (place / "deep" / "tasks.py").write_text("import os\nos.environ['NO_SUCH_VARIABLE']\n")
+    (place / "caught.py").write_text(
+        "try:\n    import no_such_module_a\nexcept ImportError:\n    import no_such_module_b\n"
+    )
+    done = run(celeriac_env, place, "-A", name, "status")
+    files = [
+        Path(file) for file in re.findall('File "(.*?)"', done.stderr) if "os.py" not in file and "os>" not in file
+    ]
+    assert files == [place / file for file in FILES_OF_USERS[name]], done.stderr
+    assert "Mend what" in done.stderr or "Install what provides" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_module_anywhere", "Install what provides 'no_such_module_anywhere' for"),
+        ("import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
+        ("open('/no/such')", "FileNotFoundError: [Errno 2] No such file or directory: '/no/such'"),
+        ("def (", "SyntaxError"),
+        ("import tasked.nothing", "There is no module tasked.nothing"),
+        ("import around\nx = 1", "Two modules import each other."),
+    ],
+)
+def test_a_module_of_tasks_that_cannot_be_imported(source: str, said: str, tmp_path: Path, celeriac_env: Any) -> None:
+    (tmp_path / "tasked").mkdir()
+    (tmp_path / "tasked" / "__init__.py").write_text(source)
+    (tmp_path / "around.py").write_text("from tasked import x\n")
+    (tmp_path / "app.py").write_text(
+        "from celery import Celery\napp = Celery(broker='memory://', include=['tasked'])\n"
+    )
+    done = run(celeriac_env, tmp_path, "-A", "app", "worker", "-P", "solo")
+    assert done.returncode == 1
+    assert said in done.stderr, done.stderr
+    files = re.findall('File "(.*?)"', done.stderr)
+    assert all(file.startswith((str(tmp_path), "<frozen os>")) or file.endswith("os.py") for file in files), done.stderr
+    assert "tasked" in done.stderr
 
 
 def test_the_old_order_works_with_a_hint(place: Path, celeriac_env: Any) -> None:
