@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from .. import signals
@@ -244,6 +245,40 @@ class Logging:
 
     def get_default_logger(self, name: str = "celery", **kwargs: Any) -> logging.Logger:
         return get_logger(name)
+
+
+def log_in_own_file(app: Any, hostname: str | None) -> None:
+    """In a child of a pool, whose index the name of the log file asks for (`%i`, `%I`): from here on it has its own.
+
+    Where the name does not ask for it, the child goes on in its parent's file.
+    """
+    said = os.environ.get
+    name = said("CELERY_LOG_FILE") or ""
+    if "%i" not in name.lower():
+        return
+    own = node_format(name, hostname or "")
+    try:
+        Path(own).open("a", encoding="utf-8").close()
+    except OSError as problem:
+        get_logger(__name__).warning("%s: this process goes on in the log of its worker", problem)
+        return
+    _leave_file(said("_MP_FORK_LOGFILE_") or "")
+    Logging._setup = False
+    app.log.__dict__.pop("_setup", None)
+    redirect = bool(said("CELERY_LOG_REDIRECT"))
+    level = int(said("CELERY_LOG_LEVEL") or 0)
+    app.log.setup(level, name, redirect, said("CELERY_LOG_REDIRECT_LEVEL"), hostname=hostname)
+
+
+def _leave_file(path: str) -> None:
+    """Every logger of ours writes to it no more."""
+    file = os.path.abspath(path)  # noqa: PTH100 - as the handlers write it
+    names = (None, "celery", "celery.task", "celery.redirected")
+    for logger in (*map(logging.getLogger, names), get_multiprocessing_logger()):
+        for handler in list(logger.handlers) if logger else ():
+            if getattr(handler, "baseFilename", None) == file:
+                logger.removeHandler(handler)  # type: ignore[union-attr] # it has handlers
+                handler.close()
 
 
 def _is_terminal(stream: Any) -> bool:

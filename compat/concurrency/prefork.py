@@ -6,6 +6,7 @@ import os
 from multiprocessing.process import current_process
 from typing import Any
 
+from ..utils import log
 from . import native
 
 __all__ = ("TaskPool", "process_destructor", "process_initializer")
@@ -15,9 +16,11 @@ def process_initializer(app: Any, hostname: str | None, place: int = 0, *, metho
     """In a new child: its name in the logs, the app it serves, and the signal that connects what a fork has cut."""
     from .. import signals
     from .._state import _set_task_join_will_block, set_default_app
+    from ..app.log import log_in_own_file
 
     _set_task_join_will_block(True)
     _call_it(place, method)
+    log_in_own_file(app, hostname)
     app.loader.init_worker()
     if method == "spawn":
         for fixup in app._fixups:
@@ -43,9 +46,10 @@ def destroy_this(exitcode: int) -> None:
 
 def _call_it(place: int, method: str) -> None:
     """As billiard names its processes: log formats print it, and `%i` in file names is its index."""
-    process: Any = current_process()
-    process.name = f"{method.capitalize()}PoolWorker-{place + 1}"
-    process.index = place
+    process: Any
+    for process in (current_process(), log.current_process()):  # billiard's, where something has loaded it
+        process.name = f"{method.capitalize()}PoolWorker-{place + 1}"
+        process.index = place
 
 
 class TaskPool(native.TaskPool):

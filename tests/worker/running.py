@@ -127,10 +127,12 @@ class Project:
         return self.notes_file.read_text().split("\n")[:-1] if self.notes_file.exists() else []
 
     @contextmanager
-    def worker(self, *options: str, name: str = "w1@here", pool: str = "solo", **more: str) -> Iterator[Running]:
-        """One of ours."""
+    def worker(
+        self, *options: str, name: str = "w1@here", pool: str = "solo", ready: str = "", **more: str
+    ) -> Iterator[Running]:
+        """One of ours. `ready`: what it says on its standard output, if its log is somewhere else."""
         command = [sys.executable, "-m", "celeriac", "-A", "proj", "worker", "-l", "INFO", "-n", name, "-P", pool]
-        with self._run([*command, *options], f"{name} ready.", more) as running:
+        with self._run([*command, *options], ready or f"{name} ready.", more) as running:
             yield running
 
     @contextmanager

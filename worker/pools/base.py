@@ -112,7 +112,8 @@ class Program(Protocol):
         """What a soft limit raises."""
 
     def begin(self, place: int) -> None:
-        """In a new child, before its first job. `place` is its index among the children (0 up)."""
+        """In a new child, before its first job. `place` is its index among the children (0 up), which its
+        successor has, too."""
 
     def run(self, job: Job) -> Report:
         """Run one job and say what it came to. Never raises but SystemExit, KeyboardInterrupt and what a limit injects.

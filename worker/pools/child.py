@@ -39,13 +39,13 @@ class _Stopped(Exception):
 
 class Child:
     def __init__(
-        self, parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int, ppid: int
+        self, parent: socket.socket, mark: Mark, journal: Journal, program: Program, seat: int, ppid: int
     ) -> None:
         self._parent = parent
         self._mark = mark
         self._journal = journal
         self._program = program
-        self._place = place
+        self._seat = seat
         self._job: Job | None = None
         self._done: list[Done] = []
         self._values: list[tuple[Any, ...]] = []
@@ -59,7 +59,7 @@ class Child:
     def live(self) -> int:
         """Until the parent hangs up. Returns the exit code."""
         self._take_signals()
-        self._program.begin(self._place)
+        self._program.begin(self._seat)
         self._mark.rise()
         reader = Reader()
         try:
@@ -229,6 +229,6 @@ def be(living: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, place: int, ppid: int) -> int:
+def live(parent: socket.socket, mark: Mark, journal: Journal, program: Program, seat: int, ppid: int) -> int:
     """`ppid`: who made it, and may be gone already."""
-    return Child(parent, mark, journal, program, place, ppid).live()
+    return Child(parent, mark, journal, program, seat, ppid).live()

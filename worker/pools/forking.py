@@ -27,7 +27,13 @@ class Forked:
         self._marks = marks
 
     def child(
-        self, ours: socket.socket, theirs: socket.socket, journal: Journal, place: int, leave: Callable[[], None]
+        self,
+        ours: socket.socket,
+        theirs: socket.socket,
+        journal: Journal,
+        place: int,
+        seat: int,
+        leave: Callable[[], None],
     ) -> int:
         """The pid of a new child, which has `theirs`."""
         parent = os.getpid()
@@ -35,7 +41,7 @@ class Forked:
         def living() -> int:
             ours.close()
             leave()
-            return live(theirs, self._marks.at(place), journal, self._program, place, parent)
+            return live(theirs, self._marks.at(place), journal, self._program, seat, parent)
 
         return _fork(living)
 

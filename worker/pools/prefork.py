@@ -59,6 +59,8 @@ class Child:
     """One process as the parent sees it. `given` are its jobs in order, by number, each with its batch."""
 
     place: int
+    seat: int
+    """Its index among those that are to stay: its name in the logs, and its successor's."""
     pid: int
     socket: socket.socket
     mark: Mark
@@ -359,14 +361,19 @@ class Prefork:
         mark.clear()
         journal.clear()
         self._on_fork()
-        pid = self._births.child(ours, theirs, journal, place, self._apart)
+        seat = self._free_seat()
+        pid = self._births.child(ours, theirs, journal, place, seat, self._apart)
         theirs.close()
         ours.setblocking(False)
-        child = Child(place, pid, ours, mark, journal, watch(pid), now)
+        child = Child(place, seat, pid, ours, mark, journal, watch(pid), now)
         self._children[pid] = child
         self._selector.register(ours, selectors.EVENT_READ, (child, "socket"))
         if child.watch:
             self._selector.register(child.watch, selectors.EVENT_READ, (child, "watch"))
+
+    def _free_seat(self) -> int:
+        taken = {child.seat for child in self._children.values() if not child.leaving}
+        return next(seat for seat in range(len(taken) + 1) if seat not in taken)
 
     def _leave(self, child: Child) -> None:
         """It gets no more jobs, and goes when it has done those it has."""

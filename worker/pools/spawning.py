@@ -69,11 +69,17 @@ class Spawned:
         self._said.flush()
 
     def child(
-        self, ours: socket.socket, theirs: socket.socket, journal: Journal, place: int, leave: Callable[[], None]
+        self,
+        ours: socket.socket,
+        theirs: socket.socket,
+        journal: Journal,
+        place: int,
+        seat: int,
+        leave: Callable[[], None],
     ) -> int:
         del ours, leave  # a new process has nothing of them
         passed = (theirs.fileno(), self._marks.descriptor, journal.descriptor, self._said.fileno())
-        return _spawn("be_child", passed, self._marks.places, place, os.getpid())
+        return _spawn("be_child", passed, self._marks.places, place, seat, os.getpid())
 
     def witness(self, ours: socket.socket, theirs: socket.socket, leave: Callable[[], None]) -> int:
         del ours, leave
@@ -100,7 +106,7 @@ def _spawn(function: str, passed: tuple[int, ...], *more: int) -> int:
     return pid
 
 
-def be_child(wire: int, marks: int, journal: int, said: int, places: int, place: int, ppid: int) -> None:
+def be_child(wire: int, marks: int, journal: int, said: int, places: int, place: int, seat: int, ppid: int) -> None:
     """What a spawned child runs."""
 
     def living() -> int:
@@ -111,7 +117,7 @@ def be_child(wire: int, marks: int, journal: int, said: int, places: int, place:
         gc.collect()
         gc.freeze()
         mark = Marks(places, given=marks).at(place)
-        return live(socket.socket(fileno=wire), mark, Journal(given=journal), program, place, ppid)
+        return live(socket.socket(fileno=wire), mark, Journal(given=journal), program, seat, ppid)
 
     be(living)
 
