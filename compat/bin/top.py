@@ -66,6 +66,7 @@ class Watch:
         self._unknown: dict[str, str] = {}
         self._ages = Ages()
         self._active: dict[str, Any] = {}
+        self._held: dict[str, Any] = {}
         self._paused: dict[str, list[str]] = {}
         self._problem = ""
         self._over = threading.Event()
@@ -100,9 +101,12 @@ class Watch:
 
         if self._enable:
             self.app.control.enable_events()
-        self._active = self.app.control.inspect(timeout=min(1.0, self._interval)).active(safe=True) or {}
+        timeout = min(1.0, self._interval)
+        self._active = self.app.control.inspect(timeout=timeout).active(safe=True) or {}
+        there = len(self._active)  # when so many have answered, no other is waited for
+        self._held = (self.app.control.inspect(timeout=timeout, limit=there).reserved() or {}) if there else {}
         self.state.freeze_while(self._know, self._active, time.time())
-        found = look(self.app, min(1.0, self._interval), ages=self._ages, sent=self._sent)
+        found = look(self.app, timeout, ages=self._ages, sent=self._sent)
         self._queues, self._unknown = found["queues"], found["unknown"]
 
     def _sent(self, uuid: str) -> float | None:
@@ -129,6 +133,7 @@ class Watch:
             self._paused,
             self._problem,
             self._unknown,
+            self._held,
         )
 
     # --- what is to be done

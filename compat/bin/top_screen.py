@@ -89,24 +89,28 @@ def view(
     paused: Iterable[str] = (),
     problem: str = "",
     unknown: Mapping[str, str] = MappingProxyType({}),
+    reserved: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> View:
-    """From the state that events made, the queues as they were found, and what workers say that they run."""
+    """From the state that events made, the queues as they were found, and what workers say that they run and hold."""
     running = _running(state, active or {}, now)
+    held = _held(state, reserved or {}, running)
     known = [task for _, task in zip(range(_MOST), _newest(state), strict=False)]
     failures = [_failure(task, now) for task in known if task.state in _FAILED]
-    done = [_task(task, now) for task in known if task.state not in _RUNNING and task.uuid not in running]
+    listed = {*running, *held}
+    done = [_task(task, now) for task in known if task.state not in _RUNNING and task.uuid not in listed]
     workers = sorted(state.workers.values(), key=lambda worker: str(worker.hostname))
     rows = list(queues)
     waiting = sum(row["ready"] or 0 for row in rows if not row.get("dead"))
     alive = sum(1 for worker in workers if _alive(worker, now))
     return View(
         {
-            "tasks": [*running.values(), *done],
+            "tasks": [*running.values(), *held.values(), *done],
             "failures": failures,
             "queues": [_queue(row, frozenset(paused), unknown) for row in rows],
             "workers": [_worker(worker, now) for worker in workers],
         },
-        f"{alive}/{len(workers)} workers  {len(running)} running  {waiting} waiting  {len(failures)} failed",
+        f"{alive}/{len(workers)} workers  {len(running)} running  {len(held)} held  {waiting} waiting  "
+        f"{len(failures)} failed",
         problem,
         "; ".join(f"{column}: {why}" for column, why in unknown.items() if column != "litter"),
     )
@@ -135,6 +139,22 @@ def _running(state: Any, active: Mapping[str, Sequence[Mapping[str, Any]]], now:
             cells = ("RUNNING", age(now - since), str(task.name or "?"), _node(task), task.uuid, _arguments(task))
             found[task.uuid] = (since, Row(task.uuid, cells, name=task.name or ""))
     return {uuid: row for uuid, (_, row) in sorted(found.items(), key=lambda item: item[1][0])}
+
+
+def _held(
+    state: Any, reserved: Mapping[str, Sequence[Mapping[str, Any]]], running: Mapping[str, Row]
+) -> dict[str, Row]:
+    """What workers have taken and not begun: it waits, though in no queue any more."""
+    found = {}
+    for node, requests in reserved.items():
+        for request in requests if isinstance(requests, list) else ():
+            uuid, name = str(request.get("id")), str(request.get("type") or request.get("name"))
+            told = state.tasks.data.get(uuid)
+            if uuid in running or (told is not None and (told.ready or told.state in _RUNNING)):
+                continue  # it has begun since
+            arguments = f"{request.get('args')} {request.get('kwargs')}"
+            found[uuid] = Row(uuid, ("HELD", "-", name, node, uuid, arguments), name=name)
+    return found
 
 
 def _task(task: Any, now: float) -> Row:

@@ -86,10 +86,20 @@ def test_running_tasks_come_first_the_longest_first(given: View) -> None:
     assert [row.key for row in given.pages["tasks"]] == ["id-9", "id-1", "id-3", "id-2"]
     assert given.pages["tasks"][0].cells[:3] == ("RUNNING", "2.0h", "shop.long")
     assert [row.key for row in given.pages["failures"]] == ["id-2"]
-    assert given.summary == "1/1 workers  2 running  8 waiting  1 failed"
+    assert given.summary == "1/1 workers  2 running  0 held  8 waiting  1 failed"
     later = view(known(), (), {}, NOW + 1000)
     assert later.summary.startswith("0/1 workers")
     assert later.pages["workers"][0].bad
+
+
+def test_what_workers_hold_waits_in_no_queue_and_is_told_apart() -> None:
+    """`id-1` runs, `id-3` has ended since the worker answered."""
+    held = {"w@h": [{"id": each, "type": "shop.pay", "args": [1]} for each in ("id-1", "id-3", "id-7")], "odd@h": "?"}
+    given = view(known(), QUEUES, {}, NOW, reserved=held)  # type: ignore[arg-type] # what a worker answers may be odd
+    assert given.summary == "1/1 workers  1 running  1 held  8 waiting  1 failed"
+    assert [(row.key, row.cells[0]) for row in given.pages["tasks"]] == [
+        ("id-1", "RUNNING"), ("id-7", "HELD"), ("id-3", "SUCCESS"), ("id-2", "FAILURE"),
+    ]  # fmt: skip
 
 
 def test_a_task_that_has_ended_runs_no_more() -> None:
