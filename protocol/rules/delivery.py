@@ -396,7 +396,9 @@ class Deliveries:
             if arrival.id not in wanted and not these.revoking_stamp(arrival.stamps, now):
                 continue
             if held.place is Place.BEGUN:
-                if signum is not None and not held.cancelled:
+                if signum is None:
+                    out.append(Recall(held.number))  # its child may have something else to do first
+                elif not held.cancelled:
                     held.kill = signum
                     out.append(Kill(held.number, signum))
             elif held.place is Place.SUBMITTED:

@@ -191,7 +191,8 @@ class Pool(Protocol):
         """These held jobs, of which `Begun` was said, may start."""
 
     def recall(self, numbers: Sequence[int] | None = None) -> None:
-        """Give back jobs that have not begun (None: all such): they come out of `collect` as `Returned`."""
+        """Give back jobs that have not begun (None: all such, but those of which `Begun` was said): they come out of
+        `collect` as `Returned`."""
 
     def collect(self) -> list[Happening]:
         """What has happened since it was last asked. Never waits."""
@@ -203,7 +204,8 @@ class Pool(Protocol):
         """What must happen by the clock (monotonic seconds): limits, replacing the dead. Returns when to call again."""
 
     def kill(self, number: int, signal: int) -> bool:
-        """End a running job. False: it is not running (any more)."""
+        """End a running job. False: it is not running (any more). One that is about to run is given back, or ended as
+        it begins."""
 
     def resize(self, size: int) -> None:
         """To so many at once. Shrinking ends nothing that runs."""

@@ -131,6 +131,8 @@ class Prefork:
         self._said: set[int] = set()
         self._free: set[int] = set()
         self._moving: set[int] = set()
+        self._unwanted: dict[int, int] = {}
+        """Jobs that must not begin any more, and the signal for those that do so all the same; 0: none."""
         self._pace = Pace()
         self._batch = 0
         self._happened: list[Happening] = []
@@ -217,6 +219,20 @@ class Prefork:
     def recall(self, numbers: Sequence[int] | None = None) -> None:
         for job in taken_out(self._waiting, numbers):
             self._return(job)
+        if numbers is not None:
+            self._call_back(dict.fromkeys(numbers, 0))
+
+    def _call_back(self, unwanted: Mapping[int, int]) -> None:
+        """What is some child's and has not begun comes back, and goes to nobody else."""
+        now = time.monotonic()
+        for child in self._children.values():
+            running = child.mark.running
+            these = {number: signal for number, signal in unwanted.items() if number in child.given}
+            these.pop(running, None)
+            if these:
+                self._unwanted.update(these)
+                child.recalled = (self._batch, now)
+                child.mark.recall(self._batch)
 
     def collect(self) -> list[Happening]:
         if not self._happened:  # what is known already is told first
@@ -265,6 +281,7 @@ class Prefork:
                 child.mark.condemn(number)
                 send(child.pid, signal)
                 return True
+        self._call_back({number: signal})
         return False
 
     def resize(self, size: int) -> None:
@@ -414,7 +431,8 @@ class Prefork:
         for child in self._children.values():
             if not self._waiting:
                 return
-            if child.leaving or self._share(child) <= 0 or len(self._batches(child)) > 1:
+            # While some is called back, what it has done is counted from the first of those it has.
+            if child.leaving or child.recalled or self._share(child) <= 0 or len(self._batches(child)) > 1:
                 continue
             if child.load < AIM:
                 self._give(child, self._next(child, len(self._waiting)))
@@ -544,7 +562,7 @@ class Prefork:
         del child.given[number]
         child.load = child.load - self._pace.expects(job.task) if child.given else 0.0
         if took < 0:
-            self._waiting.appendleft(self._took(job))
+            self._put_back(self._took(job))
             return
         self._pause = _FIRST_PAUSE
         self._pace.saw(job.task, took)
@@ -555,6 +573,14 @@ class Prefork:
     def _forget(self, number: int) -> None:
         self._said.discard(number)
         self._free.discard(number)
+        self._unwanted.pop(number, None)
+
+    def _put_back(self, job: Job) -> None:
+        """A child has it no more: it waits again, before all others, or is not wanted any more."""
+        if job.number in self._unwanted:
+            self._return(job)
+        else:
+            self._waiting.appendleft(job)
 
     def _return(self, job: Job) -> None:
         self._have_moved((job,))
@@ -584,7 +610,8 @@ class Prefork:
         if entry is not None:
             self._forget(running)
             self._happened.append(_loss(child, running, status))
-        self._waiting.extendleft(self._widowed(job) for _, job in reversed(child.given.values()))
+        for _, job in reversed(child.given.values()):
+            self._put_back(self._widowed(job))
         child.given.clear()
         child.journal.close()
         self._free_places.append(child.place)
@@ -691,7 +718,10 @@ class Prefork:
         ]
         for job in reversed(back):
             del child.given[job.number]
-            self._waiting.appendleft(self._took(job))
+            self._put_back(self._took(job))
+        late = self._unwanted.pop(running, 0)
+        if late:
+            self.kill(running, late)
 
 
 def _births(program: Program, marks: Marks, *, spawn: bool) -> Forked | Spawned:

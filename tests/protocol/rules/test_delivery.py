@@ -262,7 +262,7 @@ def test_revoking_finds_it_wherever_it_is() -> None:
     m.received(3, arrival(id="waits", eta=NOW + 9), NOW)
     m.received(4, arrival(id="other"), NOW)
     gone = m.revoke(["ready", "waits", "runs"], {}, NOW)
-    assert gone == [Revoked(2), Settle(2, How.ACK), Revoked(3), Settle(3, How.ACK)]
+    assert gone == [Recall(1), Revoked(2), Settle(2, How.ACK), Revoked(3), Settle(3, How.ACK)]
     assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK), Submit(4)]
     assert m.revoke(["other"], {}, NOW) == [Recall(4)]
     assert m.returned(4, NOW) == [Revoked(4), Settle(4, How.ACK)]
@@ -281,6 +281,21 @@ def test_terminate() -> None:
     m = running()
     m.revoke(["a"], {}, NOW, 9)
     assert m.ended(1, Fate.DONE, NOW) == [Settle(1, How.ACK)]  # it was quicker
+
+
+@pytest.mark.parametrize("signum", [None, 15])
+def test_revoked_while_it_waits_in_its_child(signum: int | None) -> None:
+    """It is the child's, and acknowledged where that comes early: the pool may find that it does not run yet."""
+    for manner, then in ((Manner(late=True), [Settle(1, How.ACK)]), (Manner(), [])):
+        m = running(manner)
+        assert m.revoke(["a"], {}, NOW, signum) == [Kill(1, signum) if signum else Recall(1)]
+        assert m.returned(1, NOW) == [Revoked(1), *then]
+        assert m.idle
+    m = running(Manner())
+    m.revoke(["a"], {}, NOW, signum)
+    m.stop(Stop.WARM, NOW)
+    assert m.returned(1, NOW) == []
+    assert m.idle
 
 
 def test_terminate_before_it_has_begun() -> None:

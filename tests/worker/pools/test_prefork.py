@@ -207,6 +207,70 @@ def test_recall_gives_back_what_nobody_has(started: Callable[..., Driven], ledge
     assert set(runs(ledger)) == {1}
 
 
+def in_one_batch(pool: Driven, name: str) -> None:
+    """From now on this is taken for quick."""
+    pool.pool._pace.saw(name, 1e-5)
+    pool.pool._pace._seconds[name] = 1e-5
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_waits_in_a_child_for_its_turn_can_be_taken_back(
+    started: Callable[..., Driven], ledger: Path, held: bool
+) -> None:
+    """`Begun` has been said of all; the child has something else to do first."""
+    pool = started(1)
+    in_one_batch(pool, "sleep 0.3")
+    pool.pool.submit([job(number, "sleep 0.3", held=held) for number in range(1, 7)])
+    pool.until(lambda: len(pool.of(Begun)) == 6)
+    pool.pool.release(list(range(1, 7)))
+    pool.until(lambda: pool.pool.members()[0]["running"] == 1)
+    pool.pool.recall([1, 3, 5])
+    assert not pool.pool.kill(6, signal.SIGTERM)
+    pool.until(lambda: pool.settled() == 6)
+    assert set(pool.of(Returned)) == {3, 5, 6}, "and the first runs"
+    assert set(pool.of(Ended)) == {1, 2, 4}
+    assert runs(ledger) == {1: 1, 2: 1, 4: 1}
+
+
+def test_what_waits_in_a_child_that_is_ended_can_be_taken_back(started: Callable[..., Driven], ledger: Path) -> None:
+    pool = started(1)
+    in_one_batch(pool, "sleep 0.3")
+    pool.pool.submit([job(number, "sleep 0.3") for number in range(1, 5)])
+    pool.until(lambda: pool.pool.members()[0]["running"] == 1)
+    assert [pool.pool.kill(number, signal.SIGTERM) for number in (1, 2, 3)] == [True, False, False]
+    pool.until(lambda: pool.settled() == 4)
+    assert set(pool.of(Lost)) == {1}
+    assert set(pool.of(Returned)) == {2, 3}
+    assert set(pool.of(Ended)) == {4}
+    assert runs(ledger)[2] == runs(ledger)[3] == 0
+
+
+@pytest.mark.parametrize("signum", [0, signal.SIGTERM])
+def test_what_is_taken_back_at_any_moment_has_run_or_has_not(
+    started: Callable[..., Driven], ledger: Path, signum: int
+) -> None:
+    pool = started(2)
+    in_one_batch(pool, "nothing")
+    for round_ in range(40):
+        numbers = range(round_ * 100, round_ * 100 + 60)
+        done = pool.settled() + 60
+        pool.pool.submit([job(number, "sleep 0.002" if number % 20 == 10 else "nothing") for number in numbers])
+        pool.seen += pool.pool.collect()
+        for number in numbers[20:50:3]:
+            if signum:
+                pool.pool.kill(number, signum)
+            else:
+                pool.pool.recall([number])
+        pool.until(lambda done=done: pool.settled() >= done)
+    ended, returned, lost = (set(pool.of(kind)) for kind in (Ended, Returned, Lost))
+    assert len(ended) + len(returned) + len(lost) == pool.settled() == 40 * 60
+    assert returned
+    counts = runs(ledger)
+    assert not [number for number in returned if counts[number]]
+    assert not [number for number in ended if counts[number] != 1]
+    assert not pool.pool._unwanted
+
+
 def test_children_are_replaced_after_their_share(started: Callable[..., Driven]) -> None:
     pool = started(1, max_tasks=3)
     pool.run(*(job(number, "pid") for number in range(1, 10)))
