@@ -14,41 +14,19 @@ from contextvars import copy_context
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
+from . import limit
+
 if TYPE_CHECKING:
     import asyncio
 
 
-class Loops(threading.local):
-    """One private event loop for each thread that ran a coroutine in a pool that has none. It is kept."""
+class _Waiting:
+    """A coroutine that a thread waits for. Whoever is to interrupt it may be another thread."""
 
-    loop: asyncio.AbstractEventLoop | None = None
-    task: asyncio.Task[Any] | None = None
-    injected: BaseException | None = None
-    pid: int = 0
-
-    def wait(self, started: Coroutine[Any, Any, Any]) -> Any:
-        import asyncio
-
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            return _elsewhere(started)
-        if self.loop is None or self.loop.is_closed() or self.pid != os.getpid():
-            self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
-        self.injected = None
-        task = self.task = self.loop.create_task(self._open(started))
-        try:
-            return self.loop.run_until_complete(task)
-        except BaseException:
-            # A signal in the loop's own code: the task must not go on beside the next one.
-            if not task.done():
-                task.cancel()
-                self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-            raise
-        finally:
-            self.task = None
+    def __init__(self, loop: asyncio.AbstractEventLoop, started: Coroutine[Any, Any, Any]) -> None:
+        self.loop = loop
+        self.injected: BaseException | None = None
+        self.task: asyncio.Task[Any] = loop.create_task(self._open(started))
 
     async def _open(self, started: Coroutine[Any, Any, Any]) -> Any:
         return await self._through(started)
@@ -73,9 +51,7 @@ class Loops(threading.local):
                 step, given = started.throw, exc
 
     def interrupt(self, exc: BaseException) -> bool:
-        """Raise this in the coroutine that waits here. False: none does, so raise it where you are."""
-        if self.task is None or self.loop is None:
-            return False
+        """Raise this where it waits. False: it runs, so raise it in its thread."""
         import asyncio
 
         if asyncio.current_task(self.loop) is self.task:
@@ -83,6 +59,44 @@ class Loops(threading.local):
         self.injected = exc
         self.loop.call_soon_threadsafe(self.task.cancel)
         return True
+
+
+class Loops(threading.local):
+    """One private event loop for each thread that ran a coroutine in a pool that has none. It is kept."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    waiting: _Waiting | None = None
+    pid: int = 0
+
+    def wait(self, started: Coroutine[Any, Any, Any]) -> Any:
+        import asyncio
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            return _elsewhere(started)
+        if self.loop is None or self.loop.is_closed() or self.pid != os.getpid():
+            self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
+        waiting = self.waiting = _Waiting(self.loop, started)
+        limit.reached(waiting.interrupt)
+        task = waiting.task
+        try:
+            return self.loop.run_until_complete(task)
+        except BaseException:
+            # A signal in the loop's own code: the task must not go on beside the next one.
+            if not task.done():
+                task.cancel()
+                self.loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            raise
+        finally:
+            limit.reached(None)
+            self.waiting = None
+
+    def interrupt(self, exc: BaseException) -> bool:
+        """Raise this in the coroutine that waits here. False: none does, so raise it where you are."""
+        return self.waiting is not None and self.waiting.interrupt(exc)
 
     def close(self) -> None:
         loop, self.loop = self.loop, None

@@ -207,9 +207,10 @@ class Execution:
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is not Tracer or not tracer.awaits:
                 # It would hold up the loop: in a thread beside it, which writes what it has to write itself.
-                from asyncio import to_thread
+                from .beside import beside
 
-                return await to_thread(lambda: self.flush([self.run(job)])[0])
+                report: Report = await beside(lambda: self.flush([self.run(job)])[0])
+                return report
             return self.reported(await tracer.run_async(job.id, args, kwargs, self.around.Context.adopt(request)))
         except _Answered as answer:
             return answer.report

@@ -8,15 +8,22 @@ Coroutines have no thread of their own: theirs goes through `interruptible`, at 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
 
+
+class GivenUp(BaseException):
+    """Raised in a task that nobody waits for any more."""
+
+
 _inside: set[int] = set()
 _struck: dict[int, type[BaseException]] = {}
+_waiting: dict[int, Callable[[BaseException], bool]] = {}
+"""Threads that run a coroutine in a loop of their own, and how to raise in it where it waits."""
 _overdue: weakref.WeakKeyDictionary[asyncio.Task[Any], BaseException] = weakref.WeakKeyDictionary()
 
 
@@ -62,20 +69,51 @@ def within() -> bool:
 def strike(ident: int, error: type[BaseException]) -> bool:
     """Raise it in that thread as soon as it runs again. False: it does not run a task's own code now.
 
-    A thread that waits inside a system call hears of it when the call returns.
+    A thread that waits inside a system call hears of it when the call returns, a coroutine at once.
     """
     if ident not in _inside:
         return False
+    reach = _waiting.get(ident)
+    if reach is not None and reach(error()):
+        return True
     import ctypes
 
     _struck[ident] = error
     return bool(ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error)))
 
 
+def strike_here(error: BaseException) -> None:
+    """The same from a signal, in this thread."""
+    reach = _waiting.get(get_ident())
+    if reach is None or not reach(error):
+        raise error
+
+
+def reached(by: Callable[[BaseException], bool] | None) -> None:
+    """This thread runs a coroutine that can be reached so; None: no more."""
+    if by is None:
+        _waiting.pop(get_ident(), None)
+    else:
+        _waiting[get_ident()] = by
+
+
 def strike_coroutine(task: asyncio.Task[Any], error: BaseException) -> None:
     """Raise it where the `interruptible` coroutine that this asyncio task runs waits. For the loop's own thread."""
     _overdue[task] = error
     task.cancel()
+
+
+def overdue_here(cancelled: BaseException) -> BaseException:
+    """What was to strike the asyncio task that runs here and was cancelled for it; else what it was given."""
+    import asyncio
+
+    task = asyncio.current_task()
+    if task is None:
+        return cancelled
+    error = _overdue.pop(task, cancelled)
+    if error is not cancelled and hasattr(task, "uncancel"):
+        task.uncancel()
+    return error
 
 
 class interruptible:  # noqa: N801 - it is used as a verb: await interruptible(coroutine)
@@ -100,9 +138,6 @@ class interruptible:  # noqa: N801 - it is used as a verb: await interruptible(c
             try:
                 send = yield waited
             except asyncio.CancelledError as cancelled:
-                task = asyncio.current_task()
-                error = _overdue.pop(task, cancelled) if task is not None else cancelled
-                if error is not cancelled and task is not None and hasattr(task, "uncancel"):
-                    task.uncancel()
+                error = overdue_here(cancelled)
             except BaseException as thrown:  # noqa: BLE001 - whatever it is, it is the coroutine's
                 error = thrown

@@ -158,8 +158,8 @@ class Worker:
         if not self._begun:
             self._begun = True
             self.statedb.load(time.time())
-            self._tell_limits()
             self.pool.start()
+            self._tell_limits()
             self.loop.watch("pool", self.pool.fileno())
             if self.health is not None:
                 self.health.open(time.time())

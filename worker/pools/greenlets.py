@@ -14,15 +14,12 @@ from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.values import dataclass
+from ..limit import GivenUp
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from .bell import Bell
 
 _IDLE_TEND = 1.0
 _STEP = 0.005
-
-
-class GivenUp(BaseException):
-    """Raised in a job that nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True)

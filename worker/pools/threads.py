@@ -18,15 +18,12 @@ from typing import Any
 
 from ...protocol.values import dataclass, field
 from .. import limit
+from ..limit import GivenUp
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from .bell import Bell
 
 _IDLE_TEND = 1.0
 _log = logging.getLogger("celery.concurrency.threads")
-
-
-class GivenUp(BaseException):
-    """Raised in a job that nobody waits for any more."""
 
 
 @dataclass(eq=False)
