@@ -1,9 +1,10 @@
 """elastic-apm: a transaction for each task, continued from the client's, and its errors."""
 
 import elasticapm
-from base import app, fails, until, worker, write, written
+from base import fails, until, worker, write, written
 from elasticapm.contrib.celery import register_exception_tracking, register_instrumentation
 from elasticapm.transport.base import Transport
+from tasks import add, fail
 
 
 class Written(Transport):
@@ -24,16 +25,6 @@ register_instrumentation(client)
 elasticapm.instrument()
 
 
-@app.task
-def add(x, y):
-    return x + y
-
-
-@app.task
-def fail():
-    raise ValueError("oh")
-
-
 if __name__ == "__main__":
     with worker():
         assert add.delay(1, 2).get(timeout=20) == 3
@@ -42,10 +33,10 @@ if __name__ == "__main__":
         def told(kind, name):
             return [data for what, data in written() if what == kind and data.get("name") == name]
 
-        until(lambda: told("transaction", "__main__.fail"))
+        until(lambda: told("transaction", "tasks.fail"))
         errors = until(lambda: [data for what, data in written() if what == "error"])
-    (ran,) = told("transaction", "__main__.add")
+    (ran,) = told("transaction", "tasks.add")
     assert (ran["type"], ran["result"]) == ("celery", "SUCCESS")
-    assert told("transaction", "__main__.fail")[0]["result"] == "FAILURE"
+    assert told("transaction", "tasks.fail")[0]["result"] == "FAILURE"
     assert errors[0]["exception"]["type"] == "ValueError"
     print("fine")

@@ -5,25 +5,9 @@ import sys
 from pathlib import Path
 
 from base import URL, app, fails, free_port, page, until, worker
+from tasks import add, again, fail
 
-
-@app.task
-def add(x, y):
-    return x + y
-
-
-@app.task
-def fail():
-    raise ValueError("oh")
-
-
-@app.task(bind=True)
-def again(self):
-    if not self.request.retries:
-        raise self.retry(countdown=0.5)
-
-
-app.conf.update(task_send_sent_event=True, task_routes={"proj.again": {"queue": "others"}})
+app.conf.update(task_send_sent_event=True, task_routes={"tasks.again": {"queue": "others"}})
 
 if __name__ == "__main__":
     with worker("-Q", "celery,others"):
@@ -40,18 +24,18 @@ if __name__ == "__main__":
                 return sum(float(line.split()[-1]) for line in lines if all(label in line for label in wanted))
 
             # Before the first event: from the workers' tasks and configurations.
-            known = 'name="proj.again",namespace="celery",queue="others",state="RETRY"} 0.0'
+            known = 'name="tasks.again",namespace="celery",queue="others",state="RETRY"} 0.0'
             until(lambda: known in page(metrics), 30)
             until(lambda: count("celery_workers") == 1, 30)
             # It switches the events on by and by: what was done before is not counted.
-            until(lambda: add.delay(1, 2).get(timeout=20) == 3 and count("celery_tasks_total", name="proj.add"), 30)
+            until(lambda: add.delay(1, 2).get(timeout=20) == 3 and count("celery_tasks_total", name="tasks.add"), 30)
             assert fails(fail.delay(), ValueError)
-            assert again.delay().get(timeout=20) is None
-            until(lambda: count("celery_tasks_total", name="proj.fail", state="FAILURE") == 1)
-            until(lambda: count("celery_tasks_total", name="proj.again", state="SUCCESS") == 1)
-            until(lambda: count("celery_tasks_total", name="proj.again", state="RETRY") == 1)
-            until(lambda: count("celery_tasks_latency_seconds_count", name="proj.fail") == 1)
-            until(lambda: count("celery_tasks_runtime_seconds_count", name="proj.again") == 1)
+            assert again.delay().get(timeout=20) == "ok"
+            until(lambda: count("celery_tasks_total", name="tasks.fail", state="FAILURE") == 1)
+            until(lambda: count("celery_tasks_total", name="tasks.again", state="SUCCESS") == 1)
+            until(lambda: count("celery_tasks_total", name="tasks.again", state="RETRY") == 1)
+            until(lambda: count("celery_tasks_latency_seconds_count", name="tasks.fail") == 1)
+            until(lambda: count("celery_tasks_runtime_seconds_count", name="tasks.again") == 1)
         finally:
             exporter.terminate()
             exporter.wait(20)

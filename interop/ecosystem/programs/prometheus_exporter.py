@@ -4,18 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from base import URL, WORKS, app, fails, free_port, page, until, worker
-
-
-@app.task
-def add(x, y):
-    return x + y
-
-
-@app.task
-def fail():
-    raise ValueError("oh")
-
+from base import URL, WORKS, fails, free_port, page, until, worker
+from tasks import add, fail
 
 if __name__ == "__main__":
     if WORKS:
@@ -32,9 +22,9 @@ if __name__ == "__main__":
             assert fails(fail.delay(), ValueError)
             until(lambda: 'celery_tasks_total{state="SUCCESS"}' in page(metrics) or "SUCCESS" in page(metrics), 20)
             for line in (
-                'celery_tasks_by_name{name="proj.add",state="SUCCESS"} 1.0',
-                'celery_tasks_by_name{name="proj.fail",state="FAILURE"} 1.0',
-                'celery_tasks_runtime_seconds_count{name="proj.add"} 1.0',
+                'celery_tasks_by_name{name="tasks.add",state="SUCCESS"} 1.0',
+                'celery_tasks_by_name{name="tasks.fail",state="FAILURE"} 1.0',
+                'celery_tasks_runtime_seconds_count{name="tasks.add"} 1.0',
                 'celery_queue_length{queue_name="idle"} 0.0',
             ):
                 until(lambda line=line: line in page(metrics), 20)

@@ -1,9 +1,10 @@
 """sentry-sdk: errors with their task, transactions of workers that continue those of clients."""
 
 import sentry_sdk
-from base import app, fails, until, worker, write, written
+from base import fails, until, worker, write, written
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.transport import Transport
+from tasks import add, fail
 
 
 class Written(Transport):
@@ -17,16 +18,6 @@ sentry_sdk.init(
 )
 
 
-@app.task
-def add(x, y):
-    return x + y
-
-
-@app.task
-def fail():
-    raise ValueError("oh")
-
-
 if __name__ == "__main__":
     with worker():
         with sentry_sdk.start_transaction(name="client") as client:
@@ -37,11 +28,11 @@ if __name__ == "__main__":
             found = [data for what, data in written() if what == kind and data.get("transaction") == name]
             return found[0] if found else None
 
-        error = until(lambda: told("event", "proj.fail"))
-        ran = until(lambda: told("transaction", "proj.add"))
+        error = until(lambda: told("event", "tasks.fail"))
+        ran = until(lambda: told("transaction", "tasks.add"))
         sent = until(lambda: told("transaction", "client"))
     assert error["exception"]["values"][-1]["type"] == "ValueError"
-    assert error["extra"]["celery-job"]["task_name"] == "proj.fail"
+    assert error["extra"]["celery-job"]["task_name"] == "tasks.fail"
     assert error["tags"]["celery_task_id"]
     assert ran["contexts"]["trace"]["trace_id"] == sent["contexts"]["trace"]["trace_id"] == client.trace_id
     assert ran["contexts"]["trace"]["op"] == "queue.task.celery"

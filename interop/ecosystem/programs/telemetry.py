@@ -1,10 +1,11 @@
 """opentelemetry-instrumentation-celery: a span for who sends, a child of it for who runs, and what became of it."""
 
-from base import app, fails, until, worker, write, written
+from base import fails, until, worker, write, written
 from opentelemetry import trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from tasks import add, again, fail
 
 
 class Written(SpanExporter):
@@ -23,23 +24,6 @@ trace.set_tracer_provider(provider)
 CeleryInstrumentor().instrument()
 
 
-@app.task
-def add(x, y):
-    return x + y
-
-
-@app.task
-def fail():
-    raise ValueError("oh")
-
-
-@app.task(bind=True)
-def again(self):
-    if not self.request.retries:
-        raise self.retry(countdown=0.5)
-    return "ok"
-
-
 if __name__ == "__main__":
     with worker():
         assert add.delay(1, 2).get(timeout=20) == 3
@@ -49,15 +33,15 @@ if __name__ == "__main__":
         def spans(name):
             return [span for span in written() if span[0] == name]
 
-        until(lambda: spans("run/proj.fail") and len(spans("run/proj.again")) == 2)
-    (sent,), (ran,) = spans("apply_async/proj.add"), spans("run/proj.add")
+        until(lambda: spans("run/tasks.fail") and len(spans("run/tasks.again")) == 2)
+    (sent,), (ran,) = spans("apply_async/tasks.add"), spans("run/tasks.add")
     assert ran[1] == sent[1]
     assert ran[3] == sent[2]
     assert ran[4]["celery.state"] == "SUCCESS"
     assert ran[4]["messaging.destination"] == "celery"
-    (failed,) = spans("run/proj.fail")
+    (failed,) = spans("run/tasks.fail")
     assert failed[4]["celery.state"] == "FAILURE"
     assert failed[5] == "ERROR"
     assert failed[6] == ["ValueError"]
-    assert sorted(span[4]["celery.state"] for span in spans("run/proj.again")) == ["RETRY", "SUCCESS"]
+    assert sorted(span[4]["celery.state"] for span in spans("run/tasks.again")) == ["RETRY", "SUCCESS"]
     print("fine")
