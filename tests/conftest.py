@@ -84,9 +84,13 @@ def redis_server() -> Iterator[servers.RedisServer]:
         yield server
 
 
+VHOSTS = tuple(f"place-{number}" for number in range(6))
+"""Virtual hosts of the run's RabbitMQ, for fleets that stand side by side."""
+
+
 @pytest.fixture(scope="session")
 def rabbitmq_of_the_run() -> Iterator[servers.RabbitServer]:
-    with servers.rabbitmq_server() as server:
+    with servers.rabbitmq_server(*VHOSTS) as server:
         yield server
 
 

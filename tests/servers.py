@@ -116,7 +116,11 @@ class RabbitServer:
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        return self.at("/")
+
+    def at(self, vhost: str) -> str:
+        """The URL of one of its virtual hosts."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{vhost}"
 
 
 def free_port() -> int:

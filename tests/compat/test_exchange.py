@@ -10,15 +10,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from tests.servers import redis_server
+from tests.conftest import ROOT, VHOSTS
+from tests.servers import RabbitServer, redis_server
 
 pytestmark = pytest.mark.real
 
@@ -26,49 +27,87 @@ HERE = Path(__file__).parent / "exchange"
 STOCK, OURS = "stock", "celeriac"
 PAIRS = ((STOCK, STOCK), (STOCK, OURS), (OURS, STOCK))  # client, worker
 WORKER = ("-A", "exchanged", "worker", "-c", "2", "-n", "w@here", "-l", "WARNING")
+ANYWHERE = (
+    "values", "pickles", "failures", "calls", "chains", "client_signals", "worker_signals", "control", "events", "beat",
+)  # fmt: skip
 
 
-def run(
-    pair: tuple[str, str], stock_python: Path, folder: Path, serializer: str, scenes: Sequence[str]
-) -> list[list[object]]:
+@dataclass(frozen=True)
+class Exchange:
+    """What is exchanged, and by which servers."""
+
+    broker: str
+    backend: str
+    serializer: str
+    scenes: Sequence[str]
+    steps: int
+    """At least so many are told of."""
+
+    def __str__(self) -> str:
+        return f"{self.broker}-{self.backend}-{self.serializer}"
+
+
+EXCHANGES = (
+    Exchange("redis", "redis", "json", (*ANYWHERE, "chords", "results"), 70),
+    Exchange("redis", "redis", "pickle", ("pickles", "failures", "results"), 20),
+    Exchange("rabbitmq", "rpc", "json", (*ANYWHERE, "replies"), 65),
+    Exchange("rabbitmq", "redis", "pickle", ("pickles", "chords", "results"), 15),
+)
+
+
+@contextmanager
+def places(what: Exchange, rabbit: RabbitServer | None, number: int) -> Iterator[dict[str, str]]:
+    """The variables of `exchanged.py`: servers, or parts of them, that nobody else uses."""
+    with redis_server() as server:
+        redis = [f"redis://127.0.0.1:{server.port}/{database}" for database in range(3)]
+        yield {
+            "BROKER": redis[0] if rabbit is None else rabbit.at(VHOSTS[number]),
+            "BACKEND": redis[1] if what.backend == "redis" else "rpc://",
+            "NOTES": redis[2],
+            "SERIALIZER": what.serializer,
+        }
+
+
+def run(what: Exchange, pair: tuple[str, str], variables: dict[str, str], stock: Path, log: Path) -> list[list[object]]:
     """What the client has seen, step by step."""
     client, worker = pair
-    python = {STOCK: [str(stock_python)], OURS: [sys.executable, "-W", "ignore"]}
+    python = {STOCK: [str(stock)], OURS: [sys.executable, "-W", "ignore"]}
     command = {STOCK: ["-m", "celery"], OURS: ["-m", "celeriac"]}
     program = {STOCK: python[STOCK], OURS: [*python[OURS], "-m", "celeriac", "run", sys.executable]}
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTHON", "CELERY", "COV"))}
-    kept["C_FORCE_ROOT"] = "1"  # stock's workers read no pickles as root otherwise
-    log = folder / f"{client}-{worker}-{serializer}.log"
-    with redis_server() as server, log.open("wb") as out:
-        for number, name in enumerate(("BROKER", "BACKEND", "NOTES")):
-            kept[name] = f"redis://127.0.0.1:{server.port}/{number}"
-        kept["SERIALIZER"] = serializer
-        variables = {STOCK: kept, OURS: {**kept, "PYTHONPATH": str(ROOT / ".dev")}}
+    kept |= {"C_FORCE_ROOT": "1", **variables}  # stock's workers read no pickles as root otherwise
+    path = {STOCK: kept, OURS: {**kept, "PYTHONPATH": str(ROOT / ".dev")}}
+    with log.open("wb") as out:
         process = subprocess.Popen(
-            [*python[worker], *command[worker], *WORKER], cwd=HERE, env=variables[worker], stdout=out, stderr=out
+            [*python[worker], *command[worker], *WORKER], cwd=HERE, env=path[worker], stdout=out, stderr=out
         )
         try:
             done = subprocess.run(
-                [*program[client], "client.py", *scenes],
-                cwd=HERE, env=variables[client], capture_output=True, text=True, check=False, timeout=150,
+                [*program[client], "client.py", *what.scenes],
+                cwd=HERE, env=path[client], capture_output=True, text=True, check=False, timeout=150,
             )  # fmt: skip
         finally:
             process.terminate()
             process.wait(30)
-    assert done.returncode == 0, f"{client} with a worker of {worker}: {done.stderr}\n{log.read_text()}"
+    assert done.returncode == 0, f"{client} with a worker of {worker}: {done.stdout}{done.stderr}\n{log.read_text()}"
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("serializer", "scenes", "steps"), [("json", (), 70), ("pickle", ("pickles", "failures", "results"), 20)]
-)
+@pytest.mark.parametrize("what", EXCHANGES, ids=str)
 def test_everything_is_exchanged(
-    serializer: str, scenes: Sequence[str], steps: int, stock_python: Path, tmp_path: Path
+    what: Exchange, stock_python: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    one = partial(run, stock_python=stock_python, folder=tmp_path, serializer=serializer, scenes=scenes)
+    rabbit = request.getfixturevalue("rabbitmq_of_the_run") if what.broker == "rabbitmq" else None
+    # Each pair of each exchange has a virtual host to itself.
+    first = len(PAIRS) * [each for each in EXCHANGES if each.broker == what.broker].index(what)
+
+    def one(number: int) -> list[list[object]]:
+        with places(what, rabbit, first + number) as variables:
+            return run(what, PAIRS[number], variables, stock_python, tmp_path / f"{number}.log")
+
     with ThreadPoolExecutor(len(PAIRS)) as at_once:
-        figure, *mixed = at_once.map(one, PAIRS)
-    assert len(figure) > steps, figure
+        figure, *mixed = at_once.map(one, range(len(PAIRS)))
+    assert len(figure) > what.steps, figure
     for pair, seen in zip(PAIRS[1:], mixed, strict=True):
         assert len(seen) == len(figure)
         for ours, stocks in zip(seen, figure, strict=True):

@@ -87,6 +87,14 @@ def outcome(result):
     return [result.state, value, bool(result.traceback)]
 
 
+def refusal(call):
+    """Of what this store of results cannot do."""
+    try:
+        return call()
+    except NotImplementedError as problem:
+        return problem
+
+
 def notes(kind, count=1):
     """So many of them, in the order in which they were made."""
 
@@ -161,24 +169,30 @@ def calls():
 
 
 @scene
-def canvases():
+def chains():
+    """And all other canvases that need no counting in the store of results."""
     yield outcome(chain(add.s(1), add.s(2), echo.s())())
     yield outcome(group(add.s(n) for n in range(3))())
+    yield outcome(add.chunks([(n, n) for n in range(5)], 2).group()())
+    yield outcome(add.starmap([(1, 2), (3, 4)]).delay())
+    yield outcome(add.map([1, [2, 3]]).delay())
+    yield outcome(replacing.delay(5))
+    yield outcome(add.apply_async((1, 2), link=told.s(7)))
+    yield outcome(fail.apply_async(("own",), link_error=failed_with.s()))
+    yield outcome(chain(about.s(), echo.s()).apply_async())
+    yield sorted(map(json.dumps, notes("told"))), notes("failed_with")
+
+
+@scene
+def chords():
     yield outcome(chord([add.s(n) for n in range(4)], add.s())())
     broken = chord([add.s(1), fail.s("builtin")], add.s().on_error(failed_with.s()))()
     until(broken.ready)  # who waits for it may hear of the header's failure first
     yield outcome(broken)
     yield outcome(chain(group(add.s(1), add.s(2)), add.s(), group(add.s(1), add.s(2)), add.s())())
     yield outcome(chord([chain(add.s(1), add.s(1)), group(add.s(2), add.s(3))], echo.s())())
-    yield outcome(add.chunks([(n, n) for n in range(5)], 2).group()())
-    yield outcome(add.starmap([(1, 2), (3, 4)]).delay())
-    yield outcome(add.map([1, [2, 3]]).delay())
-    yield outcome(replacing.delay(5))
     yield outcome(chain(widening.s(5), add.s(1))())
-    yield outcome(add.apply_async((1, 2), link=told.s(7)))
-    yield outcome(fail.apply_async(("own",), link_error=failed_with.s()))
-    yield outcome(chain(about.s(), echo.s()).apply_async())
-    yield sorted(map(json.dumps, notes("told"))), sorted(map(json.dumps, notes("failed_with", 2)))
+    yield notes("failed_with")
 
 
 @scene
@@ -205,6 +219,26 @@ def results():
     yield halfway.info
     NOTES.rpush(f"go:{halfway.id}", "on")
     yield outcome(halfway)
+
+
+@scene
+def replies():
+    """Where results are messages to who has sent the task: what can be known of them, and what is refused."""
+    result = add.delay(1, 2)
+    yield outcome(result), outcome(result)
+    tail = chain(add.s(1), add.s(2), add.s(3))()
+    outcome(tail)
+    yield [value for _, value in tail.parent.parent.collect()]
+    halfway = progress.delay()
+    until(lambda: halfway.state == "PROGRESS")
+    yield halfway.info
+    NOTES.rpush(f"go:{halfway.id}", "on")
+    yield outcome(halfway)
+    parts = group(add.s(1), add.s(2))()
+    yield outcome(parts), parts.completed_count()
+    yield refusal(chord([add.s(1)], add.s()))
+    yield refusal(parts.save)
+    yield refusal(lambda: GroupResult.restore(parts.id, app=app))
 
 
 @scene
