@@ -24,6 +24,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from . import lacking
+
 _HERE = __name__.rpartition(".")[0]
 _CELERY = "celery"
 _HOUSE = _HERE.rpartition(".")[0]
@@ -46,7 +48,12 @@ class _Loader:
         self.spec: Any = None
 
     def create_module(self, spec: Any) -> ModuleType:
-        module = importlib.import_module(self.target)
+        before, _IMPORTS.looked_for = _IMPORTS.looked_for, spec.name
+        try:
+            module = importlib.import_module(self.target)
+        finally:
+            _IMPORTS.looked_for = before
+        lacking.tell(module, spec.name)
         if watchers():
             return _Shown(spec.name, module)
         self.spec = module.__spec__
@@ -59,7 +66,9 @@ class _Loader:
         module.__spec__ = self.spec  # the import system has put the alias' own here
 
     def is_package(self, name: str) -> bool:
-        return hasattr(importlib.import_module(self.target), "__path__")
+        """Asked while the import system is locked: to load it now would wait for ever for a thread that does."""
+        spec: Any = importlib.util.find_spec(self.target)
+        return spec.submodule_search_locations is not None
 
     def get_code(self, name: str) -> Any:
         """What `python -m celery` runs."""
@@ -87,24 +96,34 @@ class _Shown(ModuleType):
         (super().__setattr__ if name in self._OWN else partial(setattr, self.shown))(name, value)
 
 
-class _Told:
-    """Loads a module of this package as its own loader does; then those who watch imports get its second name."""
+class _Twice:
+    """Loads a module of this package as its own loader does; then the module has its second name.
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    It stays the module's loader, and loads once: while one thread looks for `celery.x`, another one may put it into
+    `sys.modules`, and then the import system loads what that one says of itself.
+    """
+
+    def __init__(self, loader: Any, loaded: ModuleType | None = None) -> None:
+        self.loader, self.loaded = loader, loaded
 
     def create_module(self, spec: Any) -> Any:
-        return self.loader.create_module(spec)
+        return self.loader.create_module(spec) if self.loaded is None else self.loaded
 
     def exec_module(self, module: ModuleType) -> None:
-        spec: Any = module.__spec__
-        spec.loader = module.__loader__ = self.loader
+        if module is self.loaded:
+            return
         _IMPORTS.depth += 1
         try:
             self.loader.exec_module(module)
         finally:
             _IMPORTS.depth -= 1
-        _tell()
+        self.loaded = module
+        _name((module,))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # of a copy that is not complete yet
+            raise AttributeError(name)
+        return getattr(self.loader, name)
 
 
 class _Imports(threading.local):
@@ -122,9 +141,24 @@ def watchers() -> list[Any]:
     return [finder for finder in sys.meta_path if type(finder).__module__.partition(".")[0] in _WATCHERS]
 
 
+def _name(modules: Iterable[ModuleType]) -> None:
+    """Gives them their names under Celery's: a class is looked for in `sys.modules` by the module that it names."""
+    if watchers():
+        _tell()
+        return
+    for module in modules:
+        name, spec = _CELERY + module.__name__[len(_HERE) :], module.__spec__
+        if spec is not None and not isinstance(spec.loader, _Twice):
+            loader: Any = _Twice(spec.loader, module)
+            spec.loader = loader
+        lacking.tell(module, name)
+        if name != _IMPORTS.looked_for:
+            sys.modules.setdefault(name, module)
+
+
 def _tell() -> None:
     """Import under Celery's names what was loaded under ours, for those who wait for these names."""
-    if _IMPORTS.depth or not watchers():
+    if _IMPORTS.depth:
         return
     for name in [name for name in sys.modules if name.startswith(f"{_HERE}.")]:
         second = _CELERY + name[len(_HERE) :]
@@ -152,8 +186,8 @@ class _Finder:
         for finder in behind:
             spec: Any = finder.find_spec(name, path, target)
             if spec is not None:
-                if hasattr(spec.loader, "exec_module") and watchers():
-                    spec.loader = _Told(spec.loader)
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Twice(spec.loader)
                 return spec
         return None
 
@@ -170,6 +204,7 @@ class _LastFinder:
             return importlib.machinery.ModuleSpec(name, loader, is_package=name == "billiard")
         if name == _CELERY:
             _begin()
+            _name(_loaded())
             return _spec(name)
         return None
 
@@ -206,18 +241,8 @@ def _loader(target: str) -> Any:
 def _spec(name: str) -> Any:
     target = _HERE + name[len(_CELERY) :]
     if target not in sys.modules and importlib.util.find_spec(target) is None:
-        raise ModuleNotFoundError(
-            f"No module named {name!r}: celeriac stands in for celery here, and has no such module. "
-            "`celeriac -A proj doctor` names all that a project asks for in vain; what needs this one runs on Celery: "
-            "without `celeriac run`, or after `pip uninstall -y celery && pip install celery`",
-            name=name,
-        )
-    loader: Any = _Loader(target)
-    before, _IMPORTS.looked_for = _IMPORTS.looked_for, name
-    try:
-        return importlib.util.spec_from_loader(name, loader)
-    finally:
-        _IMPORTS.looked_for = before
+        raise lacking.no_module(name)
+    return importlib.util.spec_from_loader(name, _loader(target))
 
 
 def installed() -> bool:
@@ -237,7 +262,11 @@ def install() -> None:
     if _FINDER not in sys.meta_path:
         _begin()
     importlib.import_module(_CELERY)
-    _tell()
+    _name(_loaded())
+
+
+def _loaded() -> list[ModuleType]:
+    return [module for name, module in list(sys.modules.items()) if f"{name}.".startswith(f"{_HERE}.")]
 
 
 def _begin() -> None:

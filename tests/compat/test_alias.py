@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,98 @@ def test_what_we_lack_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"celery\.five.*celeriac stands in.*doctor") as caught:
         importlib.import_module("celery.five")
     assert caught.value.name == "celery.five"
+
+
+@pytest.mark.parametrize("module", ["celery", "celery.app.trace", "celery.utils", "celery.states"])
+def test_a_name_that_we_lack_leads_to_the_way_out(module: str) -> None:
+    """With a `__getattr__` of its own or without, a package or not."""
+    celeriac.install()
+    loaded = importlib.import_module(module)
+    with pytest.raises(ImportError, match=rf"import name 'nope' from '{module}'.*celeriac stands in.*doctor") as caught:
+        exec(f"from {module} import nope")
+    assert (caught.value.name, caught.value.path) == (module, loaded.__file__)
+    with pytest.raises(AttributeError, match=rf"'{module}' has no attribute 'nope'.*celeriac stands in.*doctor"):
+        loaded.nope  # noqa: B018 - asking is the test
+    with pytest.raises(AttributeError, match=rf"'{module}' has no attribute '__nope__'$"):
+        loaded.__nope__  # noqa: B018 - as above
+    assert not hasattr(loaded, "nope")
+    assert getattr(loaded, "nope", 3) == 3
+
+
+def test_a_module_that_is_half_loaded_is_found_in_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`from package import module`, amid a circle of imports: the package has no such name yet."""
+    celeriac.install()
+    monkeypatch.delattr(importlib.import_module("celery.utils"), "time")
+    space: dict[str, Any] = {}
+    exec("from celery.utils import time", space)
+    assert space["time"] is importlib.import_module("celeriac.compat.utils.time")
+
+
+TWO_NAMES = """
+import celeriac; celeriac.install()
+import inspect, sys, typing
+from celery import Celery, Task
+from celery.result import AsyncResult
+for each in (Celery, Task, AsyncResult):
+    assert sys.modules[each.__module__] is sys.modules["celeriac.compat" + each.__module__[len("celery"):]]
+    assert inspect.getsource(each).startswith("class " + each.__name__)
+    assert typing.get_type_hints(each)
+print("fine")
+"""
+
+
+def test_a_class_is_found_by_the_module_that_it_names(celeriac_env: Environment) -> None:
+    """Who reads types and sources asks `sys.modules`, and does not import."""
+    done = celeriac_env.run("-c", TWO_NAMES)
+    assert done.stdout.strip() == "fine", done.stderr
+
+
+AT_ONCE = """
+import celeriac; celeriac.install()
+import faulthandler, sys, threading
+from importlib import import_module
+import celery.app, celery.schedules
+from celeriac.compat import alias
+
+assert not {{"celeriac.compat.states", "celery.states", "colorsys"}} & set(sys.modules)
+faulthandler.dump_traceback_later(20, exit=True)
+half, on, loaded, seen = threading.Event(), threading.Event(), threading.Event(), []
+load, look = alias._Twice.exec_module, alias._spec
+
+def slowly(self, module):
+    if module.__name__ == "celeriac.compat.states":
+        half.set()
+        assert on.wait(10)
+        {then}
+    load(self, module)
+    if module.__name__ == "celeriac.compat.states":
+        loaded.set()
+
+def meanwhile(name):
+    on.set()
+    {wait}
+    return look(name)
+
+alias._Twice.exec_module, alias._spec = slowly, meanwhile
+other = threading.Thread(target=lambda: seen.append(import_module("celeriac.compat.states")))
+other.start()
+assert half.wait(10)
+mine = import_module("celery.states")
+other.join()
+assert mine is seen[0] is sys.modules["celeriac.compat.states"] is sys.modules["celery.states"]
+print("fine")
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "wait"),
+    [("import colorsys", "pass"), ("pass", "assert loaded.wait(10)")],
+    ids=["imports more", "is done first"],
+)
+def test_two_threads_that_ask_by_two_names_get_one_module(then: str, wait: str, celeriac_env: Environment) -> None:
+    """One is in the midst of it, as the other one looks for it; neither waits for ever, and it is loaded once."""
+    done = celeriac_env.run("-c", AT_ONCE.format(then=then, wait=wait))
+    assert done.stdout.strip() == "fine", done.stderr
 
 
 def test_installing_twice_is_installing_once() -> None:
@@ -111,6 +204,17 @@ def test_without_a_celery_ours_is_found_once_it_is_in_use(celeriac_env: Environm
         "5.7.0 5.7.0 (5, 7, 0)",
         "True multiprocessing.context",
     ], done.stderr
+
+
+def test_a_celery_that_is_found_once_ours_is_in_use_is_loaded_once(celeriac_env: Environment) -> None:
+    program = (
+        "import celeriac.compat as ours, celeriac.compat.schedules as schedules\n"
+        "import celery, celery.schedules, sys\n"
+        "print(celery is ours is sys.modules['celeriac.compat'], celery.schedules is schedules)\n"
+        "import celeriac; celeriac.install()\n"
+    )
+    done = celeriac_env.run("-c", program)
+    assert done.stdout.strip() == "True True", done.stderr
 
 
 def test_the_version_is_the_one_that_is_imported(tmp_path: Path, celeriac_env: Environment) -> None:
