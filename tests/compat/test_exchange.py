@@ -49,9 +49,8 @@ class Exchange:
 
 EXCHANGES = (
     Exchange("redis", "redis", "json", (*ANYWHERE, "chords", "results"), 70),
-    Exchange("redis", "redis", "pickle", ("pickles", "failures", "results"), 20),
     Exchange("rabbitmq", "rpc", "json", (*ANYWHERE, "replies"), 65),
-    Exchange("rabbitmq", "redis", "pickle", ("pickles", "chords", "results"), 15),
+    Exchange("rabbitmq", "redis", "pickle", ("pickles", "failures", "chords", "results"), 25),
 )
 
 

@@ -139,9 +139,10 @@ def failures():
     yield outcome(slow.delay(20))
     yield outcome(app.send_task("exchanged.fail", ["no such kind"]))
     ignored, refused = ignoring.delay(), rejecting.delay()
+    yield outcome(refused)
     until(lambda: ["task_postrun", ignoring.name] in [note[:2] for note in notes("signal")])
-    yield ignored.state
-    yield until(lambda: refused.state not in {"PENDING", "STARTED"} and refused.state)
+    if not app.conf.result_backend.startswith("rpc"):  # of a reply that is not waited for nobody knows
+        yield ignored.state
 
 
 @scene
@@ -176,7 +177,6 @@ def chains():
     yield outcome(add.chunks([(n, n) for n in range(5)], 2).group()())
     yield outcome(add.starmap([(1, 2), (3, 4)]).delay())
     yield outcome(add.map([1, [2, 3]]).delay())
-    yield outcome(replacing.delay(5))
     yield outcome(add.apply_async((1, 2), link=told.s(7)))
     yield outcome(fail.apply_async(("own",), link_error=failed_with.s()))
     yield outcome(chain(about.s(), echo.s()).apply_async())
@@ -185,6 +185,7 @@ def chains():
 
 @scene
 def chords():
+    """And a task that another one replaces, of which stock Celery's replies do not tell."""
     yield outcome(chord([add.s(n) for n in range(4)], add.s())())
     broken = chord([add.s(1), fail.s("builtin")], add.s().on_error(failed_with.s()))()
     until(broken.ready)  # who waits for it may hear of the header's failure first
@@ -192,6 +193,7 @@ def chords():
     yield outcome(chain(group(add.s(1), add.s(2)), add.s(), group(add.s(1), add.s(2)), add.s())())
     yield outcome(chord([chain(add.s(1), add.s(1)), group(add.s(2), add.s(3))], echo.s())())
     yield outcome(chain(widening.s(5), add.s(1))())
+    yield outcome(replacing.delay(5))
     yield notes("failed_with")
 
 
@@ -227,13 +229,17 @@ def replies():
     result = add.delay(1, 2)
     yield outcome(result), outcome(result)
     tail = chain(add.s(1), add.s(2), add.s(3))()
-    outcome(tail)
-    yield [value for _, value in tail.parent.parent.collect()]
-    halfway = progress.delay()
-    until(lambda: halfway.state == "PROGRESS")
-    yield halfway.info
-    NOTES.rpush(f"go:{halfway.id}", "on")
-    yield outcome(halfway)
+    yield outcome(tail), outcome(tail.parent), outcome(tail.parent.parent)
+    halfway, seen = progress.delay(), []
+
+    def go_on(meta):
+        if meta["status"] == "PROGRESS":
+            NOTES.rpush(f"go:{halfway.id}", "on")
+        if meta["status"] != "STARTED":  # it may be past before somebody listens
+            seen.append([meta["status"], meta["result"]])
+
+    halfway.get(timeout=WAIT, on_message=go_on)
+    yield seen, outcome(halfway)
     parts = group(add.s(1), add.s(2))()
     yield outcome(parts), parts.completed_count()
     yield refusal(chord([add.s(1)], add.s()))
@@ -295,7 +301,7 @@ def control():
     yield app.control.cancel_consumer("extra", reply=True, destination=[name], timeout=5)
     yield app.control.broadcast("no_such_command", reply=True, destination=[name], timeout=5)
     busy = progress.delay()
-    until(lambda: busy.state == "PROGRESS")
+    notes("progress")
     (active,) = asked.active()[name]
     yield active["name"], active["id"] == busy.id, sorted(active)
     ((place, of_it),) = asked.query_task(busy.id)[name].values()
