@@ -167,7 +167,10 @@ class Pidfile:
             except (ProcessLookupError, PermissionError, SystemError, OverflowError):
                 print("Stale pidfile exists - Removing it.", file=sys.stderr)  # noqa: T201 - as above
             else:
-                return False
+                if not _has_ended(pid):
+                    return False
+                said = f"Stale pidfile exists (process {pid} has ended, its parent has not waited for it)"
+                print(f"{said} - Removing it.", file=sys.stderr)  # noqa: T201 - as above
         self.remove()
         return True
 
@@ -183,6 +186,15 @@ class Pidfile:
 
 
 PIDFile = Pidfile
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it is dead though it can still be signalled: a zombie. False where the system does not tell."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False
+    return state in {b"Z", b"X"}
 
 
 def create_pidlock(pidfile: Any) -> Pidfile:

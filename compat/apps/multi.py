@@ -22,7 +22,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from ..platforms import IS_WINDOWS, Pidfile, signal_name
+from ..platforms import IS_WINDOWS, Pidfile, _has_ended, signal_name
 from ..utils.nodenames import gethostname, host_format, node_format, nodesplit
 from ..utils.saferepr import saferepr
 
@@ -166,7 +166,8 @@ class Node:
                 if problem.errno not in {errno.ESRCH, errno.EPERM}:
                     raise
             else:
-                return True
+                if not _has_ended(pid):
+                    return True
         maybe_call(on_error, self)
         return False if pid else None
 

@@ -36,7 +36,8 @@ class AMQPContext:
         self.alone = alone  # one command, whose failure is the program's
         self.connection = cli_context.app.connection()
         self.channel: Any = None
-        self.reconnect()
+        if not alone:
+            self.reconnect()
 
     @property
     def app(self) -> Any:
@@ -72,6 +73,8 @@ class AMQPContext:
 
     def perform(self, method: Callable[[Any], Any], say: Callable[[Any], Any] | None = None) -> None:
         """The method on the channel, and what it gave."""
+        if self.channel is None and self.alone:  # not before: its help needs no broker
+            self.reconnect()
         if self.channel is None:
             self.echo_error("Not connected to broker. Please retry...")
             self.reconnect()

@@ -24,6 +24,7 @@ from ..exceptions import ImproperlyConfigured
 from . import imports, order
 from .base import CeleryCommand, CLIContext, consume_preload_options, option
 from .faults import told
+from .fitting import Context, fit
 
 _COMMANDS = {
     "amqp": ("amqp", "amqp"),
@@ -87,13 +88,15 @@ WRONG_APP_OPTION_USAGE_MESSAGE = order.HINT
 class Commands(click.Group):
     """Commands that are loaded when they are called; global options may stand behind the command."""
 
+    context_class = Context
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_COMMANDS, *_plugins()})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         registered = super().get_command(ctx, name)
         if registered is not None:
-            return registered
+            return fit(registered)  # type: ignore[no-any-return] # it is the same one
         if name in _COMMANDS:
             module, attribute = _COMMANDS[name]
             command: click.Command = getattr(import_module(f"{__package__}.{module}"), attribute)
@@ -101,7 +104,7 @@ class Commands(click.Group):
             command = _plugin(plugins[name])
         else:
             return None
-        self.add_command(command, name)
+        self.add_command(fit(command), name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:

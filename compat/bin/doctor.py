@@ -16,6 +16,8 @@ import click
 from ..app import checking
 from .base import CeleryCommand, handle_preload_options, option
 from .doctor_rules import FAULT, NOTE, RISK, Finding, examine
+from .faults import told
+from .imports import told_of_import
 
 _COLOURS = {FAULT: "red", RISK: "yellow", NOTE: "cyan"}
 
@@ -30,13 +32,11 @@ def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any)
     """Examine the app: its settings, tasks, schedule, hooks and imports."""
     named = ctx.obj.named
     app = ctx.obj.app
-    app.loader.import_default_modules()
-    app.finalize()
-    settings = checking.standing(app.conf)
-    if not (named or settings or (live and os.environ.get("CELERY_BROKER_URL"))):
+    unread, settings = _read(app)
+    if not (named or settings or unread or (live and os.environ.get("CELERY_BROKER_URL"))):
         ctx.fail("Name the app that is to be examined: celeriac -A proj doctor. With -b URL, --live looks at a broker.")
-    findings = list(examine(app))
-    if live:
+    findings = unread or list(examine(app))
+    if live and not unread:
         from .doctor_live import STEPS
 
         findings += _steps(app, STEPS, timeout, quiet=json or ctx.obj.quiet)
@@ -52,6 +52,22 @@ def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any)
         _show_settings(ctx, settings)
         _show(ctx, findings, to_mend)
     ctx.exit(1 if to_mend else 0)
+
+
+def _read(app: Any) -> tuple[list[Finding], Sequence[checking.Remark]]:
+    """The settings that are set. What keeps an app from being read is a finding, and all that can be found."""
+    try:
+        app.loader.import_default_modules()
+        app.finalize()
+        return [], checking.standing(app.conf)
+    except Exception as problem:
+        plain = told(problem, app)
+        if plain is None:
+            raise
+        kind = "import" if told_of_import(problem) or isinstance(problem, ImportError) else "settings"
+        subject = "modules of tasks" if kind == "import" else "settings"
+        advice = "a worker stops at this too: mend it, then ask again for the rest"
+        return [Finding(FAULT, kind, subject, plain.message.strip(), advice)], []
 
 
 def _show_settings(ctx: click.Context, settings: Sequence[checking.Remark]) -> None:

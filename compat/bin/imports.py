@@ -6,6 +6,7 @@ that the user's code raised is left out, nor what it raised that from.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -17,6 +18,8 @@ import click
 from ..exceptions import CeleryCommandException
 from ..platforms import EX_FAILURE
 
+_STANDARD = str(Path(os.__file__).parent)
+"""Where the standard library is: what it calls is ours, or the user's, and stands next in the traceback."""
 _LEADING = frozenset({"celeriac", "celery", "importlib", "kombu", "_frozen_importlib"})
 _LOADERS = (f"{__name__.rpartition('.bin.')[0]}.loaders.", "celery.loaders.")
 
@@ -24,7 +27,9 @@ _LOADERS = (f"{__name__.rpartition('.bin.')[0]}.loaders.", "celery.loaders.")
 def of_users(step: TracebackType | None) -> TracebackType | None:
     """The first step in a module of the user's, beneath those that were on the way to it."""
     while step is not None:
-        if step.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in _LEADING:
+        name, file = step.tb_frame.f_globals.get("__name__", ""), step.tb_frame.f_code.co_filename
+        ours = name.partition(".")[0] in _LEADING or (file.startswith(_STANDARD) and "-packages" not in file)
+        if not ours:
             return step
         step = step.tb_next
     return None

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from celeriac.compat.apps.multi import Node
+from celeriac.compat.platforms import Pidfile
 from tests.compat.stock import ask
 from tests.servers import free_port
 from tests.worker.running import wait_until
@@ -86,6 +88,34 @@ def test_a_pid_file_of_a_dead_process_is_taken_over(
     with running(celeriac_env, place, *words, "--pidfile", "it.pid", until=until):
         assert int(pidfile.read_text()) != 0
     assert not pidfile.exists()
+
+
+@pytest.fixture
+def zombie() -> Iterator[int]:
+    """A process that has ended, and that nobody has waited for: it can still be signalled."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    os.kill(process.pid, 0)
+    yield process.pid
+    process.wait()
+
+
+def test_a_pid_file_of_a_zombie_is_taken_over(place: Path, zombie: int, capsys: pytest.CaptureFixture[str]) -> None:
+    pidfile = place / "it.pid"
+    pidfile.write_text(f"{zombie}\n")
+    assert Pidfile(pidfile).remove_if_stale()
+    assert not pidfile.exists()
+    said = f"Stale pidfile exists (process {zombie} has ended, its parent has not waited for it) - Removing it.\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_zombie_is_a_node_that_is_down(place: Path, zombie: int) -> None:
+    (place / "w.pid").write_text(f"{zombie}\n")
+    node = Node("w@here", options={"--pidfile": str(place / "w.pid")})
+    gone: list[Node] = []
+    assert node.alive() is False
+    assert node.send(signal.SIGTERM, gone.append) is False
+    assert gone == [node]
 
 
 @pytest.mark.real

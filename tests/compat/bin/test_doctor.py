@@ -74,6 +74,31 @@ def test_no_innocent_is_named(name: str, reports: dict[str, Any]) -> None:
     assert report["ok"]
 
 
+@pytest.mark.parametrize(
+    ("source", "kind", "said"),
+    [
+        ("app.conf.update(CELERY_TASK_SERIALIZER='json', task_acks_late=True)", "settings", "-> task_serializer"),
+        ("app.conf.include = ['no_such_tasks']", "import", "include names the module 'no_such_tasks'"),
+        ("app.conf.include = ['broken']", "import", "KeyError: 'NO_SUCH_VARIABLE'"),
+    ],
+)
+def test_an_app_that_cannot_be_read_is_a_finding(
+    source: str, kind: str, said: str, tmp_path: Path, celeriac_env: Any
+) -> None:
+    (tmp_path / "broken.py").write_text("import os\nos.environ['NO_SUCH_VARIABLE']\n")
+    (tmp_path / "proj.py").write_text(f"{START}{source}\n")
+    done = run(celeriac_env, tmp_path, "-A", "proj", "doctor", "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    ((found),) = report["findings"]
+    assert (found["level"], found["kind"], report["ok"]) == ("fault", kind, False)
+    assert said in found["text"]
+    assert found["advice"]
+    assert "functools" not in done.stdout
+    text = run(celeriac_env, tmp_path, "-A", "proj", "doctor")
+    assert (text.returncode, said in text.stdout, text.stdout.endswith("1 to mend.\n")) == (1, True, True)
+
+
 def test_hooks_and_patched_names_are_told(reports: dict[str, Any]) -> None:
     found = {(each["kind"], each["subject"], each["level"]) for each in reports["hooks and patches"][1]["findings"]}
     assert {("patched", "celery.app.task.Task.apply_async", "note"), ("hooks", "signals", "note")} <= found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import click
 import pytest
 
 from celeriac.compat.bin.celery import celery
+from celeriac.compat.bin.fitting import broken, fit
 
 CLI: dict[str, Any] = json.loads((Path(__file__).resolve().parents[2] / "reference" / "cli.json").read_text())
 
@@ -87,10 +90,41 @@ def kind(type_: Any) -> str:
     return {"Hostname": "STRING"}.get(type(type_).__name__, text)
 
 
-def test_help_fits_a_terminal() -> None:
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+def test_help_fits_a_terminal(width: int) -> None:
     for path, _ in EVERY:
-        context = click.Context(ours(path), info_name=" ".join(("celeriac", *path)), terminal_width=80)
-        assert max(map(len, ours(path).get_help(context).splitlines())) <= 80
+        command = fit(ours(path))
+        context = command.context_class(command, info_name=" ".join(("celeriac", *path)), terminal_width=width)
+        assert max(map(len, command.get_help(context).splitlines())) <= width, path
+
+
+def test_help_of_the_usual_width_is_click_s_own() -> None:
+    for path, _ in EVERY:
+        command, name = fit(ours(path)), " ".join(("celeriac", *path))
+        assert command.get_help(command.context_class(command, info_name=name, terminal_width=80)) == command.get_help(
+            click.Context(command, info_name=name, terminal_width=80)
+        )
+
+
+def test_the_terminal_is_asked_for_its_width(celeriac_env: Any) -> None:
+    narrow = {**celeriac_env.variables, "COLUMNS": "40"}
+    for words in (["--help"], ["worker", "--help"], ["report", "--help"], ["amqp", "queue.bind", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "celeriac", *words],
+            env=narrow,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        assert max(map(len, done.stdout.splitlines())) <= 40, done.stdout
+        assert "Show this message" in done.stdout, "and no broker is needed for it"
+
+
+def test_what_is_too_long_is_broken_where_a_person_would() -> None:
+    assert broken("  -P [one|two|three]", 12) == ["  -P [one|", "    two|", "    three]"]
+    assert broken("    " + "x" * 25, 20) == ["    " + "x" * 14, "      " + "x" * 11]
+    assert broken("short", 20) == ["short"]
 
 
 def test_commands_are_loaded_when_they_are_called(celeriac_env: Any) -> None:
