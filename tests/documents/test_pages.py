@@ -14,7 +14,7 @@ import pytest
 
 from tests.documents import blocks
 from tests.house import ROOT
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROJECT = """
@@ -79,7 +79,7 @@ def test_each_block_runs(
         (programs / name).chmod(0o755)
     place = tmp_path / "place"
     place.mkdir()
-    servers = {r"redis://localhost(?=[\"'\s/,])": redis_server.url.rsplit("/", 1)[0]}
+    servers = {r"redis://localhost(?=[\"'\s/,])": redis_server.url.rsplit("/", 1)[0], r"\b9808\b": str(free_port())}
     if "amqp://localhost" in page.read_text():
         servers[r"amqp://localhost(?=[\"'\s,])"] = request.getfixturevalue("rabbitmq_server").url
     found = [blocks.Block(page.name, 0, "python", PROJECT, "file", "proj.py"), *blocks.blocks(page)]
