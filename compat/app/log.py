@@ -45,13 +45,13 @@ class TaskFormatter(ColorFormatter):
 
 
 class _OfTheClass:
-    """An attribute that reads the same on the class and on its instances, and is set on either."""
+    """An attribute of the class: its instances read it there, and set it there for all of them."""
 
     def __get__(self, instance: Any, owner: Any) -> bool:
         return bool((owner if instance is None else instance)._setup)  # it is its own attribute
 
     def __set__(self, instance: Any, value: bool) -> None:
-        instance._setup = value  # as above
+        type(instance)._setup = value  # as above
 
 
 class Logging:

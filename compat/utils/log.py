@@ -239,7 +239,9 @@ def get_multiprocessing_logger() -> logging.Logger | None:
     billiard: Any = sys.modules.get("billiard.util")
     if billiard is not None:
         return billiard.get_logger()  # type: ignore[no-any-return] # untyped beneath
-    return logging.getLogger("multiprocessing")
+    found = logging.getLogger("multiprocessing")
+    found.propagate = False  # as the library has it: its lines are not written twice
+    return found
 
 
 def reset_multiprocessing_logger() -> None:

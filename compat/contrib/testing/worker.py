@@ -1,9 +1,13 @@
-"""A worker in a thread of the test, known to be up when the test begins."""
+"""A worker in a thread of the test, known to be up when the test begins.
+
+What the children of a prefork pool log comes to the handlers of the test's process, so that `caplog` sees it.
+"""
 
 from __future__ import annotations
 
 import logging
 import logging.handlers
+import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
@@ -36,7 +40,11 @@ class TestWorkController(worker.WorkController):  # type: ignore[misc,unused-ign
 
         def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
             record.from_queue = True
-            return record
+            prepared: logging.LogRecord = super().prepare(record)  # what is written here must be readable there
+            return prepared
+
+        def enqueue(self, record: logging.LogRecord) -> None:
+            self.queue.put(record)
 
         def handleError(self, record: logging.LogRecord) -> None:
             if logging.raiseExceptions:
@@ -45,6 +53,33 @@ class TestWorkController(worker.WorkController):  # type: ignore[misc,unused-ign
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._on_started = threading.Event()
         super().__init__(*args, **kwargs)
+        pool = self.pool_cls if isinstance(self.pool_cls, str) else self.pool_cls.__module__
+        if pool.rpartition(".")[2] == "prefork":
+            self.logger_queue = multiprocessing.get_context("fork").SimpleQueue()
+            self.pid = os.getpid()
+
+    def start(self) -> Any:
+        """Runs it; while it runs, its children's log lines are heard."""
+        if self.logger_queue is None:
+            return super().start()
+        handler = self.QueueHandler(self.logger_queue)
+        handler.addFilter(lambda record: record.process != self.pid and not hasattr(record, "from_queue"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        listener = threading.Thread(target=self._hear, name="logs-of-children", daemon=True)
+        listener.start()
+        try:
+            return super().start()
+        finally:
+            root.removeHandler(handler)
+            self.logger_queue.put(None)
+            listener.join()
+            self.logger_queue.close()
+
+    def _hear(self) -> None:
+        """Hands each record to whoever listens for its logger here."""
+        for record in iter(self.logger_queue.get, None):
+            logging.getLogger().handle(record)
 
     def on_consumer_ready(self, consumer: Any) -> None:
         """What the worker calls when it takes messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -137,6 +138,27 @@ def test_an_app_that_was_the_default_for_a_while_leaves_no_connection(redis_serv
     finally:
         gc.enable()
     assert seen[2] <= seen[0], seen
+
+
+@pytest.mark.real
+def test_what_children_log_is_heard(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """Lines of a prefork pool come to the handlers of the test's own process, once, and from the asked level on."""
+    app = TestApp(config={"broker_url": redis_server.url, "result_backend": redis_server.url})
+
+    @app.task(name="contrib.tell", shared=False)
+    def tell(one: object) -> int:
+        logging.getLogger("told").warning("a warning about %s", [one])
+        logging.getLogger("told").info("not asked for")
+        return os.getpid()
+
+    with setup_default_app(app):
+        with start_worker(app, pool="prefork", perform_ping_check=False, loglevel="warning", shutdown_timeout=30):
+            assert tell.delay("it").get(timeout=20) != os.getpid()
+        said = [(found.name, found.getMessage(), found.process) for found in caplog.records if found.name == "told"]
+    assert len(said) == 1
+    assert said[0][:2] == ("told", "a warning about ['it']")
+    assert said[0][2] != os.getpid()
+    assert not [handler for handler in logging.getLogger().handlers if "Queue" in type(handler).__name__]
 
 
 def test_a_worker_that_does_not_come_up_is_told_of() -> None:
