@@ -64,10 +64,7 @@ def setup_security(
 
 
 def disable_untrusted_serializers(whitelist: Any = None) -> None:
-    """Takes nothing that is written by any serializer but these."""
+    """Takes nothing that is written by any serializer but these; without any given, not even plain JSON."""
     from kombu.serialization import disable_insecure_serializers
 
-    if whitelist is None:
-        disable_insecure_serializers()
-    else:
-        disable_insecure_serializers(allowed=whitelist)
+    disable_insecure_serializers(allowed=whitelist)

@@ -10,8 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from kombu.serialization import registry
 
 from celeriac.compat.exceptions import SecurityError
+from celeriac.compat.security import disable_untrusted_serializers
 from celeriac.compat.security.certificate import Certificate, FSCertStore
 from celeriac.compat.security.key import PrivateKey
 from celeriac.compat.security.serialization import SecureSerializer
@@ -73,3 +75,12 @@ def test_certificates(tmp_path: Path) -> None:
     identity(tmp_path, "late", days=-1)
     with pytest.raises(SecurityError, match="Expired"):
         FSCertStore(str(tmp_path / "late.pem"))
+
+
+def test_nothing_unsigned_is_taken_unless_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_disabled_content_types", set())
+    disable_untrusted_serializers()
+    assert {"application/json", "application/x-python-serialize"} <= registry._disabled_content_types
+    disable_untrusted_serializers(["json"])
+    assert "application/json" not in registry._disabled_content_types
+    assert "application/x-python-serialize" in registry._disabled_content_types
