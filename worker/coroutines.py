@@ -1,6 +1,7 @@
 """A place to run the coroutine of an `async def` task in a pool that has no event loop.
 
-Law: one loop for each thread, kept from task to task; what a task leaves behind when it is interrupted is ended.
+Law: one loop for each thread, kept from task to task; what a task leaves behind when it is interrupted is ended. Where
+greenlets share a thread it is one for all of them, ashore.
 A soft limit is raised within the coroutine, whether it runs or waits, so that it can catch it. asyncio is loaded when
 there is a coroutine: it costs a worker 50 ms of CPU and 3 MB.
 """
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import asyncio
 
 
-class _Waiting:
+class Waiting:
     """A coroutine that a thread waits for. Whoever is to interrupt it may be another thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, started: Coroutine[Any, Any, Any]) -> None:
@@ -65,10 +66,14 @@ class Loops(threading.local):
     """One private event loop for each thread that ran a coroutine in a pool that has none. It is kept."""
 
     loop: asyncio.AbstractEventLoop | None = None
-    waiting: _Waiting | None = None
+    waiting: Waiting | None = None
     pid: int = 0
+    ashore: Any = None
+    """An `Ashore` where greenlets run: set on the class, by their pool."""
 
     def wait(self, started: Coroutine[Any, Any, Any]) -> Any:
+        if self.ashore is not None:
+            return self.ashore.wait(started)
         import asyncio
 
         try:
@@ -79,7 +84,7 @@ class Loops(threading.local):
             return _elsewhere(started)
         if self.loop is None or self.loop.is_closed() or self.pid != os.getpid():
             self.loop, self.pid = asyncio.new_event_loop(), os.getpid()
-        waiting = self.waiting = _Waiting(self.loop, started)
+        waiting = self.waiting = Waiting(self.loop, started)
         limit.reached(waiting.interrupt)
         task = waiting.task
         try:

@@ -14,6 +14,8 @@ from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.values import dataclass
+from ..ashore import Ashore, Start
+from ..coroutines import Loops
 from ..limit import GivenUp
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
 from .bell import Bell
@@ -29,22 +31,33 @@ class Library:
     spawn: Callable[..., Any]
     throw: Callable[[Any, BaseException], Any]
     sleep: Callable[[float], Any]
+    thread: Start
+    exit: type[BaseException]
 
 
 def _gevent() -> Library:
     import gevent
+    from gevent.monkey import get_original
 
-    return Library(gevent.spawn, lambda greenlet, error: greenlet.kill(error, block=False), gevent.sleep)
+    return Library(
+        gevent.spawn,
+        lambda greenlet, error: greenlet.kill(error, block=False),
+        gevent.sleep,
+        get_original("_thread", "start_new_thread"),
+        gevent.GreenletExit,
+    )
 
 
 def _eventlet() -> Library:
     import eventlet
-    from eventlet import hubs
+    from eventlet import hubs, patcher
+    from greenlet import GreenletExit  # type: ignore[import-untyped,unused-ignore] # as the library is
 
     def throw(greenlet: Any, error: BaseException) -> None:
         hubs.get_hub().schedule_call_global(0, greenlet.throw, error)
 
-    return Library(eventlet.spawn, throw, eventlet.sleep)
+    start = patcher.original("_thread").start_new_thread
+    return Library(eventlet.spawn, throw, eventlet.sleep, start, GreenletExit)
 
 
 LIBRARIES: Mapping[str, Callable[[], Library]] = {"gevent": _gevent, "eventlet": _eventlet}
@@ -71,6 +84,7 @@ class Greenlets:
         self.size = size
         self._program = program
         self._bell = Bell()
+        self._ashore = Ashore(self._library.thread, (GivenUp, self._library.exit))
         self._happened: deque[Happening] = deque()
         self._waiting: deque[Job] = deque()
         self._held: dict[int, Job] = {}
@@ -80,6 +94,7 @@ class Greenlets:
     # --- the contract
 
     def start(self) -> None:
+        Loops.ashore = self._ashore
         self._program.begin(0)
 
     def room(self) -> int:
@@ -155,6 +170,8 @@ class Greenlets:
             self._library.sleep(_STEP)
         for running in list(self._running.values()):
             self._give_up(running, Lost(running.job.number, "the worker stopped before it ended"))
+        self._ashore.close()
+        Loops.ashore = None
 
     # --- greenlets
 

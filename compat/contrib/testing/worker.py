@@ -44,7 +44,8 @@ class TestWorkController(worker.WorkController):  # type: ignore[misc,unused-ign
             return prepared
 
         def enqueue(self, record: logging.LogRecord) -> None:
-            self.queue.put(record)
+            queue: Any = self.queue
+            queue.put(record)
 
         def handleError(self, record: logging.LogRecord) -> None:
             if logging.raiseExceptions:

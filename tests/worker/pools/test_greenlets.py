@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -47,3 +48,29 @@ def test_a_missing_library_is_named() -> None:
     program = "import sys; sys.modules['gevent'] = None\nfrom celeriac.worker.pools.greenlets import Greenlets\nGreenlets(None, 1, 'gevent')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "pip install 'celeriac[gevent]'" in done.stderr
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_coroutines_of_greenlets_run_side_by_side(library: str) -> None:
+    """In one loop ashore, which no other code of the greenlets' thread finds itself within."""
+    if find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(Path(__file__).with_name("ashore_scene.py")), library],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout) == {
+        "together": list(range(10)),
+        "fails": "KeyError",
+        "soft": ["Soft", "waits", "ended"],
+        "caught": ["caught", "waits", "ended"],
+        "given up": ["GivenUp", "waits", "ended"],
+        "within": 5,
+        "here": "RuntimeError",
+        "threads": [1, 2, 3, 4, 5],
+        "left": 1,
+    }, done.stderr
