@@ -389,8 +389,14 @@ def report(ctx: click.Context, /, **_: Any) -> None:
 
 def main() -> int:
     """The program. `celery` is this package from here on."""
-    from ..alias import install
+    from ..alias import AliasError, install
 
-    install()
+    try:
+        install()
+    except AliasError as problem:
+        # Whoever has loaded the real one already gets ours in what `celeriac run` starts: it is the way out.
+        if sys.argv[1:2] != ["run"]:
+            click.echo(f"Error: {problem}", err=True)
+            return 1
     name = "celery" if pathlib.Path(sys.argv[0]).stem == "celery" else "celeriac"
     return celery(auto_envvar_prefix="CELERY", prog_name=name)  # type: ignore[no-any-return] # click returns Any

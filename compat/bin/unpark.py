@@ -23,11 +23,14 @@ def unpark(ctx: click.Context, json: bool, **_: Any) -> None:
     from ...worker.brokers import check
     from ...worker.brokers.redis_unpark import unpark as give_back
     from ..app.settings_for_broker import broker_options
+    from ..app.utils import sanitize_url
 
     told = broker_options(ctx.obj.app.conf, write=True)
     if not is_redis(told.urls[0]):
         check(told.urls[0])
-        ctx.obj.echo('{"unparked": 0}' if json else "Nothing is parked: this broker is no Redis.")
+        app = "" if ctx.find_root().params.get("app") else ". No app was named: celeriac -A proj unpark"
+        where = f"{sanitize_url(told.urls[0])} is no Redis{app}"
+        ctx.obj.echo('{"unparked": 0}' if json else f"Nothing is parked: {where}")
         return
     count = 0
     try:

@@ -551,3 +551,27 @@ def test_a_log_is_read(command: str, told: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert told in done.output
     assert CliRunner().invoke(program.celery, ["logtool", command], input=LOG).output == done.output
+
+
+def test_a_real_celery_that_is_loaded_first_is_told_and_the_way_out_leads_out(
+    tmp_path: Path, celeriac_env: Any
+) -> None:
+    """As where `sitecustomize`, or an agent of it, imports Celery in each process that starts."""
+    (tmp_path / "celery.py").write_text("Celery = 'the real one'\n")
+    (tmp_path / "sitecustomize.py").write_text("import celery\n")
+    path = os.pathsep.join([*filter(None, [celeriac_env.variables.get("PYTHONPATH")]), str(tmp_path)])
+    late = run(celeriac_env, tmp_path, "-A", "proj", "worker", PYTHONPATH=path)
+    assert late.returncode == 1
+    (line,) = late.stderr.splitlines()
+    assert line.startswith("Error: celeriac.install() came too late")
+    assert line.endswith("or start the program with `celeriac run`.")
+    command = [str(celeriac_env.python), "-m", "celeriac", "--version"]
+    done = run(celeriac_env, tmp_path, "run", *command, PYTHONPATH=path)
+    assert "by celeriac" in done.stdout, done.stderr
+
+
+def test_unpark_without_an_app_says_where_it_has_looked(tmp_path: Path, celeriac_env: Any) -> None:
+    done = run(celeriac_env, tmp_path, "unpark")
+    assert done.stdout == (
+        "Nothing is parked: amqp://localhost is no Redis. No app was named: celeriac -A proj unpark\n"
+    )
