@@ -49,10 +49,10 @@ _MEMORY = "Memory"
     "--history",
     default="celeriac-web.db",
     show_default=True,
-    help="SQLite file with what was seen; :memory: forgets it at the end.",
+    help="SQLite file with what was seen, or the redis:// URL of a Redis; :memory: forgets it at the end.",
 )
 @option(_MEMORY, "--keep", type=click.IntRange(100), default=50_000, show_default=True, help="Tasks to remember.")
-@option(_MEMORY, "--keep-mb", type=click.IntRange(1), default=256, show_default=True, help="Size of the file, roughly.")
+@option(_MEMORY, "--keep-mb", type=click.IntRange(1), default=256, show_default=True, help="Size of it, roughly.")
 @option(None, "-i", "--interval", type=float, default=2.0, help="Seconds between looks at queues and workers.")
 @option(None, "--no-enable-events", is_flag=True, help="Do not ask the workers for events of their tasks.")
 @click.pass_context
@@ -80,7 +80,7 @@ def web(
     only look, unless --allow-actions is given.
     """
     from ..web.guard import Guard
-    from ..web.store import Limits, Store
+    from ..web.store import Limits, kept_in
     from ..web.watch import Watch
 
     alone = is_loopback(address)
@@ -90,9 +90,9 @@ def web(
     guard = Guard.of(secret, (*host_name, *(() if alone else (socket.gethostname(),))), acts=acts)
     logging.basicConfig(format="[%(asctime)s] %(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        store = Store(history, Limits(keep, keep_mb * 1024 * 1024))
+        store = kept_in(history, Limits(keep, keep_mb * 1024 * 1024))
     except OSError as problem:
-        raise click.ClickException(f"{problem}. Name another file with --history.") from None
+        raise click.ClickException(f"{problem}. Name another place with --history.") from None
     watch = Watch(ctx.obj.app, store, interval, enable=not no_enable_events)
     shown = None if token or token_file else secret
     try:

@@ -39,7 +39,8 @@ CREATE TABLE nodes (name TEXT PRIMARY KEY, heard REAL, document TEXT);
 CREATE TABLE buckets (span TEXT, start INTEGER, document TEXT, PRIMARY KEY (span, start));
 """
 _NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, document TEXT)"
-_OLDEST = "DELETE FROM tasks WHERE id IN (SELECT id FROM tasks ORDER BY updated LIMIT ?)"
+_OLDEST = "SELECT id FROM tasks ORDER BY updated LIMIT ?"
+
 _KEPT_NODES = 86400.0  # seconds that a worker is shown after it was last heard
 
 
@@ -51,10 +52,13 @@ class Limits:
     size: int = 256 * 1024 * 1024
 
 
+DEFAULT = Limits()
+
+
 class Store:
     """One file, or `:memory:`. `close` it."""
 
-    def __init__(self, path: str, limits: Limits = Limits()) -> None:
+    def __init__(self, path: str, limits: Limits = DEFAULT) -> None:
         self.path = path
         self._limits = limits
         self._lock = threading.Lock()
@@ -75,27 +79,34 @@ class Store:
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)",
-                [(node.name, node.heard, _json(node.document())) for node in nodes],
+                [(node.name, node.heard, json_of(node.document())) for node in nodes],
             )
             found = ((span, start, series.buckets[span].get(start)) for span, start in buckets)
             connection.executemany(
                 "INSERT OR REPLACE INTO buckets VALUES (?, ?, ?)",
-                [(span, start, _json(bucket.document())) for span, start, bucket in found if bucket is not None],
+                [(span, start, json_of(bucket.document())) for span, start, bucket in found if bucket is not None],
             )
 
-    def prune(self, series: Series, now: float) -> None:
-        """Let the oldest go that are beyond the limits."""
+    def prune(self, series: Series, now: float) -> dict[str, list[str]]:
+        """Let the oldest go that are beyond the limits, and say which: ids of tasks, names of workers, `span:start`."""
+        gone: dict[str, list[str]] = {"tasks": [], "nodes": [], "buckets": []}
         with self._lock, self._connection as connection:
             count = connection.execute("SELECT count(*) FROM tasks").fetchone()[0]
             beyond = max(count - self._limits.tasks, 0)
             if self._used() > self._limits.size:
                 beyond = max(beyond, count // 5)
             if beyond:
-                connection.execute(_OLDEST, (beyond,))
-            connection.execute("DELETE FROM nodes WHERE heard < ?", (now - _KEPT_NODES,))
+                gone["tasks"] = _names(connection.execute(_OLDEST, (beyond,)))
+                connection.executemany("DELETE FROM tasks WHERE id = ?", [(each,) for each in gone["tasks"]])
+            old = (now - _KEPT_NODES,)
+            gone["nodes"] = _names(connection.execute("SELECT name FROM nodes WHERE heard < ?", old))
+            connection.execute("DELETE FROM nodes WHERE heard < ?", old)
             for span, buckets in series.buckets.items():
                 first = min(buckets, default=int(now))
+                before = connection.execute("SELECT start FROM buckets WHERE span = ? AND start < ?", (span, first))
+                gone["buckets"] += [f"{span}:{start}" for (start,) in before]
                 connection.execute("DELETE FROM buckets WHERE span = ? AND start < ?", (span, first))
+        return gone
 
     def _used(self) -> int:
         size, pages, free = (
@@ -107,7 +118,7 @@ class Store:
     def remember(self, name: str, document: Any) -> None:
         """A note of ours, in the place of the last one of this name."""
         with self._lock, self._connection as connection:
-            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, _json(document)))
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, json_of(document)))
 
     # --- reading
 
@@ -176,6 +187,10 @@ class Store:
         return [Record.read(json.loads(document)) for (document,) in rows]
 
 
+def _names(rows: Iterable[tuple[str]]) -> list[str]:
+    return [name for (name,) in rows]
+
+
 def _lowered(column: str) -> str:
     """What is looked into. `words` and `arguments` are written in lower case, in every alphabet."""
     return column if column in ("words", "arguments") else f"lower({column})"
@@ -187,12 +202,27 @@ def _row(record: Record) -> tuple[Any, ...]:
     arguments = f"{record.args}\n{record.kwargs}".lower()
     return (
         *(record.id, record.updated, record.name, record.state, record.worker, record.queue, arguments),
-        *(record.root_id, record.parent_id, record.group_id, words, _json(record.document())),
+        *(record.root_id, record.parent_id, record.group_id, words, json_of(record.document())),
     )
 
 
-def _json(value: Any) -> str:
+def json_of(value: Any) -> str:
+    """As documents are written down."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def kept_in(where: str, limits: Limits = DEFAULT) -> Store:
+    """The memory that this names: a file, or the URL of a Redis. Raises OSError."""
+    if "://" not in where:
+        return Store(where, limits)
+    from ...worker.redis_place import SCHEMES
+
+    scheme = where.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise OSError(f"{scheme}:// cannot keep a history: name a file, or redis://...")
+    from .store_redis import RedisStore
+
+    return RedisStore(where, limits)
 
 
 # --- the file
