@@ -188,6 +188,7 @@ def test_what_a_reply_holds_can_be_sent(ask: Any) -> None:
         ("disable_events", {}, wire.EVENTS_DISABLED_BEFORE),
         ("pool_grow", {"n": 2}, wire.POOL_GROWS),
         ("pool_shrink", {}, wire.POOL_SHRINKS),
+        ("pool_shrink", {"n": 3}, {"error": """ValueError("Can't shrink pool. It is of 2, and 3 are to go.")"""}),
         ("pool_restart", {}, wire.NO_POOL_RESTARTS),
         ("autoscale", {"max": 4, "min": 2}, wire.NO_AUTOSCALE),
         ("add_consumer", {"queue": "extra"}, wire.consumer_added("extra")),

@@ -178,7 +178,10 @@ def pool_grow(worker: Worker, n: Any = 1, **_: Any) -> Any:
 def pool_shrink(worker: Worker, n: Any = 1, **_: Any) -> Any:
     if worker.options.pool.autoscale:
         return wire.no_resize("pool_shrink")
-    worker.resize(max(worker.pool.size - int(n), 0))
+    left = worker.pool.size - int(n)
+    if left < 0:
+        raise ValueError(f"Can't shrink pool. It is of {worker.pool.size}, and {n} are to go.")
+    worker.resize(left)
     return wire.POOL_SHRINKS
 
 
