@@ -112,7 +112,8 @@ class Consumer:
         self._more = False
         self._widened = self._looked = self._roomed = self._tend_at = self._wake_at = 0.0
         self._sized: tuple[int, int | None] = (0, None)
-        self._room_at = _NEVER
+        self.soonest_limit = self._room_at = _NEVER
+        """Of what was handed over since the pool was last looked after."""
         self._aside = 0  # those whom the window was made for
         self._settlements: list[Settlement] = []
         self._submits: list[Job] = []
@@ -356,7 +357,7 @@ class Consumer:
         kind = self._kinds.get(request.name) or self._kind(request.name, now)
         self.requests[number] = request
         if kind is None:
-            self._do(self.deliveries.unknown(number, arrival(request, decided.EARLY), now), now)
+            self._unknown(request, now)
             return
         request.kind = kind
         if kind.strategy is None:
@@ -401,6 +402,18 @@ class Consumer:
                 self.deliveries.ungranted(name, common.AGAIN, now)
             else:
                 self._do(self.deliveries.granted(name, *given, now), now)
+
+    def _unknown(self, request: Request, now: float) -> None:
+        decisions = self.deliveries.unknown(request.number, arrival(request, decided.EARLY), now)
+        if not self.deliveries.stopping and not any(type(each) is decided.Unregistered for each in decisions):
+            consumer_log.warning(
+                "Task %s[%s] is not registered here: it goes back to its queue in %g seconds, for who knows it",
+                request.name,
+                request.id,
+                self.options.taking.unknown_task_delay,
+                extra=about(request),
+            )
+        self._do(decisions, now)
 
     def _quarantine(self, delivery: Delivery, bad: BadMessage) -> None:
         message = delivery.message
@@ -612,6 +625,9 @@ class Consumer:
         if kind.runner is not None:
             self._run_own(request, kind.runner)
             return
+        soft, hard = request.soft or kind.soft, request.hard or kind.hard
+        if soft or hard:
+            self.soonest_limit = min(self.soonest_limit, soft or hard or 0.0, hard or soft or 0.0)
         self._submits.append(
             Job(
                 request.number,
@@ -623,8 +639,8 @@ class Consumer:
                 delivery.routing_key,
                 delivery.redelivered,
                 delivery.priority,
-                request.soft or kind.soft,
-                request.hard or kind.hard,
+                soft,
+                hard,
                 kind.held,
             )
         )

@@ -224,8 +224,9 @@ class Worker:
         if self.events.waiting:
             self._tell(now)
         steady = time.monotonic()
-        if steady >= self._pool_at:
+        if steady >= self._pool_at or steady + self.consumer.soonest_limit < self._pool_at:
             self._pool_at = self.pool.tend(steady)
+        self.consumer.soonest_limit = _NEVER
         if now >= self._services_at or "bell" in ready:
             self._services_at = self._tend(now)
         self.loop.watch("tasks", self.consumer.fileno())

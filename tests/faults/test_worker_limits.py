@@ -29,7 +29,7 @@ def test_a_task_over_its_limits(pool: str, task: str, redis_server: servers.Redi
     with ground.on(tmp_path, redis_server.url, redis_server.url) as place:
         worker = place.start(pool=pool).ready()
         sent = place.run(
-            f"print({task}.apply_async((1, 20), soft_time_limit=0.3, time_limit=1.2).id)\n"
+            f"print({task}.apply_async((1, 20), soft_time_limit=0.3, time_limit=1.5).id)\n"
             f"print({'busy' if task == 'stubborn' else task}.apply_async((2, 20), time_limit=0.6).id)\n"
             "for n in range(10, 30): work.delay(n)"
         ).split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -79,3 +80,26 @@ def test_priorities_are_kept_at_once_after_tasks_that_waited(rabbitmq_server: An
         assert ground.until(lambda: len(place.seen("end")) == 18, 20), place.logs()
         order = [int(ran.number) for ran in place.ledger() if ran.what == "start"][4:]
         assert order.index(30) <= 1 + 1 + 4, f"{order}: one runs, one is in the child, four are fetched"
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_a_task_that_nobody_knows_yet(kind: str, redis_server: Any, tmp_path: Path, request: Any) -> None:
+    """In a deployment that rolls: it waits for a worker that knows it, and is buried where none comes."""
+    redis_server.call("FLUSHALL")
+    url = redis_server.url if kind == "redis" else request.getfixturevalue("rabbitmq_server").url
+    conf = {"worker_unknown_task": "requeue", "worker_unknown_task_delay": 1, "worker_unknown_task_retries": 2}
+    (tmp_path / "newer.py").write_text("from hurt_app import app, work\napp.task(work, name='hurt.newer')\n")
+    with ground.on(tmp_path, url, redis_server.url, queue="strangers", **conf) as place:
+        old = place.start("-c", "1").ready()
+        place.run("app.send_task('hurt.nobodys', (1,), task_id='nobodys')")
+        assert ground.until(lambda: _size(url, "strangers.dead") == 1, 20), place.logs()
+        state, result = place.results(["nobodys"])["nobodys"]
+        assert (state, "of kind 'hurt.nobodys' never registered" in result) == ("FAILURE", True)
+        assert ground.count(r"nobodys\] is not registered here: it goes back to its queue in 1 seconds", old.text) == 2
+        place.run("app.send_task('hurt.newer', (2,), task_id='newers')")
+        path = os.pathsep.join(filter(None, (str(tmp_path), place.env.get("PYTHONPATH"))))
+        place.start("-c", "1", "-I", "newer", PYTHONPATH=path)
+        old.send(ground.signal.SIGTERM)
+        assert ground.until(lambda: place.seen("end")[2] == 1, 20), place.logs()
+        assert place.results(["newers"])["newers"] == ("SUCCESS", "2")
+        assert _size(url, "strangers.dead") == 1

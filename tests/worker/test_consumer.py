@@ -302,6 +302,7 @@ def test_limits_come_from_the_message_then_from_the_task(scene: Scene) -> None:
     scene.send("late", "b", timelimit=[9, None])
     scene.settle_down()
     assert sorted((job.hard, job.soft) for job in scene.pool.jobs.values()) == [(9, None), (30, 5)]
+    assert scene.consumer.soonest_limit == 5, "when somebody has to look after the pool"
 
 
 def test_a_hard_limit_and_a_death(scene: Scene) -> None:
