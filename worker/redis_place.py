@@ -28,7 +28,6 @@ _SCHEMES = {
     "unix": "unix",
     "sentinel": "sentinel",
 }
-SCHEMES = frozenset(_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)

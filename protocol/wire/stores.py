@@ -1,7 +1,8 @@
 """Where results are kept: key names for every key-value store, and the command lists for Redis.
 
 Law: one atomic step writes a result, tells those who wait for it on the channel of the same name, and never
-writes over a SUCCESS. Whoever waits subscribes first and reads afterwards.
+writes over a SUCCESS. Whoever waits subscribes first and reads afterwards; celery-ts and node-celery subscribe to the
+pattern of all tasks.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ Command = tuple[str | bytes | int, ...]
 TASK = "celery-task-meta-"
 GROUP = "celery-taskset-meta-"
 CHORD = "chord-unlock-"
-EVERY_TASK = TASK + "*"
-"""The pattern that celery-ts and node-celery subscribe to."""
 
 DAY = 86400
 _NEEDS_NO_SEPARATOR = (":", "_", "-", ".")
