@@ -1,4 +1,4 @@
-"""Which app and which task are current. Every global of this house is here.
+"""Which app and which task are current: all that this process knows of its apps without being given one.
 
 Law: nothing heavier than a thread-local is imported. A current task belongs to its thread, and to its coroutine.
 """

@@ -1,4 +1,4 @@
-"""The asyncio pool by Celery's name."""
+"""The asyncio pool as packages reach it; Celery has none of its own."""
 
 from __future__ import annotations
 

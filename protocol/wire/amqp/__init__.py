@@ -4,6 +4,7 @@ table        field tables, the maps inside headers and arguments
 headers      the same on the hot path: learned layouts, templates
 properties   the content header: a message's properties and headers
 contents     the same to and from Message
+template     the same of a message of which almost all is known
 methods      every method of the protocol, as data
 frames       the byte stream cut into frames, and the frames of the hot methods
 inbox        frames put together into deliveries, returns, confirms and calls
