@@ -123,15 +123,16 @@ def compress_payload(payload: Any, compression: str) -> bytes:
 
 
 def decompress_payload(payload: Any) -> Any:
-    """What `compress_payload` was given; anything else as it is."""
+    """What `compress_payload` was given, up to 512 MiB; anything else as it is."""
     if isinstance(payload, memoryview):
         payload = payload.tobytes()
     if not isinstance(payload, (bytes, bytearray)) or not payload.startswith(COMPRESSED_PAYLOAD_MAGIC):
         return payload
-    from kombu.compression import decompress
+    from ...protocol.wire.compression import decompress
+    from .foreign import codecs
 
-    content_type, _, body = payload[len(COMPRESSED_PAYLOAD_MAGIC) :].partition(b"\x00")
-    return decompress(body, content_type.decode())
+    content_type, _, body = bytes(payload[len(COMPRESSED_PAYLOAD_MAGIC) :]).partition(b"\x00")
+    return decompress(body, content_type.decode(), table=codecs(()).compressions)
 
 
 def _create_chord_error_with_cause(message: str, original_exc: Any = None) -> ChordError:

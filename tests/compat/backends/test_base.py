@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from celeriac.compat import exceptions, states
 from celeriac.compat.app.base import Celery
+from celeriac.compat.backends import base
 from celeriac.compat.backends.asynchronous import AsyncBackendMixin, BaseResultConsumer
 from celeriac.compat.backends.base import Backend, BaseBackend, DisabledBackend, KeyValueStoreBackend
 from celeriac.compat.result import AsyncResult, GroupResult
+from celeriac.protocol.errors import BadMessage
+from celeriac.protocol.wire import compression
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.result import Result
 from tests.conftest import Environment
@@ -265,3 +269,13 @@ def test_what_wraps_an_exception_is_itself_again(celeriac_env: Environment) -> N
         "assert repr(exc.restore()) == \"K('a')\"\nprint(exc.exc_args)"
     )
     assert celeriac_env.run("-c", program).stdout == "('a',)\n"
+
+
+def test_a_compressed_payload_unfolds_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("zlib", "bzip2"):
+        payload = base.compress_payload(b"x" * 1000, name)
+        assert base.decompress_payload(payload) == base.decompress_payload(memoryview(payload)) == b"x" * 1000
+    assert base.decompress_payload(b"plain") == b"plain"
+    monkeypatch.setattr(compression, "decompress", partial(compression.decompress, limit=999))
+    with pytest.raises(BadMessage, match="unfolds to more than 999 bytes"):
+        base.decompress_payload(payload)
