@@ -28,6 +28,7 @@ _SCHEMES = {
     "unix": "unix",
     "sentinel": "sentinel",
 }
+SCHEMES = frozenset(_SCHEMES)
 
 
 @dataclass(frozen=True, slots=True)
