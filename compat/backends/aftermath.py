@@ -121,8 +121,8 @@ def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
         task_id = callback.id
         if not task_id:
             task_id = callback.options["task_id"] = str(uuid.uuid4())
-        errbacks = callback.options.get("link_error") or []
-        request = context({"delivery_info": {}, **callback, "id": task_id, "errbacks": _listed(errbacks)})
+        errbacks = _only_here(callback, _listed(callback.options.get("link_error")), app)
+        request = context({"delivery_info": {}, **callback, "id": task_id, "errbacks": errbacks})
         try:
             backend._call_task_errbacks(request, exc, None)
         except Exception as problem:  # noqa: BLE001 - a user's errback
@@ -133,10 +133,23 @@ def chord_error_from_stack(backend: Any, callback: Any, exc: Any = None) -> Any:
     return info
 
 
+def _only_here(sig: Any, errbacks: list[Any], app: Any) -> list[Any]:
+    """Without those of the chord around it: `link_error` puts one into each chord within, and that one calls it."""
+    if not _is_member(sig):
+        return errbacks
+    _, outer = _errbacks_of(sig.options["chord"], app)
+    return [each for each in errbacks if each not in outer]
+
+
+def _is_member(sig: Any) -> bool:
+    """Whether it would count itself in a chord, and no later step of a chain does."""
+    return sig.options.get("chord") is not None and not sig.options.get("chain")
+
+
 def _tell_outer(backend: Any, sig: Any, task_id: str, exc: Any, group_id: str | None = None) -> None:
     """What never ran will not count itself in the chord that it is a member of: that one fails too, and so on up."""
-    options = sig.options
-    if options.get("chord") is not None and not options.get("chain"):
+    if _is_member(sig):
+        options = sig.options
         request = context({**sig, **options, "id": task_id, "group": group_id or options.get("group_id")})
         backend.on_chord_part_return(request, states.FAILURE, exc)
 
@@ -150,6 +163,7 @@ def _fail_group(backend: Any, body: Any, exc: Any) -> None:
         for errback in (*each.get(result.id, ()), *own):
             if errback not in errbacks:
                 errbacks.append(errback)
+        errbacks = _only_here(body, errbacks, backend.app)
         request = context({"id": result.id, "errbacks": errbacks, "delivery_info": {}, "task": "unknown"})
         try:
             backend._call_task_errbacks(request, exc, None)

@@ -37,10 +37,14 @@ def nested(how, depth):
     sig = boom.si()
     for level in range(depth):
         body = one.s()
-        if level == depth - 1:
+        if level == depth - 1 and how != "linked":
             body.link_error(hear.si("outermost"))
         if how == "header":
             sig = chord([sig, one.s()], body)
+        elif how == "linked":  # into each chord that there is
+            sig = chord([sig, one.s()], body)
+            if level == depth - 1:
+                sig.link_error(hear.si("outermost"))
         elif how == "alone":
             sig = chord([sig], body)
         elif how == "chain in body":
@@ -56,7 +60,7 @@ def nested(how, depth):
 
 found = {}
 with start_worker(app, perform_ping_check=False, loglevel="CRITICAL"):
-    for how in ("header", "alone", "chain in body", "chain in header", "group in body", "body"):
+    for how in ("header", "linked", "alone", "chain in body", "chain in header", "group in body", "body"):
         for depth in (2, 3, 20 if how == "header" else 5):
             heard.clear()
             result = nested(how, depth).apply_async()
