@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as _json
 import sys
+from collections.abc import Collection
 from contextlib import closing
 from typing import Any
 
@@ -19,10 +20,11 @@ from .queues import is_redis
 @option(
     None, "--replies", is_flag=True, help="Also bindings of empty reply queues: stop Flower and other clients first."
 )
+@option(None, "-t", "--timeout", type=float, default=1.0, help="Seconds to wait for the workers.")
 @option(None, "-j", "--json", is_flag=True, help="Print JSON.")
 @click.pass_context
 @handle_preload_options
-def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bool, **_: Any) -> None:
+def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, timeout: float, json: bool, **_: Any) -> None:
     """Find what processes have left in the broker: reply queues, event queues, bindings. Queues of tasks are safe.
 
     Without --yes nothing is removed.
@@ -34,10 +36,12 @@ def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bo
     told = broker_options(app.conf, write=True)
     check(told.urls[0])
     found: list[dict[str, Any]] = []
-    removed, unknown = 0, ""
+    removed, unknown, kept = 0, "", ""
     try:
         if is_redis(told.urls[0]):
-            found, removed = _sweep(told, older, replies=replies, yes=yes, quiet=ctx.obj.quiet or json)
+            quiet = ctx.obj.quiet or json
+            answered = app.control.inspect(timeout=timeout).ping() or {}
+            found, removed, kept = _sweep(app, told, older, answered, replies=replies, yes=yes, quiet=quiet)
         else:
             found, removed, unknown = _sweep_others(app, older, yes=yes)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
@@ -46,7 +50,7 @@ def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bo
         ctx.obj.echo(_json.dumps({"found": [], "removed": 0, "unknown": unknown}) if json else unknown)
         return
     if json:
-        ctx.obj.echo(_json.dumps({"found": found, "removed": removed}))
+        ctx.obj.echo(_json.dumps({"found": found, "removed": removed, **({"unknown": kept} if kept else {})}))
         return
     for each in found:
         idle = "" if each["idle"] is None else f", unused for {each['idle']:.0f} s"
@@ -57,18 +61,24 @@ def janitor(ctx: click.Context, yes: bool, older: float, replies: bool, json: bo
         ctx.obj.echo(f"{removed} of {len(found)} removed.")
     else:
         ctx.obj.echo(f"{len(found)} found, nothing removed: `celeriac janitor --yes` removes them.")
+    if kept:
+        ctx.obj.echo(f"{kept}.")
 
 
-def _sweep(told: Any, older: float, *, replies: bool, yes: bool, quiet: bool) -> tuple[list[dict[str, Any]], int]:
+def _sweep(
+    app: Any, told: Any, older: float, answered: Collection[str], *, replies: bool, yes: bool, quiet: bool
+) -> tuple[list[dict[str, Any]], int, str]:
+    from ...worker.brokers import redis_orphans
     from ...worker.brokers.redis_survey import Survey
 
     with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
-        litter = survey.litter(older) + (survey.unused_replies() if replies else [])
+        orphans, kept = redis_orphans.found(survey, answered, app.conf.control_exchange)
+        litter = list(dict.fromkeys([*survey.litter(older), *orphans, *(survey.unused_replies() if replies else [])]))
         hidden = quiet or not yes or not sys.stderr.isatty()
         with click.progressbar(litter if yes else [], label="janitor", file=sys.stderr, hidden=hidden) as bar:
             removed = sum(survey.remove(each, older) for each in bar)
     rows = [{"kind": each.kind, "name": each.name, "messages": each.messages, "idle": each.idle} for each in litter]
-    return rows, removed
+    return rows, removed, kept
 
 
 def _sweep_others(app: Any, older: float, *, yes: bool) -> tuple[list[dict[str, Any]], int, str]:

@@ -15,6 +15,7 @@ from typing import Any
 from ...protocol.errors import BadMessage
 from ...protocol.wire import envelope, redis_held, redis_parked
 from ...protocol.wire.dates import parse_iso
+from ...protocol.wire.json import loads
 from ...protocol.wire.message import Message
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members
@@ -62,14 +63,14 @@ class Survey:
         url, self._membership = reached(url)
         place = parse(url, given)
         self.layout = Layout.from_options(given, place.db)
-        self._link: Link = connect(place)
-        (answer,) = self._link.ask(("CLIENT", "NO-TOUCH", "ON"))
+        self.link: Link = connect(place)
+        (answer,) = self.link.ask(("CLIENT", "NO-TOUCH", "ON"))
         self._looks_unseen = type(answer) is not ErrorReply
-        (answer,) = self._link.ask(("LPOS", self.layout.key("celeriac.none"), ""))  # since Redis 6.0.6
+        (answer,) = self.link.ask(("LPOS", self.layout.key("celeriac.none"), ""))  # since Redis 6.0.6
         self._finds = type(answer) is not ErrorReply
 
     def close(self) -> None:
-        self._link.close()
+        self.link.close()
         if self._membership is not None:
             self._membership.close()
 
@@ -84,7 +85,7 @@ class Survey:
 
         `ages` is the memory of who looks again, `sent` knows of a task by its id when it was sent, or None.
         """
-        private = {name for name, _ in self._private()}
+        private = {name for name, _ in self.private_keys()}
         known = {*names, *(queue for _, queue in self.bound())}
         known = {name for name in known if name not in private and not _is_private(name)}
         held, parked = self._held(), self._parked()
@@ -98,14 +99,14 @@ class Survey:
 
     def others(self, known: Iterable[str]) -> set[str]:
         """Lists in which messages wait, and which nobody has declared: a client that only pushes declares nothing."""
-        seen = {*self.layout.list_keys(*known), *(key for _, key in self._private())}
+        seen = {*self.layout.list_keys(*known), *(key for _, key in self.private_keys())}
         found: set[str] = set()
         for key in self._keys(f"{_literal(self.layout.global_keyprefix)}*", "list"):
             name = key.removeprefix(self.layout.global_keyprefix).partition(self.layout.sep)[0]
             if key in seen or not name or name in found or _is_private(name):
                 continue
             try:
-                envelope.parse(self._link.call("LINDEX", key, -1) or b"")
+                envelope.parse(self.link.call("LINDEX", key, -1) or b"")
             except BadMessage:
                 continue  # somebody else's
             found.add(name)
@@ -115,7 +116,7 @@ class Survey:
         ready = 0
         found: list[Age | None] = []
         for key in self.layout.list_keys(name):
-            if _text(self._link.call("TYPE", key)) != "list":
+            if _text(self.link.call("TYPE", key)) != "list":
                 if ages is not None:
                     ages.empty(key, now)
                 continue
@@ -129,14 +130,14 @@ class Survey:
     def _list(self, key: str, ages: Ages | None, now: float) -> tuple[int, Any, Age | None]:
         """How many there are, the oldest, and what looking again tells of it."""
         if ages is None or not self._finds:
-            length, tail = self._link.transaction(("LLEN", key), ("LINDEX", key, -1))
+            length, tail = self.link.transaction(("LLEN", key), ("LINDEX", key, -1))
             return length, tail, None
-        tail, length, *answers = self._link.transaction(("LINDEX", key, -1), ("LLEN", key), *ages.commands(key))
+        tail, length, *answers = self.link.transaction(("LINDEX", key, -1), ("LLEN", key), *ages.commands(key))
         return length, tail, ages.told(key, length, answers, now)
 
     def totals(self) -> tuple[int, int]:
         """How many are held, and how many are parked, in all."""
-        return self._link.call("HLEN", self.layout.unacked), self._link.call("HLEN", redis_parked.parked(self.layout))
+        return self.link.call("HLEN", self.layout.unacked), self.link.call("HLEN", redis_parked.parked(self.layout))
 
     def _held(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -160,7 +161,7 @@ class Survey:
     def _pairs(self, key: str) -> Iterator[tuple[bytes, bytes]]:
         cursor, seen = b"0", 0
         while seen < _MOST_HELD:
-            cursor, row = self._link.call("HSCAN", key, cursor, "COUNT", _STEP)
+            cursor, row = self.link.call("HSCAN", key, cursor, "COUNT", _STEP)
             seen += len(row) // 2
             yield from zip(row[::2], row[1::2], strict=True)
             if cursor == b"0":
@@ -170,17 +171,17 @@ class Survey:
         """Exchange and queue of every binding."""
         for beginning in (self.layout.binding(""), self.layout.permanent_binding("")):
             for key in self._keys(f"{_literal(beginning)}*", "set"):
-                for binding in parse_members(self._link.call("SMEMBERS", key), self.layout.sep):
+                for binding in parse_members(self.link.call("SMEMBERS", key), self.layout.sep):
                     yield key.removeprefix(beginning), binding.queue
 
     def private(self) -> list[Litter]:
         """The lists of queues that belong to one process, with the time since anybody has used them."""
         return [
-            Litter("queue", name, self._link.call("LLEN", key) if self._looks_unseen else None, self._idle(key))
-            for name, key in sorted(set(self._private()))
+            Litter("queue", name, self.link.call("LLEN", key) if self._looks_unseen else None, self._unused(key))
+            for name, key in sorted(set(self.private_keys()))
         ]
 
-    def _private(self) -> Iterator[tuple[str, str]]:
+    def private_keys(self) -> Iterator[tuple[str, str]]:
         """Names and keys."""
         for pattern in _PRIVATE:
             for key in self._keys(_literal(self.layout.global_keyprefix) + pattern, "list"):
@@ -192,7 +193,7 @@ class Survey:
 
     def unused_replies(self) -> list[Litter]:
         """Bindings of reply queues in which nothing waits: of processes that are gone, and of some that are not."""
-        lists = {name for name, _ in self._private()}
+        lists = {name for name, _ in self.private_keys()}
         return [
             Litter("binding", queue)
             for exchange, queue in sorted(set(self.bound()))
@@ -202,41 +203,49 @@ class Survey:
     def remove(self, litter: Litter, older: float) -> bool:
         """Remove it with its bindings, if nobody has come back to it."""
         key = self.layout.key(litter.name)
-        idle = self._idle(key)
+        idle = self._unused(key)
         if litter.kind == "queue":
             if idle is None or idle < older:
                 return False
-            self._link.call("DEL", *self.layout.list_keys(litter.name))
+            self.link.call("DEL", *self.layout.list_keys(litter.name))
         elif idle is not None:
             return False
         for beginning in (self.layout.binding(""), self.layout.permanent_binding("")):
             for table in self._keys(f"{_literal(beginning)}*", "set"):
-                members = self._link.call("SMEMBERS", table)
+                members = self.link.call("SMEMBERS", table)
                 ours = [
                     member
                     for member in members
                     if any(each.queue == litter.name for each in parse_members([member], self.layout.sep))
                 ]
                 if ours:
-                    self._link.call("SREM", table, *ours)
+                    self.link.call("SREM", table, *ours)
         return True
 
+    def _unused(self, key: str) -> float | None:
+        """Seconds since anybody has taken from it. To a queue of events others go on sending: its oldest tells."""
+        idle = self._idle(key)
+        if idle is not None and key.startswith(self.layout.key("celeryev.")):
+            told = _told_at(self.link.call("LINDEX", key, -1))
+            return idle if told is None else max(idle, self.clock() - told)
+        return idle
+
     def _idle(self, key: str) -> float | None:
-        if not self._link.call("EXISTS", key):
+        if not self.link.call("EXISTS", key):
             return None
-        return float(self._link.call("OBJECT", "IDLETIME", key))
+        return float(self.link.call("OBJECT", "IDLETIME", key))
 
     def _keys(self, pattern: str, kind: str) -> Iterator[str]:
         cursor = b"0"
         while True:
-            cursor, keys = self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _STEP, "TYPE", kind)
+            cursor, keys = self.link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _STEP, "TYPE", kind)
             yield from (key.decode(errors="replace") for key in keys)
             if cursor == b"0":
                 return
 
     def clock(self) -> float:
         """The server's own time."""
-        seconds, micros = self._link.call("TIME")
+        seconds, micros = self.link.call("TIME")
         return int(seconds) + int(micros) / 1e6
 
     # --- what waits in a queue, as it lies there
@@ -246,8 +255,19 @@ class Survey:
         found: list[bytes] = []
         for key in self.layout.list_keys(queue):
             if len(found) < most:
-                found += reversed(self._link.call("LRANGE", key, len(found) - most, -1))
+                found += reversed(self.link.call("LRANGE", key, len(found) - most, -1))
         return found
+
+
+def _told_at(data: Any) -> float | None:
+    """When this event happened; of several in one message, the first."""
+    try:
+        told = loads(envelope.parse(data).message.body)
+        first = told[0] if isinstance(told, list) else told
+        at = first["timestamp"]
+    except (BadMessage, LookupError, TypeError, ValueError):
+        return None
+    return float(at) if isinstance(at, (int, float)) and not isinstance(at, bool) else None
 
 
 def _is_private(name: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,11 +17,16 @@ from click.testing import CliRunner, Result
 from celeriac import Celery
 from celeriac.compat.bin.celery import celery
 from celeriac.protocol.wire.message import Message
+from celeriac.protocol.wire.redis_bindings import pattern_of
 from celeriac.worker import brokers
+from celeriac.worker.brokers import redis_orphans
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue
+from celeriac.worker.brokers.redis_envelopes import Envelopes
 from celeriac.worker.brokers.redis_survey import Litter, Survey
 from celeriac.worker.dead_letters import HEADER, DeadLetters
 from celeriac.worker.dead_queue import dead_queues, each, parcel, read
+from tests.servers import redis_server as redis_server_of_its_own
+from tests.worker.running import Project, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -224,6 +231,11 @@ def test_where_dead_letters_go() -> None:
     assert dead_queues(["a"], "") == {}
 
 
+def keys(redis_server: Any) -> list[bytes]:
+    """All but one: to ask the workers for replies renews its entry of the table of deadlines."""
+    return sorted(set(redis_server.call("KEYS", "*")) - {b"_kombu.binding_deadlines"})
+
+
 def litter(redis_server: Any) -> None:
     for name in ("1234.reply.celery.pidbox", "celeryev.5678"):
         redis_server.call("LPUSH", name, "{}")
@@ -263,11 +275,11 @@ def test_looking_does_not_make_litter_look_used(app: Celery, url: str, redis_ser
 
 def test_the_janitor_says_first_what_it_would_do(app: Celery, redis_server: Any) -> None:
     litter(redis_server)
-    before = sorted(redis_server.call("KEYS", "*"))
+    before = keys(redis_server)
     done = run(app, "janitor", "--replies")
     assert "9.reply.celery.pidbox" in done.output
     assert "1 found, nothing removed" in done.output
-    assert sorted(redis_server.call("KEYS", "*")) == before
+    assert keys(redis_server) == before
     assert told(app, "janitor", "--replies", "--yes")["removed"] == 1
     assert run(app, "janitor").output == "Nothing found.\n"
     assert run(app, "janitor", "--older", "5").exit_code == 2, "nothing young is litter"
@@ -354,3 +366,103 @@ def test_a_slow_broker_is_asked_again() -> None:
             return next(self.gives)
 
     assert list(each(Slow(3, 2, 2, 0), "q")) == ["a", "b"]  # type: ignore[comparison-overlap,arg-type]  # stands for a broker
+
+
+# --- bindings of processes that are gone
+
+
+def bind(redis_server: Any, exchange: str, queue: str, key: str = "") -> None:
+    pattern = pattern_of(key) if "#" in key else ""
+    redis_server.call("SADD", f"_kombu.binding.{exchange}", f"{key}\x06\x16{pattern}\x06\x16{queue}")
+
+
+def bound(redis_server: Any, exchange: str) -> set[str]:
+    return {
+        member.split(b"\x16")[-1].decode() for member in redis_server.call("SMEMBERS", f"_kombu.binding.{exchange}")
+    }
+
+
+@pytest.fixture
+def own(app: Celery) -> Iterator[tuple[Celery, Any]]:
+    """A Redis that nobody else is connected to but who fills it."""
+    with redis_server_of_its_own() as server:
+        made = Celery("upkeep", broker=server.url, set_as_current=False)
+        yield made, server
+        made.close()
+
+
+def test_bindings_of_those_who_are_gone_are_found_where_nobody_is_connected(
+    own: tuple[Celery, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, server = own
+    for exchange, queue in GONE:
+        bind(server, exchange, queue)
+    bind(server, "jobs", "jobs", "jobs")
+    found = told(app, "janitor")
+    assert [each["name"] for each in found["found"]] == ["w1@gone.celery.pidbox"], "who fills it is connected"
+    assert "others are connected" in found["unknown"]
+    assert "others are connected" in run(app, "janitor").output
+    monkeypatch.setattr(redis_orphans, "_is_alone", lambda _: True)
+    found = told(app, "janitor")
+    assert {each["name"] for each in found["found"]} == {queue for _, queue in GONE}
+    assert (found["removed"], "unknown" in found) == (0, False)
+    assert all(bound(server, exchange) == {queue} for exchange, queue in GONE), "nothing is removed at first"
+    assert told(app, "janitor", "--yes")["removed"] == 3
+    assert keys(server) == [b"_kombu.binding.jobs"]
+    assert run(app, "janitor").output == "Nothing found.\n"
+
+
+GONE = (
+    ("celery.pidbox", "w1@gone.celery.pidbox"),
+    ("celeryev", "celeryev.11111111-2222"),
+    ("reply.celery.pidbox", "99.reply.celery.pidbox"),
+)
+
+
+def test_who_is_connected_is_counted(own: tuple[Celery, Any]) -> None:
+    _, server = own
+    with closing(Survey(server.url)) as survey:
+        assert not redis_orphans._is_alone(survey)
+        server.call("SELECT", 5)
+        assert redis_orphans._is_alone(survey), "in this database"
+
+
+@pytest.mark.parametrize("kind", ["celeriac", "stock"])
+def test_a_living_worker_keeps_its_bindings(
+    kind: str, redis_server: Any, app: Celery, stock_python: Path, tmp_path: Path
+) -> None:
+    """It is stopped: it lives, and cannot answer."""
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    bind(redis_server, "celery.pidbox", "w1@gone.celery.pidbox")
+    with (project.worker if kind == "celeriac" else project.stock_worker)(name="w1@here") as running:
+        mine = "w1@here.celery.pidbox"
+        wait_until(lambda: [each["name"] for each in told(app, "janitor")["found"]] == ["w1@gone.celery.pidbox"])
+        os.kill(running.process.pid, signal.SIGSTOP)
+        try:
+            found = told(app, "janitor")
+            assert found["found"] == [], "one who listens has not answered: it may be anybody"
+            assert "1 more listen for commands than have answered" in found["unknown"]
+        finally:
+            os.kill(running.process.pid, signal.SIGCONT)
+        wait_until(lambda: told(app, "janitor", "--yes")["removed"] == 1)
+        assert bound(redis_server, "celery.pidbox") == {mine}
+        assert app.control.inspect(timeout=5, limit=1).ping() == {"w1@here": {"ok": "pong"}}
+
+
+def test_a_queue_of_events_that_nobody_reads_is_litter_though_events_go_on_to_come(url: str, redis_server: Any) -> None:
+    bind(redis_server, "celeryev", "celeryev.dead", "#")
+    bind(redis_server, "celeryev", "celeryev.quick", "#")
+    for at in (time.time() - 7200, time.time()):
+        event = json.dumps({"type": "worker-heartbeat", "hostname": "w@h", "timestamp": at}).encode()
+        message = Message(event, "application/json", "utf-8", {}, {})
+        sealed = Envelopes().seal(Parcel(message, "worker.heartbeat", "celeryev", "topic"), 0)
+        redis_server.call("LPUSH", "celeryev.dead", sealed)
+    redis_server.call("LPUSH", "celeryev.quick", sealed)
+    assert redis_server.call("LLEN", "celeryev.dead") == 2
+    with closing(Survey(url)) as survey:
+        (found,) = survey.litter(3600)
+        assert (found.name, found.messages) == ("celeryev.dead", 2)
+        assert found.idle is not None
+        assert found.idle > 7000
+        assert survey.remove(found, 3600)
+    assert bound(redis_server, "celeryev") == {"celeryev.quick"}
