@@ -143,6 +143,7 @@ def move(
     callback: Callable[..., Any] | None = None,
     limit: int | None = None,
     transform: Callable[..., Any] | None = None,
+    state: State | None = None,
     **kwargs: Any,
 ) -> State:
     """Moves the messages for which `predicate(body, message)` is true.
@@ -158,7 +159,7 @@ def move(
     queues = [_maybe_queue(app, queue) for queue in source or []] or None
     with app.connection_or_acquire(connection, pool=False) as link:
         producer = app.amqp.Producer(link)
-        state = State()
+        progress = state or State()
 
         def on_task(body: Any, message: Any) -> None:
             target = predicate(body, message)
@@ -173,13 +174,13 @@ def move(
                 place = expand_dest(target, exchange, routing_key)
             republish(producer, message, *place)
             message.ack()
-            state.filtered += 1
+            progress.filtered += 1
             if callback:
-                callback(state, body, message)
-            if limit and state.filtered >= limit:
+                callback(progress, body, message)
+            if limit and progress.filtered >= limit:
                 raise StopFiltering
 
-        return start_filter(app, link, on_task, consume_from=queues, state=state, **kwargs)
+        return start_filter(app, link, on_task, consume_from=queues, state=progress, **kwargs)
 
 
 def expand_dest(ret: Any, exchange: Any, routing_key: Any) -> tuple[Any, Any]:
@@ -338,7 +339,7 @@ def move_by_idmap(map: Mapping[str, Any], **kwargs: Any) -> State:
     """Moves tasks by their ids to the queues that these are mapped to."""
 
     def target(body: Any, message: Any) -> Any:
-        return map.get(message.properties["correlation_id"])
+        return map.get(message.properties.get("correlation_id") or _of("id", body, message))
 
     return move(target, limit=len(map), **kwargs)
 
