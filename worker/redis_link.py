@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..protocol.errors import BadMessage
@@ -174,7 +176,7 @@ class Link:
         if type(reply) is not ErrorReply:
             return reply
         name = doing.decode(errors="replace") if isinstance(doing, bytes) else doing
-        raise operational(f"{self.place} answered {name} with an error: {reply.text}")
+        raise operational(f"{self.place} answered {name} with an error: {reply.text}", "ResponseError")
 
     # --- telling now, reading the replies later
 
@@ -380,9 +382,22 @@ def operational_error() -> type[Exception]:
     return found
 
 
-def operational(text: str) -> Exception:
-    """An error of the kind that users catch."""
-    return operational_error()(text)
+def operational(text: str, kind: str = "ConnectionError") -> Exception:
+    """An error of the kind that users catch: redis-py's, of this kind, as well in a program that has loaded it."""
+    theirs = getattr(sys.modules.get("redis.exceptions"), kind, None)
+    return (operational_error() if theirs is None else _of_both(theirs))(text)
+
+
+@cache
+def _of_both(theirs: type[Exception]) -> type[Exception]:
+    """It goes by kombu's name, stored in a result too, and is kombu's alone where it is pickled."""
+    ours = operational_error()
+
+    def reduced(self: Exception) -> tuple[Any, ...]:
+        return ours, self.args
+
+    names = {"__module__": ours.__module__, "__qualname__": ours.__qualname__, "__reduce__": reduced}
+    return type(ours.__name__, (ours, theirs), names)
 
 
 # --- connecting

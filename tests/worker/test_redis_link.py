@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import select
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -467,3 +469,19 @@ class TestSentinel:
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
+
+
+def test_an_error_is_redis_pys_as_well_where_a_program_has_loaded_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who catches what Celery's own store raises catches ours; by name, stored and pickled it is kombu's."""
+    theirs = pytest.importorskip("redis.exceptions")
+    raised = operational("it is down")
+    assert isinstance(raised, OperationalError)
+    assert isinstance(raised, theirs.ConnectionError)
+    assert (type(raised).__name__, type(raised).__module__) == ("OperationalError", "kombu.exceptions")
+    again = pickle.loads(pickle.dumps(raised))
+    assert (type(again), again.args) == (OperationalError, ("it is down",))
+    refused = operational("WRONGTYPE", "ResponseError")
+    assert isinstance(refused, theirs.ResponseError)
+    assert not isinstance(refused, theirs.ConnectionError)
+    monkeypatch.delitem(sys.modules, "redis.exceptions")
+    assert type(operational("it is down")) is OperationalError
