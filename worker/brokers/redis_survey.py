@@ -29,6 +29,8 @@ _STEP = 500
 _MOST_HELD = 20_000
 _PRIVATE = ("*.reply.*pidbox", "celeryev.*", "*.pidbox")
 """Queues of one process: of replies, of events, of commands."""
+_BUSY = 60.0
+"""Seconds in which somebody sends events, if anybody does."""
 _FAR = 1e11  # no time in seconds is beyond it; one in milliseconds is
 _ZONED = re.compile(r"(Z|[+-]\d\d:\d\d)\Z")
 
@@ -225,7 +227,9 @@ class Survey:
     def _unused(self, key: str) -> float | None:
         """Seconds since anybody has taken from it. To a queue of events others go on sending: its oldest tells."""
         idle = self._idle(key)
-        if idle is not None and key.startswith(self.layout.key("celeryev.")):
+        if idle is None or not key.startswith(self.layout.key("celeryev.")):
+            return idle
+        if self._looks_unseen or idle < _BUSY:  # else to look would be to use
             told = _told_at(self.link.call("LINDEX", key, -1))
             return idle if told is None else max(idle, self.clock() - told)
         return idle

@@ -461,7 +461,7 @@ def test_a_queue_of_events_that_nobody_reads_is_litter_though_events_go_on_to_co
     assert redis_server.call("LLEN", "celeryev.dead") == 2
     with closing(Survey(url)) as survey:
         (found,) = survey.litter(3600)
-        assert (found.name, found.messages) == ("celeryev.dead", 2)
+        assert found.name == "celeryev.dead"
         assert found.idle is not None
         assert found.idle > 7000
         assert survey.remove(found, 3600)
