@@ -66,7 +66,7 @@ waits.sort(); print(waits[len(waits) // 2] * 1000, waits[int(len(waits) * 0.99)]
 class Tree:
     """A process and its children, and what they have used."""
 
-    def __init__(self, process: subprocess.Popen[Any]) -> None:
+    def __init__(self, process: Any) -> None:  # whatever has a pid; to stop it, more
         self.process = process
         self._frozen: list[int] = []
 

@@ -150,6 +150,41 @@ def workers(place: Place, size: int) -> Figures:
             os.waitpid(pid, 0)
 
 
+def rabbits(_: Place, size: int) -> Figures:
+    """The same on a RabbitMQ of its own: what each costs it, beyond what the node uses for itself."""
+    with servers.rabbitmq_server() as server:
+        node = drain.Tree(server)
+        wait_for(lambda: _resting(node), "comes to rest", 60)
+        alone, before = _a_second(node, 15), node.memory()
+        pids = [_waiters(server.url, min(100, size - start)) for start in range(0, size, 100)]
+        try:
+            wait_for(lambda: _connections(server.port) >= size, "connect", 300)
+            wait_for(lambda: _resting(node), "comes to rest", 120)
+            spent = _a_second(node, 30) - alone  # they idle, each of them with a heartbeat or two
+            return {"us a second, each": 1e6 * spent / size, "memory KB, each": (node.memory() - before) * 1024 / size}
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+def _resting(node: drain.Tree) -> bool:
+    """Less than a tenth of a core for two seconds: what starting or connecting cost is over."""
+    return _a_second(node, 2) < 0.1
+
+
+def _a_second(node: drain.Tree, seconds: float) -> float:
+    used, began = node.cpu(), time.monotonic()
+    time.sleep(seconds)  # the time that is looked at
+    return (node.cpu() - used) / (time.monotonic() - began)
+
+
+def _connections(port: int) -> int:
+    end, established = f":{port:04X}", "01"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(fields[1].endswith(end) and fields[3] == established for fields in lines)
+
+
 def _waiters(url: str, count: int) -> int:
     pid = os.fork()
     if pid:
@@ -219,6 +254,7 @@ ROWS: dict[str, tuple[Callable[[Place, int], Figures], int, int, bool]] = {
     "etas": (etas, 1000, 100_000, False),
     "queues": (queues, 1, 200, False),
     "workers": (workers, 100, 1000, False),
+    "rabbits": (rabbits, 100, 1000, False),
     "group": (group, 1000, 100_000, True),
     "chord": (chord, 1000, 100_000, True),
     "payload": (payload, 100, 1_000_000, False),
