@@ -53,9 +53,10 @@ MAY_IMPORT = {
     "worker/redis_place.py": ("protocol",),
     "worker/brokers": (
         *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids", "worker/veil"),
-        *("worker/late", "protocol"),
+        *("worker/late", "worker/polling", "protocol"),
     ),
-    "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "protocol"),
+    "worker/polling.py": (),
+    "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "worker/polling", "protocol"),
     # Results that are messages go through a broker.
     # Results beside the broker, in the server that it starts.
     "worker/backends/embedded.py": ("worker/backends", "worker/brokers", "protocol"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 
+from .polling import poll
 from .pools.bell import Bell
 
 _READABLE = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
@@ -15,7 +16,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.bell = Bell()
-        self._poll = select.poll()
+        self._poll = poll()
         self._descriptors: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._deaf: str | None = None

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
+from types import BuiltinFunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..protocol.errors import BadMessage
@@ -75,8 +76,10 @@ class Link:
         self._pid = HERE.pid
         self._shared = False
         # Python asks for permission before each write to a socket with a deadline. Its descriptor takes what it has
-        # room for, and says when it has none: the descriptor never blocks. TLS has no descriptor to write to.
-        self._plain = connected.fileno() if isinstance(connected, socket.socket) else None
+        # room for, and says when it has none: the descriptor never blocks. TLS has no descriptor to write to, and with
+        # eventlet `os` waits nonetheless.
+        may = isinstance(connected, socket.socket) and isinstance(os.read, BuiltinFunctionType)
+        self._plain = connected.fileno() if may else None
         apart(self._bare)
         self._parser = Parser()
         self._replies: deque[Any] = deque()

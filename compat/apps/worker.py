@@ -55,7 +55,7 @@ def _profile(name: str) -> str:
 def safe_say(msg: str, f: Any = sys.__stderr__) -> None:
     """From a signal handler: no buffers, no locks."""
     with suppress(OSError, AttributeError, ValueError):
-        os.write(f.fileno(), f"\n{msg}\n".encode())
+        os.writev(f.fileno(), [f"\n{msg}\n".encode()])  # `write` waits where eventlet has patched it
 
 
 class Worker(WorkController):
@@ -161,13 +161,12 @@ class Worker(WorkController):
 
     def install_platform_tweaks(self, worker: Any) -> None:
         """Handlers of signals; only the main thread may have them."""
-        import threading
-
-        if threading.current_thread() is not threading.main_thread():
-            return
         soft = os.environ.get("REMAP_SIGTERM") == "SIGQUIT"
         install = signal.signal
-        install(signal.SIGINT, self._handler("SIGINT", "Warm", self.stop, EX_OK, then=True))
+        try:
+            install(signal.SIGINT, self._handler("SIGINT", "Warm", self.stop, EX_OK, then=True))
+        except ValueError:  # tried, since eventlet's `threading` does not know the main thread
+            return
         install(
             signal.SIGTERM,
             self._handler("SIGTERM", "Cold", self.terminate, EX_FAILURE)

@@ -71,7 +71,7 @@ def test_a_stock_producer_on_redis(on_redis: Project, redis_server: servers.Redi
     assert redis_server.call("LLEN", "celery") == 0
 
 
-@pytest.mark.parametrize("pool", ["solo", "prefork"])
+@pytest.mark.parametrize("pool", ["solo", "prefork", "gevent", "eventlet"])
 def test_a_stock_producer_on_rabbitmq(on_rabbitmq: Project, pool: str) -> None:
     with on_rabbitmq.worker(pool=pool) as worker:
         _check(_all(on_rabbitmq, expiring=False), expiring=False)

@@ -23,6 +23,7 @@ from typing import Any
 
 from ...protocol.wire.resp import Command, ErrorReply, Push
 from ...protocol.wire.stores import unwatch, watch
+from .. import polling
 from ..redis_link import Link, connect, operational_error
 from ..redis_place import Place
 
@@ -239,14 +240,14 @@ class Watch:
             link.tell(*queued)
 
     def _listen(self, link: Link, seconds: float) -> None:
-        poll = select.poll()
+        poll = polling.poll()
         poll.register(link.fileno(), select.POLLIN)
         poll.register(self._bell, select.POLLIN)
         if any(descriptor != link.fileno() for descriptor, _ in poll.poll(seconds * 1000)):
             self._silence_bell()
 
     def _sleep(self, seconds: float) -> None:
-        poll = select.poll()
+        poll = polling.poll()
         poll.register(self._bell, select.POLLIN)
         poll.poll(seconds * 1000)
         self._silence_bell()

@@ -18,6 +18,7 @@ from ...protocol.errors import BadMessage
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, write_call
 from ...protocol.wire.amqp.inbox import Called, Event, Inbox
+from .. import polling
 from ..forks import apart
 from ..late import plain_host
 from .amqp_address import Address, wrap
@@ -107,7 +108,7 @@ class Link:
         for (level, option), value in wanted.items():
             made.setsockopt(level, option, value)
         made.setblocking(False)
-        self._readable = select.poll()
+        self._readable = polling.poll()
         self._readable.register(made, select.POLLIN)
 
     def _secure(self, deadline: float) -> None:
@@ -115,7 +116,7 @@ class Link:
 
         self._socket = self._veil = secure = wrap(self._plain, self.address)
         self._again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        self._readable = select.poll()
+        self._readable = polling.poll()
         self._readable.register(secure, select.POLLIN)
         while True:
             try:
@@ -383,7 +384,7 @@ def _reach(address: Address, deadline: float) -> socket.socket:
 
 
 def _ready(made: Wire, flags: int, timeout: float) -> int:
-    poll = select.poll()
+    poll = polling.poll()
     poll.register(made, flags)
     ready = poll.poll(max(timeout, 0) * 1000)
     if not ready:

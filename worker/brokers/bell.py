@@ -5,9 +5,10 @@ Law: what waits in memory must wake a loop that sleeps on the descriptor, as wha
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import Any
+
+from ..polling import unpatched
 
 
 class Bell:
@@ -17,15 +18,15 @@ class Bell:
         self._rope, self._clapper = socket.socketpair()
         self._clapper.setblocking(False)
         self._ringing = False
+        select = unpatched()
         self._poll: Any
         if hasattr(select, "epoll"):
             self._poll = select.epoll()
             for each in (descriptor, self._clapper.fileno()):
                 self._poll.register(each, select.EPOLLIN)
         else:
-            other: Any = select  # where there is no epoll; its types are unknown where there is
-            self._poll = other.kqueue()
-            self._poll.control([other.kevent(each) for each in (descriptor, self._clapper.fileno())], 0)
+            self._poll = select.kqueue()
+            self._poll.control([select.kevent(each) for each in (descriptor, self._clapper.fileno())], 0)
 
     def fileno(self) -> int:
         descriptor: int = self._poll.fileno()

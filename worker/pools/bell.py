@@ -23,7 +23,7 @@ class Bell:
         if not self._ringing:
             self._ringing = True
             with contextlib.suppress(OSError):  # closed: nobody listens any more
-                os.write(self._rings, b"!")
+                os.writev(self._rings, [b"!"])  # nor `write`, in a signal handler least of all
 
     def hear(self) -> None:
         """Before looking at what was rung for: who rings from now on rings anew."""
