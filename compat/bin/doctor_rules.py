@@ -6,12 +6,13 @@ Law: a finding names what it is about as the user wrote it, says why, and what t
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...worker.redis_place import SCHEMES
 from ..app import checking
+from .doctor_patches import patches
 from .doctor_sources import Sources, modules_of, read
 
 FAULT, RISK, NOTE = "fault", "risk", "note"
@@ -248,28 +249,19 @@ def _imports(_: Any, sources: Sources) -> Iterator[Finding]:
 
 
 def _patched(app: Any, _: Sources) -> Iterator[Finding]:
-    """Names of ours that somebody else's code stands in."""
-    package = __name__.partition(".bin")[0]
-    for place, attribute in _WATCHED:
-        module, _colon, cls = place.partition(":")
-        holder: Any = sys.modules.get(f"{package}.{module}")
-        holder = getattr(holder, cls, None) if cls else holder
-        value = vars(holder).get(attribute) if holder is not None else None
-        function = getattr(value, "__func__", value)
-        origin = getattr(getattr(function, "__code__", None), "co_filename", "")
-        home = getattr(sys.modules[package], "__file__", "").rpartition("/")[0]
-        if origin and not origin.startswith(home):
-            name = f"celery.{place.replace(':', '.')}.{attribute}"
-            yield Finding(NOTE, "patched", name, f"is replaced by {origin}", "it is called as in Celery")
+    """Names that somebody else's code stands in."""
+    url = str(app.conf.broker_url or "amqp://").partition("://")[0]
+    for patch in patches(is_own_broker=url in _OWN_BROKERS):
+        text = f"is replaced by {patch.by}"
+        if patch.instead:
+            yield Finding(RISK, "patched", patch.name, f"{text}, and celeriac does not call it", patch.instead)
+        elif patch.instead is None:
+            yield Finding(NOTE, "patched", patch.name, text, "whether it is called as in Celery, nobody has tried")
+        else:
+            yield Finding(NOTE, "patched", patch.name, text, "it is called as in Celery")
 
 
-_WATCHED = (
-    *(("app.task:Task", name) for name in ("apply_async", "delay", "__call__", "retry", "apply", "run")),
-    *(("app.base:Celery", name) for name in ("send_task", "Task", "task", "finalize")),
-    ("app.trace", "build_tracer"),
-    ("beat:Scheduler", "apply_entry"),
-    *(("canvas:Signature", name) for name in ("apply_async", "freeze")),
-)
+_OWN_BROKERS = frozenset({"amqp", "amqps", "pyamqp", "rabbitmq", "memory", "embedded"}) | SCHEMES
 
 
 def _hooks(app: Any, _: Sources) -> Iterator[Finding]:

@@ -76,8 +76,37 @@ def setup(sender, **k):
     sender.add_periodic_task(10.0, meth.s(3), name="bound")
 """
 
+PATCHES = """
+import celery.app.trace, celery.backends.redis, celery.worker.request, celery.worker.worker, kombu.transport.redis
+def other(*args, **kwargs): pass
+kombu.transport.redis.Channel.drain_events = other
+kombu.transport.redis.Channel.socket_timeout = 7
+"""
+OF_CELERY = """
+celery.app.trace.trace_task_ret = other
+celery.backends.redis.RedisBackend.ensure = other
+celery.worker.request.Request.on_failure = other
+celery.worker.worker.WorkController.on_start = other
+"""
+UNTOUCHED = """
+import celery.app.amqp, celery.app.trace, celery.backends.asynchronous, celery.backends.redis, celery.beat, celery.canvas
+import celery.concurrency.prefork, celery.events.dispatcher, celery.result, celery.worker.components, celery.worker.loops
+import celery.worker.consumer, celery.worker.pidbox, celery.worker.request, celery.worker.state, celery.worker.worker
+import kombu.asynchronous.hub, kombu.messaging, kombu.pidbox, kombu.transport.pyamqp, kombu.transport.redis
+"""
+
 # Name -> source, and the kind and subject of each finding that must be there (and no other fault or risk).
 FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
+    "patches that nobody calls": (
+        START + TASK + PATCHES + OF_CELERY,
+        {
+            ("patched", "celery.app.trace.trace_task_ret"),
+            ("patched", "celery.backends.redis.RedisBackend.ensure"),
+            ("patched", "celery.worker.request.Request.on_failure"),
+            ("patched", "kombu.transport.redis.Channel.drain_events"),
+            ("patched", "kombu.transport.redis.Channel.socket_timeout"),
+        },
+    ),
     "a misspelt setting": (
         START + "app.conf.update(task_ack_late=True)\n" + TASK,
         {("unknown", "task_ack_late")},
@@ -190,6 +219,10 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
 }
 
 INNOCENT: dict[str, str] = {
+    "everything imported, and nothing patched": START + TASK + UNTOUCHED,
+    "patches of kombu, on a broker of kombu": (
+        START.replace("redis://127.0.0.1:1/0", "filesystem://", 1) + TASK + PATCHES
+    ),
     "a big one": BIG,
     "a small one": START + TASK,
     "short countdowns and retries": (

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.compat.bin.doctor_patches import HEARD
 from tests.compat.bin.projects import FAULTY, INNOCENT, START, TASK
 
 SOURCES = {**{name: source for name, (source, _) in FAULTY.items()}, **INNOCENT}
@@ -102,6 +103,43 @@ def test_an_app_that_cannot_be_read_is_a_finding(
 def test_hooks_and_patched_names_are_told(reports: dict[str, Any]) -> None:
     found = {(each["kind"], each["subject"], each["level"]) for each in reports["hooks and patches"][1]["findings"]}
     assert {("patched", "celery.app.task.Task.apply_async", "note"), ("hooks", "signals", "note")} <= found
+
+
+def test_patches_that_are_not_honoured_are_told_with_what_to_do_instead(reports: dict[str, Any]) -> None:
+    _, report, _ = reports["patches that nobody calls"]
+    found = {each["subject"]: each for each in report["findings"] if each["kind"] == "patched"}
+    assert {name for name, each in found.items() if each["level"] == "risk"} == {
+        "celery.app.trace.trace_task_ret", "celery.backends.redis.RedisBackend.ensure",
+        "celery.worker.request.Request.on_failure", "kombu.transport.redis.Channel.drain_events",
+        "kombu.transport.redis.Channel.socket_timeout",
+    }  # fmt: skip
+    assert all(
+        each["text"].endswith("and celeriac does not call it") for each in found.values() if each["level"] == "risk"
+    )
+    assert "around build_tracer" in found["celery.app.trace.trace_task_ret"]["advice"]
+    assert "proj.py" in found["celery.app.trace.trace_task_ret"]["text"]
+    assert found["celery.worker.worker.WorkController.on_start"]["advice"].endswith("nobody has tried")
+    of_kombu = [
+        each for each in reports["patches of kombu, on a broker of kombu"][1]["findings"] if each["kind"] == "patched"
+    ]
+    assert of_kombu == [], "there kombu's own code runs"
+
+
+def test_what_the_doctor_says_of_patches_is_so(redis_server: Any, tmp_path: Path, celeriac_env: Any) -> None:
+    """Code is put around all names of its tables, and a program does what programs do."""
+    redis_server.call("FLUSHALL")
+    program = str(Path(__file__).with_name("patch_probe.py"))
+    done = celeriac_env.run(program, redis_server.url, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    called = set(json.loads(done.stdout.splitlines()[-1]))
+    heard = {f"{place.replace(':', '.')}.{name}" for place, names in HEARD.items() for name in names}
+    assert called <= heard, "said not to be called"
+    assert heard - called <= {
+        "celery.app.base.Celery.Task",  # a property
+        "celery.app.task.Task.__call__", "celery.app.task.Task.run",  # of a class of one's own
+        "celery.beat.Scheduler.apply_async", "celery.beat.Scheduler.apply_entry",  # beat does not run there
+    }  # fmt: skip
+    redis_server.call("FLUSHALL")
 
 
 def test_text_says_what_to_do(folder: Path, celeriac_env: Any) -> None:
