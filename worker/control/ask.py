@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from .registry import command, listed
 
 if TYPE_CHECKING:
     from ..worker import Worker
+
+log = logging.getLogger("celery.worker.control")
 
 _ETA_PRIORITY = 6
 _ITEMS = ("exchange", "routing_key", "rate_limit")
@@ -62,6 +65,7 @@ def clock(worker: Worker, **_: Any) -> Any:
 def hello(worker: Worker, from_node: str, revoked: Any = None, **_: Any) -> Any:
     if from_node == worker.hostname:
         return None
+    log.info("sync with %s", from_node)
     now = time.time()
     worker.revokes.merge(control.read_revoked(revoked), now)
     return control.hello_reply(control.Hello(worker.revokes.ids(now), worker.owner.clock_forward()))
