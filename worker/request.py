@@ -6,17 +6,20 @@ other goes through `message_reading`, which knows them all and refuses what is n
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ..protocol.errors import BadMessage
+from ..protocol.errors import BadMessage, shown
 from ..protocol.rules.decisions import Arrival, Manner
 from ..protocol.wire import message_reading
 from ..protocol.wire.commands import DELIVERY_KEYS, REQUEST_KEYS
 from ..protocol.wire.message_reading import Head, Reader
 from ..protocol.wire.sealed import Sealed
 from .brokers.base import Delivery
+
+log = logging.getLogger("celery.worker.request")
 
 _NO_LIMITS = (None, None)
 _JSON = "application/json"
@@ -39,14 +42,35 @@ class Kind:
             max_retries=getattr(task, "max_retries", 3),
         )
         self.held = not self.manner.late
-        self.soft: float | None = getattr(task, "soft_time_limit", None) or soft
-        self.hard: float | None = getattr(task, "time_limit", None) or hard
+        self.soft = _seconds(task, "soft_time_limit", soft)
+        self.hard = _seconds(task, "time_limit", hard)
         self.rate: Any = getattr(task, "rate_limit", None)
         self.tells = bool(getattr(task, "send_events", True))
         self.strategy: Callable[[Request], None] | None = None
         """How its messages are received, where that is the task's own affair."""
         self.runner: Callable[[Request], None] | None = None
         """How they are run, where its requests are of a class of their own."""
+
+
+def _seconds(task: Any, name: str, default: float | None) -> float | None:
+    """Whoever wrote the task may have written anything: what is no limit limits nothing, and is said."""
+    value = getattr(task, name, None) or default
+    if value is None:
+        return None
+    seconds = read_limit(value)
+    if seconds is None:
+        log.error("Task %s: %s is no number of seconds, and limits nothing: %s", task.name, name, shown(value))
+    return seconds
+
+
+def read_limit(value: Any) -> float | None:
+    """A time limit in seconds; a text with a number in it is one. None: that cannot be a limit."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    return value if _is_limit(value) and value else None
 
 
 def _said(task: Any, name: str, *, default: bool) -> bool:

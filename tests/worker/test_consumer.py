@@ -305,6 +305,16 @@ def test_limits_come_from_the_message_then_from_the_task(scene: Scene) -> None:
     assert scene.consumer.soonest_limit == 5, "when somebody has to look after the pool"
 
 
+@pytest.mark.parametrize("wrong", ["soon", {}, [1], -1, float("nan"), "nan"])
+def test_a_limit_that_is_none_limits_nothing(scene: Scene, wrong: object, caplog: pytest.LogCaptureFixture) -> None:
+    scene.owner.tasks["late"].time_limit, scene.owner.tasks["late"].soft_time_limit = wrong, "2.5"
+    scene.send("late", "a")
+    scene.settle_down()
+    (job,) = scene.pool.jobs.values()
+    assert (job.hard, job.soft) == (None, 2.5)
+    assert ("Task late: time_limit is no number of seconds" in caplog.text) == bool(wrong)
+
+
 def test_a_hard_limit_and_a_death(scene: Scene) -> None:
     scene.send("late", "slow")
     scene.send("late", "dead")

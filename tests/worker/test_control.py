@@ -184,6 +184,15 @@ def test_what_a_reply_holds_can_be_sent(ask: Any) -> None:
         ("rate_limit", {"task_name": "nope", "rate_limit": 1}, wire.UNKNOWN_TASK),
         ("time_limit", {"task_name": "proj.add", "hard": 9}, wire.TIME_LIMITS_SET),
         ("time_limit", {"task_name": "nope"}, wire.UNKNOWN_TASK),
+        ("time_limit", {"task_name": "proj.add", "hard": "9.5", "soft": 0}, wire.TIME_LIMITS_SET),
+        *(
+            (
+                "time_limit",
+                {"task_name": "proj.add", "soft": wrong},
+                wire.raised(ValueError(f"expected a number of seconds, got {wrong!r}")),
+            )
+            for wrong in ("soon", -1, float("nan"), [1], {"a": 1}, True, 2**70)
+        ),
         ("enable_events", {}, wire.EVENTS_ENABLED),
         ("disable_events", {}, wire.EVENTS_DISABLED_BEFORE),
         ("pool_grow", {"n": 2}, wire.POOL_GROWS),

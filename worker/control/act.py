@@ -14,6 +14,7 @@ from ...protocol.rules.delivery import Stop
 from ...protocol.rules.limits import read_rate
 from ...protocol.wire import commands as wire
 from ..heartbeat import SOFTWARE
+from ..request import read_limit
 from .ask import running
 from .registry import NO_REPLY, command, listed
 
@@ -118,7 +119,10 @@ def time_limit(worker: Worker, task_name: Any = None, hard: Any = None, soft: An
     if task is None:
         log.error("Change time limit attempt for unknown task %s", task_name)
         return wire.UNKNOWN_TASK
-    task.soft_time_limit, task.time_limit = soft, hard
+    for seconds in (soft, hard):
+        if seconds and read_limit(seconds) is None:
+            raise ValueError(f"expected a number of seconds, got {seconds!r}")
+    task.soft_time_limit, task.time_limit = (read_limit(seconds) if seconds else None for seconds in (soft, hard))
     worker.consumer.changed(task_name, time.time())
     log.info("New time limits for tasks of type %s: soft=%s hard=%s", task_name, soft, hard)
     return wire.TIME_LIMITS_SET
