@@ -49,8 +49,13 @@ class _Loader:
 
     def create_module(self, spec: Any) -> ModuleType:
         before, _IMPORTS.looked_for = _IMPORTS.looked_for, spec.name
+        module: ModuleType | None
         try:
             module = importlib.import_module(self.target)
+        except RuntimeError:  # a deadlock: who has loaded it is telling of it, and waits for us
+            module = sys.modules.get(self.target)
+            if module is None:
+                raise
         finally:
             _IMPORTS.looked_for = before
         lacking.tell(module, spec.name)

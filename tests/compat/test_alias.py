@@ -347,6 +347,54 @@ def test_agents_that_wait_for_an_import_are_told_of_it_by_celerys_name(
     ], done.stderr
 
 
+TOLD_AT_ONCE = """
+import sys, threading, time; sys.path.insert(0, sys.argv[1])
+import agent, celeriac; agent.watch(); celeriac.install()
+from importlib import import_module
+import celery.app, celery.schedules
+from celeriac.compat import alias
+
+assert not {"celeriac.compat.states", "celery.states"} & set(sys.modules)
+half, telling, seen = threading.Event(), threading.Event(), []
+load, tell, make = alias._Twice.exec_module, alias._tell, alias._Loader.create_module
+
+def exec_module(self, module):
+    if module.__name__ == "celeriac.compat.states":
+        half.set()
+        assert making.wait(10)
+    load(self, module)
+
+def create_module(self, spec):
+    if spec.name == "celery.states" and threading.current_thread() is threading.main_thread():
+        making.set()
+        assert telling.wait(10)
+        time.sleep(0.3)  # until the other one waits for the module that is made here
+    return make(self, spec)
+
+def told():
+    if threading.current_thread() is other:
+        telling.set()
+    tell()
+
+making = threading.Event()
+alias._Twice.exec_module, alias._tell, alias._Loader.create_module = exec_module, told, create_module
+other = threading.Thread(target=lambda: seen.append(import_module("celeriac.compat.states")))
+other.start()
+assert half.wait(10)
+mine = import_module("celery.states")
+other.join()
+assert mine is seen[0] is sys.modules["celeriac.compat.states"] is sys.modules["celery.states"]
+print("fine")
+"""
+
+
+def test_an_agent_is_told_while_two_threads_import(tmp_path: Path, celeriac_env: Environment) -> None:
+    """One tells of what it has loaded, as the other one asks for it by the name that is told."""
+    (tmp_path / "agent.py").write_text(AGENT)
+    done = celeriac_env.run("-c", TOLD_AT_ONCE, str(tmp_path))
+    assert done.stdout.strip() == "fine", done.stderr
+
+
 def test_programs_of_the_celery_4_age_are_told_what_to_write(tmp_path: Path, celeriac_env: Environment) -> None:
     program = tmp_path / "tasks.py"
     program.write_text(
