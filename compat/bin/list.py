@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from ..exceptions import CeleryCommandException
+from ..platforms import EX_UNAVAILABLE
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error
 
 
@@ -21,12 +25,19 @@ def list_(ctx: click.Context) -> None:
 @click.pass_context
 def bindings(ctx: click.Context) -> None:
     """Show the bindings of queues."""
+    from ...worker.brokers.rabbit_management import Unanswered
+    from . import queues_rabbit as rabbit
+
     app = ctx.obj.app
-    found = []
+    found: Any = []
     try:
         with app.connection() as connection:
             app.amqp.TaskConsumer(connection).declare()
-            found = connection.manager.get_bindings()
+            found = rabbit.management(app).bindings() if rabbit.is_rabbit(app) else connection.manager.get_bindings()
+    except Unanswered as why:
+        advice = "enable it with `rabbitmq-plugins enable rabbitmq_management`, or set broker_management_url"
+        text = f"RabbitMQ tells its bindings through its management plugin alone, and {why}: {advice}"
+        raise CeleryCommandException(text, EX_UNAVAILABLE) from None
     except NotImplementedError:
         raise click.UsageError("Your transport cannot list bindings.") from None
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code

@@ -72,6 +72,11 @@ class Management:
         rows = self._ask(f"queues/{quote(self._vhost, safe='')}?columns={','.join(_QUEUE)}")
         return [_standing(row) for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
 
+    def bindings(self) -> list[dict[str, Any]]:
+        """All of the virtual host: each with `source`, `destination`, `routing_key`."""
+        rows = self._ask(f"bindings/{quote(self._vhost, safe='')}?columns=source,destination,routing_key")
+        return [row for row in rows if isinstance(row, dict)]
+
     def clients(self) -> list[Mapping[str, Any]]:
         """What those who are connected to the virtual host say of themselves."""
         rows = self._ask(f"vhosts/{quote(self._vhost, safe='')}/connections?columns=client_properties")

@@ -58,6 +58,21 @@ def rows(app: Celery) -> dict[str, Any]:
     return {row["queue"]: row for row in told(app, "queues", "-t", "0.1")["queues"]}
 
 
+def test_bindings_are_listed(app: Celery, server: RabbitServer) -> None:
+    with closing(brokers.connect(server.url)) as broker:
+        broker.declare([Queue("bound", "subjects", "topic", "red.#")])
+    wait_until(lambda: "red.#" in run(app, "list", "bindings").output, 20)
+    done = run(app, "list", "bindings")
+    assert done.exit_code == 0, done.output
+    assert ["bound", "subjects", "red.#"] in [line.split() for line in done.output.splitlines()]
+    assert ["managed", "managed", "managed"] in [line.split() for line in done.output.splitlines()]
+    app.conf.broker_management_url = f"http://127.0.0.1:{servers.free_port()}"
+    done = run(app, "list", "bindings")
+    assert done.exit_code == 69
+    assert "its management plugin does not answer" in done.output
+    assert "rabbitmq-plugins enable rabbitmq_management" in done.output
+
+
 def test_ages_and_what_is_held_and_queues_of_others(app: Celery, server: RabbitServer) -> None:
     app.conf.task_send_timestamp = True
     for _ in range(3):
