@@ -11,9 +11,9 @@ from types import FrameType, ModuleType
 from typing import Any
 
 _WAY_OUT = (
-    "`celeriac -A proj doctor` names all that a project asks for in vain; what needs it runs on Celery: with `celery` "
-    "in the place of `celeriac`, without `celeriac run` or `celeriac.install()`, or after `pip uninstall -y celery && "
-    "pip install celery`"
+    "What needs it runs on Celery: with `celery` in the place of `celeriac`, without `celeriac run` or "
+    "`celeriac.install()`, or after `pip uninstall -y celery && pip install celery`. What else is asked for in "
+    "vain, where it can be imported: `celeriac -A proj doctor`"
 )
 
 

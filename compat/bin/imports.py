@@ -20,6 +20,7 @@ from ..platforms import EX_FAILURE
 
 _STANDARD = str(Path(os.__file__).parent)
 """Where the standard library is: what it calls is ours, or the user's, and stands next in the traceback."""
+_ALIAS = tuple(str(Path(__file__).parents[1] / name) for name in ("alias.py", "lacking.py"))
 _LEADING = frozenset({"celeriac", "celery", "importlib", "kombu", "_frozen_importlib"})
 _LOADERS = (f"{__name__.rpartition('.bin.')[0]}.loaders.", "celery.loaders.")
 
@@ -76,13 +77,13 @@ def _strip(told: traceback.TracebackException) -> None:
 
 
 def _is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename.endswith("/importlib/__init__.py")
+    return filename.startswith(("<frozen importlib", *_ALIAS)) or filename.endswith("/importlib/__init__.py")
 
 
 def advice(problem: BaseException, module: str) -> str:
     """What to do about it."""
     text = str(problem)
-    again = f"{sys.executable} -c {shlex.quote(f'import {module}')}"
+    again = f"{sys.executable} -m celeriac run {sys.executable} -c {shlex.quote(f'import {module}')}"
     if "partially initialized module" in text or "circular import" in text:
         return (
             "Two modules import each other. Name the modules of tasks in `include`, or use app.autodiscover_tasks(), "
@@ -91,7 +92,7 @@ def advice(problem: BaseException, module: str) -> str:
     missing = problem.name if isinstance(problem, ModuleNotFoundError) else None
     if missing and missing.partition(".")[0] == module.partition(".")[0]:
         return f"There is no module {missing}: mend the name, or go to the folder that holds it (now: {Path.cwd()})."
-    if missing:
+    if missing and missing.partition(".")[0] != "celery":  # what we lack of Celery's says by itself what to do
         return (
             f"Install what provides {missing.partition('.')[0]!r} for {sys.executable}, or start celeriac with the "
             f"Python that has it. To try again: {again}"

@@ -126,6 +126,8 @@ def test_a_traceback_begins_in_the_users_file(name: str, place: Path, celeriac_e
         ("def (", "SyntaxError"),
         ("import tasked.nothing", "There is no module tasked.nothing"),
         ("import around\nx = 1", "Two modules import each other."),
+        ("import celery.five", "celeriac stands in for celery here"),
+        ("from celery.app.trace import _nope", "What needs it runs on Celery"),
     ],
 )
 def test_a_module_of_tasks_that_cannot_be_imported(source: str, said: str, tmp_path: Path, celeriac_env: Any) -> None:
@@ -141,6 +143,14 @@ def test_a_module_of_tasks_that_cannot_be_imported(source: str, said: str, tmp_p
     files = re.findall('File "(.*?)"', done.stderr)
     assert all(file.startswith((str(tmp_path), "<frozen os>")) or file.endswith("os.py") for file in files), done.stderr
     assert "tasked" in done.stderr
+    assert "Install what provides 'celery'" not in done.stderr
+    again = re.search("To try again: (.*)", done.stderr)
+    if again and source != "def (":  # in the place of Celery, as here
+        tried = subprocess.run(
+            again[1], shell=True, cwd=tmp_path, env=celeriac_env.variables, capture_output=True, text=True, check=False
+        )
+        assert tried.returncode == 1
+        assert tried.stderr.splitlines()[-1] in done.stderr
 
 
 def test_the_old_order_works_with_a_hint(place: Path, celeriac_env: Any) -> None:
