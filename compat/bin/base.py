@@ -24,7 +24,7 @@ from ..exceptions import CeleryCommandException
 from ..platforms import EX_UNAVAILABLE, parse_umask
 from ..utils import text
 from ..utils.log import mlevel
-from .faults import UNREACHABLE, is_operational, told
+from .faults import UNREACHABLE, is_of_output, is_operational, told
 
 if TYPE_CHECKING:
     Choice = click.Choice[str]
@@ -118,7 +118,7 @@ class CLIContext:
 
 def handle_remote_command_error(command: str, exc: Exception) -> None:
     """Says in one line why a command did not reach the workers."""
-    if isinstance(exc, click.ClickException):
+    if isinstance(exc, click.ClickException) or is_of_output(exc):
         raise exc
     if is_operational(exc):
         message = UNREACHABLE.format(exc)

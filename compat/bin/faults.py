@@ -21,11 +21,14 @@ UNREACHABLE = (
     "Could not connect to the message broker. Please make sure your broker (e.g., RabbitMQ or Redis) is "
     "running and the connection settings are correct. Reason: {0}"
 )
+_OF_CONNECTIONS = (f"{__name__.partition('.')[0]}.worker.", "amqp.", "kombu.", "redis.", "socket", "ssl")
 _NO_TRANSPORT = "No such transport: "  # kombu's KeyError
 
 
 def told(problem: BaseException, app: Any = None, include: Iterable[str] = ()) -> click.ClickException | None:
     """The problem as a person is told of it; None where only a traceback could."""
+    if is_of_output(problem):
+        return None
     if (of_import := told_of_import(problem)) is not None:
         return of_import
     if isinstance(problem, ModuleNotFoundError) and app is not None:
@@ -67,6 +70,19 @@ def _named(app: Any, include: Iterable[str]) -> Iterator[tuple[str, str]]:
     for key in ("include", "imports"):
         value = conf.get(key) or ()
         yield from ((key, module) for module in ((value,) if isinstance(value, str) else value))
+
+
+def is_of_output(problem: BaseException) -> bool:
+    """Who read what we print has gone (`| head`): no connection was written to. click leaves without a word."""
+    if not isinstance(problem, BrokenPipeError):
+        return False
+    step = problem.__traceback__
+    while step is not None:
+        name = step.tb_frame.f_globals.get("__name__", "")
+        if name.startswith(_OF_CONNECTIONS):
+            return False
+        step = step.tb_next
+    return True
 
 
 def is_operational(problem: BaseException) -> bool:

@@ -153,6 +153,20 @@ def test_a_module_of_tasks_that_cannot_be_imported(source: str, said: str, tmp_p
         assert tried.stderr.splitlines()[-1] in done.stderr
 
 
+@pytest.mark.parametrize("words", [("graph", "bootsteps"), ("settings",), ("worker", "--help")])
+def test_whoever_reads_it_may_stop_reading(words: tuple[str, ...], place: Path, celeriac_env: Any) -> None:
+    """As in `celeriac ... | head`: that is no trouble with the broker."""
+    command = [str(celeriac_env.python), "-m", "celeriac", "-A", "proj", *words]
+    process = subprocess.Popen(
+        command, cwd=place, env=celeriac_env.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, said = process.communicate(timeout=60)
+    assert said == ""
+    assert process.returncode == 1
+
+
 def test_the_old_order_works_with_a_hint(place: Path, celeriac_env: Any) -> None:
     done = run(celeriac_env, place, "inspect", "-A", "proj", "--list")
     assert done.returncode == 0
