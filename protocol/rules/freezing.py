@@ -375,6 +375,24 @@ def strip_header_chords(sig: Signature) -> None:
             strip_header_chords(task)
 
 
+def told_once(body: Signature) -> None:
+    """In place, of a frozen body: what it is itself to report to, its last tasks need not repeat.
+
+    Whoever runs it hands that on to them. Said twice, it would be twice as long with each chord around it.
+    """
+    kind = body["subtask_type"]
+    if body["options"].get("chord") is None or kind is None:
+        return
+    if kind == CHORD:
+        body["kwargs"]["body"] = owned(body_of(body))
+        _drop_chord(body["kwargs"]["body"])
+        return
+    tasks = body["kwargs"]["tasks"] = members(body)[:]
+    for place in range(len(tasks)) if kind == GROUP else (-1,):
+        tasks[place] = owned(tasks[place])
+        _drop_chord(tasks[place])
+
+
 def _drop_chord(sig: Signature) -> None:
     """In place: off every task that would report to the chord."""
     sig["options"].pop("chord", None)

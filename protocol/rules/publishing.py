@@ -14,7 +14,7 @@ from ..values import dataclass
 from .calling import Call, Parent
 from .canvas import group as group_of
 from .chord import leaves
-from .freezing import Freezer, Ids, Node, is_empty_chain, strip_header_chords
+from .freezing import Freezer, Ids, Node, is_empty_chain, strip_header_chords, told_once
 from .signature import (
     CHAIN,
     CHORD,
@@ -289,6 +289,7 @@ class _Publisher:
             self.freezer.unroll_chords(body)
         result = self.freezer.freeze(body, task_id or self.ids(), group_id=group_id, root_id=root_id)
         strip_header_chords(body)
+        told_once(body)
         for key in ("chain", "chord"):
             everything.pop(key, None)
         result_of_header = yield from self.send_header(

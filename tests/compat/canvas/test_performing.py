@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from celeriac.compat import canvas
-from celeriac.compat.canvas import chord, group, performing
+from celeriac.compat.canvas import chain, chord, group, performing
 from celeriac.protocol.rules import continuing
 from celeriac.protocol.rules.calling import Call, Parent
 from celeriac.protocol.rules.freezing import Node
@@ -187,16 +187,29 @@ def test_where_the_polling_task_goes(add: Any, options: dict[str, Any], queue: s
     assert unlock.kwargs["_chord_unlock_exchange_type"] == "direct"
 
 
-def test_messages_of_deep_chords_are_linear(app: App, add: Any) -> None:
+NESTED: dict[str, Any] = {
+    "body": lambda add, sig: chord([add(1), add(2)], sig),
+    "chain in the body": lambda add, sig: chord([add(1)], chain(add(2), sig)),
+    "header, body a chain": lambda add, sig: chord([sig], chain(add(1), add(2))),
+    "header, body a group": lambda add, sig: chord([sig, add(1)], group(add(2), add(3))),
+    "header, body a chord": lambda add, sig: chord([sig], chord([add(1)], add(2))),
+    "header, body a chain to a group": lambda add, sig: chord([sig], chain(add(1), group(add(2), add(3)))),
+    "header, body a chain to a chord": lambda add, sig: chord([sig], chain(add(1), chord([add(2)], add(3)))),
+    "groups that follow groups": lambda add, sig: group(sig, add(1)) | group(add(2), add(3)),
+}
+
+
+@pytest.mark.parametrize("shape", NESTED)
+def test_messages_of_deep_chords_are_linear(app: App, add: Any, shape: str) -> None:
     def nested(depth: int) -> int:
         app.steps.clear()
         sig = add(0)
         for _ in range(depth):
-            sig = chord([add(1), add(2)], sig)
+            sig = NESTED[shape](add, sig)
         sig.apply_async()
         return max(len(repr(step)) for step in app.steps)
 
-    small, big = nested(5), nested(20)
+    small, big = nested(3), nested(12)
     assert big < small * 5
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.rules.canvas import chain, chord, group, raw_chain
-from celeriac.protocol.rules.freezing import Freezer, Node, frozen, oldest, strip_header_chords
+from celeriac.protocol.rules.freezing import Freezer, Node, frozen, oldest, strip_header_chords, told_once
 from celeriac.protocol.rules.signature import Signature, signature
 
 
@@ -133,6 +133,36 @@ def test_a_chord_on_its_way_carries_its_body_once() -> None:
     strip_header_chords(made)
     assert '"chord": {' not in json.dumps(made)
     strip_header_chords(chord([s("a")], s("b")))
+
+
+@pytest.mark.parametrize(
+    ("body", "tasks"),
+    [
+        (raw_chain([s("a"), s("b")]), lambda made: made["kwargs"]["tasks"][-1:]),
+        (raw_chain([s("a"), group(s("b"), s("c"))]), lambda made: made["kwargs"]["tasks"][-1]["kwargs"]["tasks"]),
+        (group(s("a"), raw_chain([s("b"), s("c")])), lambda made: [made["kwargs"]["tasks"][0], made["kwargs"]["tasks"][1]["kwargs"]["tasks"][-1]]),
+        (chord([s("a")], s("b")), lambda made: [made["kwargs"]["body"]]),
+    ],
+    ids=["chain", "chain to a group", "group", "chord"],
+)  # fmt: skip
+def test_a_body_says_once_what_it_reports_to(body: Signature, tasks: Any) -> None:
+    made, _ = freeze(body, chord=s("outer"))
+    assert [task["options"]["chord"] for task in tasks(made)] == [s("outer")] * len(tasks(made))
+    before = json.dumps(made)
+    kept = tasks(made)
+    told_once({**made, "options": {**made["options"], "chord": None}})
+    assert json.dumps(made) == before, "it does not say it itself"
+    made["options"]["chord"] = s("outer")
+    told_once(made)
+    assert [task["options"].get("chord") for task in tasks(made)] == [None] * len(kept)
+    assert [task["options"]["chord"] for task in kept] == [s("outer")] * len(kept), "others may hold these tasks"
+    assert made["options"]["chord"] == s("outer")
+
+
+def test_a_task_as_body_has_nothing_to_repeat() -> None:
+    made, _ = freeze(s("a"), chord=s("outer"))
+    told_once(made)
+    assert made["options"]["chord"] == s("outer")
 
 
 def test_protocol_1_links_what_protocol_2_chains() -> None:
