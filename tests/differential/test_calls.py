@@ -104,6 +104,33 @@ def tidied(value: Any) -> Any:
     return value
 
 
+def said_once(value: Any) -> Any:
+    """A canvas that says itself what it reports to, without what its last tasks repeat in stock."""
+    if isinstance(value, list):
+        return list(map(said_once, value))
+    if not isinstance(value, dict):
+        return value
+    value = {key: said_once(item) for key, item in value.items()}
+    if value.get("subtask_type") in LAST and value.get("options", {}).get("chord"):
+        for task in LAST[value["subtask_type"]](value["kwargs"]):
+            without_chord(task)
+    return value
+
+
+LAST: dict[str, Any] = {
+    "chain": lambda kwargs: kwargs["tasks"][-1:],
+    "group": lambda kwargs: kwargs["tasks"],
+    "chord": lambda kwargs: [kwargs["body"]],
+}
+
+
+def without_chord(sig: dict[str, Any]) -> None:
+    sig["options"].pop("chord", None)
+    if sig["subtask_type"] in LAST:
+        for task in LAST[sig["subtask_type"]](sig["kwargs"]):
+            without_chord(task)
+
+
 def ours(job: Job) -> list[Any]:
     conf = job["conf"]
     shell = Shell(Facts(REPLY_TO, conf.get("task_protocol", 2), job["chords"]))
@@ -151,7 +178,7 @@ def comparable(headers: dict[str, Any], body: bytes, exchange: str, routing_key:
     content = json.loads(body)
     if isinstance(content, dict):
         content.update((name, "TIME") for name in ("eta", "expires") if content[name])
-    return ["send", tidied(headers), tidied(content), exchange, routing_key]
+    return ["send", tidied(headers), said_once(tidied(content)), exchange, routing_key]
 
 
 def run_stock(python: Path, jobs: list[Job]) -> list[Any]:
