@@ -209,8 +209,11 @@ def compare(python: Path, jobs: list[Job]) -> int:
 
 
 def sizes_first(stream: list[Any]) -> list[Any]:
-    """Of a chord that may run again, we tell the size before its first member, as no late one may be lost to it."""
-    return sorted(stream, key=lambda step: step[0] != "size")
+    """Of a chord that may run again, we tell the size before its first member, as no late one may be lost to it.
+
+    So of one within another, too, the outer is told first.
+    """
+    return sorted(stream, key=lambda step: (step[0] != "size", step[2] if step[0] == "size" else 0))
 
 
 def test_call_shapes(stock_python: Path) -> None:
