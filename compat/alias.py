@@ -1,7 +1,8 @@
 """`celery` is this package: a finder that answers `import celery.X` with the module object `celeriac.compat.X`.
 
-Law: one module object, two names, so that isinstance, patches and pickles agree. What we lack is a
-ModuleNotFoundError; a module of the real Celery is never mixed in, nor one of ours into the real one.
+Law: one module object, two names, both from when it is loaded, so that isinstance, patches, pickles and who looks into
+`sys.modules` agree. What we lack is a ModuleNotFoundError; a module of the real Celery is never mixed in, nor one of
+ours into the real one.
 
 `install()` makes it so before all other finders. Without it, a process that has loaded this package and no Celery
 finds `celery` here after everything else was asked (`offer`): pickles written under Celery's names can then be read.

@@ -80,7 +80,8 @@ from celery import Celery, Task
 from celery.result import AsyncResult
 for each in (Celery, Task, AsyncResult):
     assert sys.modules[each.__module__] is sys.modules["celeriac.compat" + each.__module__[len("celery"):]]
-    assert inspect.getsource(each).startswith("class " + each.__name__)
+    if sys.version_info < (3, 13):  # since then a class whose module is set anew forgets its line
+        assert inspect.getsource(each).startswith("class " + each.__name__)
     assert typing.get_type_hints(each)
 print("fine")
 """
