@@ -398,18 +398,18 @@ def test_bindings_of_those_who_are_gone_are_found_where_nobody_is_connected(
     for exchange, queue in GONE:
         bind(server, exchange, queue)
     bind(server, "jobs", "jobs", "jobs")
-    found = told(app, "janitor")
+    found = told(app, "janitor", "-t", "0.1")
     assert [each["name"] for each in found["found"]] == ["w1@gone.celery.pidbox"], "who fills it is connected"
     assert "others are connected" in found["unknown"]
-    assert "others are connected" in run(app, "janitor").output
+    assert "others are connected" in run(app, "janitor", "-t", "0.1").output
     monkeypatch.setattr(redis_orphans, "_is_alone", lambda _: True)
-    found = told(app, "janitor")
+    found = told(app, "janitor", "-t", "0.1")
     assert {each["name"] for each in found["found"]} == {queue for _, queue in GONE}
     assert (found["removed"], "unknown" in found) == (0, False)
     assert all(bound(server, exchange) == {queue} for exchange, queue in GONE), "nothing is removed at first"
-    assert told(app, "janitor", "--yes")["removed"] == 3
+    assert told(app, "janitor", "-t", "0.1", "--yes")["removed"] == 3
     assert keys(server) == [b"_kombu.binding.jobs"]
-    assert run(app, "janitor").output == "Nothing found.\n"
+    assert run(app, "janitor", "-t", "0.1").output == "Nothing found.\n"
 
 
 GONE = (
@@ -434,7 +434,9 @@ def test_a_living_worker_keeps_its_bindings(
     """It is stopped: it lives, and cannot answer."""
     project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
     bind(redis_server, "celery.pidbox", "w1@gone.celery.pidbox")
-    with (project.worker if kind == "celeriac" else project.stock_worker)(name="w1@here") as running:
+    with (project.worker if kind == "celeriac" else project.stock_worker)(
+        "--without-mingle", name="w1@here"
+    ) as running:
         mine = "w1@here.celery.pidbox"
         wait_until(lambda: [each["name"] for each in told(app, "janitor")["found"]] == ["w1@gone.celery.pidbox"])
         os.kill(running.process.pid, signal.SIGSTOP)

@@ -28,6 +28,9 @@ def tell(word):
 """
 
 
+QUICKLY = ("--without-mingle", "--without-gossip")
+
+
 @pytest.fixture
 def project(redis_server: Any, tmp_path: Path, stock_python: Path) -> Project:
     made = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
@@ -44,9 +47,9 @@ def pids_of(project: Project, *words: str) -> list[int]:
         return [int(each.get(timeout=30)) for each in asked]
 
 
-@pytest.mark.parametrize(("method", "hijack"), [("fork", "yes"), ("spawn", "yes"), ("fork", "no")])
+@pytest.mark.parametrize(("method", "hijack"), [("fork", "yes"), ("spawn", "no")])
 def test_each_child_logs_into_its_own_file(project: Project, method: str, hijack: str) -> None:
-    options = ("-c", "2", "-Q", "own-files", "--pool-start-method", method, "--logfile", "%n%I-%i.log")
+    options = (*QUICKLY, "-c", "2", "-Q", "own-files", "--pool-start-method", method, "--logfile", "%n%I-%i.log")
     main, first, second = (project.folder / name for name in ("w1-0.log", "w1-1-1.log", "w1-2-2.log"))
 
     def written() -> dict[str, str]:
@@ -79,7 +82,7 @@ def test_each_child_logs_into_its_own_file(project: Project, method: str, hijack
 
 
 def test_nothing_changes_where_the_name_does_not_ask_for_it(project: Project) -> None:
-    options = ("-c", "2", "-Q", "own-files", "--logfile", "%n.log")
+    options = (*QUICKLY, "-c", "2", "-Q", "own-files", "--logfile", "%n.log")
     with project.worker(*options, pool="prefork", ready="[queues]") as running:
         file = project.folder / "w1.log"
         wait_until(lambda: file.exists() and "ready." in file.read_text(), why=running.text)
@@ -89,7 +92,7 @@ def test_nothing_changes_where_the_name_does_not_ask_for_it(project: Project) ->
 
 
 def test_children_that_are_replaced_all_the_time_share_as_many_files(project: Project) -> None:
-    options = ("-c", "2", "-Q", "own-files", "--max-tasks-per-child", "1", "--logfile", "%n%I.log")
+    options = (*QUICKLY, "-c", "2", "-Q", "own-files", "--max-tasks-per-child", "1", "--logfile", "%n%I.log")
     with project.worker(*options, pool="prefork", ready="[queues]") as running:
         file = project.folder / "w1.log"
         wait_until(lambda: file.exists() and "ready." in file.read_text(), why=running.text)
