@@ -27,8 +27,8 @@ class Batch:
     """Calls on their way through one app. `options` are those that all calls of `add` have."""
 
     __slots__ = (
-        *("_app", "_due", "_first", "_group", "_known", "_outlet", "_parent", "_pieces", "_producer", "_short"),
-        "options",
+        *("_app", "_body", "_due", "_first", "_group", "_known", "_outlet", "_parent", "_pieces", "_producer"),
+        *("_short", "_to_body", "options"),
     )
 
     def __init__(
@@ -44,6 +44,8 @@ class Batch:
         self._pieces: list[Any] = []
         self._first: Way | None = None
         self._known: dict[Any, Any] = {}
+        self._body: Any = None  # of the chord whose members come
+        self._to_body: dict[Way, Way | None] = {}
         self._due = monotonic() + HELD
 
     def add(self, task: Any, args: Any, kwargs: Any, index: int | None = None) -> str | None:
@@ -100,8 +102,26 @@ class Batch:
     def _way(self, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Way | None:
         if not self._short or task is None or has_own_apply_async(task):
             return None
-        way: Way | None = self._app.amqp.shortcuts.way(task, args, kwargs, options, self._parent)
+        shortcuts = self._app.amqp.shortcuts
+        if options.get("chord"):
+            way = self._way_to_body(shortcuts, task, args, kwargs, options)
+        else:
+            way = shortcuts.way(task, args, kwargs, options, self._parent)
         return None if way is None or (self._parent is not None and way.traced) else way
+
+    def _way_to_body(self, shortcuts: Any, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Way | None:
+        """Of a chord's member. All of them carry the same body, so from the second on it is written already."""
+        body = options["chord"]
+        if body is not self._body:
+            self._body, self._to_body = body, {}
+            return None
+        others = {name: value for name, value in options.items() if name != "chord"}
+        usual: Way | None = shortcuts.way(task, args, kwargs, others, self._parent)
+        if usual is None:
+            return None
+        if usual not in self._to_body:
+            self._to_body[usual] = shortcuts.way_to_body(task, others, body)
+        return self._to_body[usual]
 
     def call(self, call: Call) -> str:
         """Have it sent, one way or the other; its id."""

@@ -187,7 +187,11 @@ class Shortcuts:
             return None
         return way
 
-    def _made(self, task: Any, given: Mapping[str, Any]) -> Way | None:
+    def way_to_body(self, task: Any, options: Mapping[str, Any], body: Any) -> Way | None:
+        """The way of a chord's members, where `way` has one for these options. It is for who asks to keep it."""
+        return self._made(task, options, body)
+
+    def _made(self, task: Any, given: Mapping[str, Any], body: Any = None) -> Way | None:
         app, amqp = self._app, self._app.amqp
         if not (_untouched(app, amqp) and _usual(task)):
             return None
@@ -205,6 +209,8 @@ class Shortcuts:
             name: options.pop(name) for name in ("retries", "replaced_task_nesting") if name in options
         }
         said["shadow"] = options.pop("shadow", None) or None
+        if body is not None:
+            said["chord"] = body
         plain = amqp.is_plain
         router = amqp.light_router if plain else amqp.router
         options = router.route(options, task.name, (), {}, task)

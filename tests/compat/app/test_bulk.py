@@ -13,6 +13,7 @@ from kombu.exceptions import EncodeError
 from celeriac.compat import Celery
 from celeriac.compat.app import bulk
 from celeriac.compat.canvas import chain, chord, group
+from celeriac.compat.signals import before_task_publish
 from celeriac.worker.brokers import memory
 
 STORE = "bulk"
@@ -81,6 +82,48 @@ def test_what_is_not_plain_takes_its_place_among_the_others(app: Any) -> None:
     assert {each["group"] for each in found if each["args_"] != [2]} == {result.id}
     assert [each["group_index"] for each in found if each["args_"] in ([0], [1], [3], [6])] == [0, 1, 3, 5]
     assert len(result.results) == 7
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_chord_s_members_are_sent_like_their_calls(heard: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, unless somebody hears of each: the same messages either way."""
+    app = Celery("bulk", broker=f"memory://{STORE}", backend="memory://bulk", set_as_current=False, fixups=[])
+
+    @app.task(name="bulk.add", shared=False)
+    def add(x: int, y: int = 0) -> int:
+        return x + y
+
+    @app.task(name="bulk.far", shared=False)
+    def far(x: int) -> int:
+        return x
+
+    app.finalize()
+    short, fill = [], bulk.Batch._fill
+    monkeypatch.setattr(bulk.Batch, "_fill", lambda batch, *args: short.append(1) or fill(batch, *args))
+
+    def hear(**_: Any) -> None:
+        """Nothing is short then."""
+
+    if heard:
+        before_task_publish.connect(hear)
+    try:
+        members = [*(add.s(number, y=1) for number in range(60)), far.s(60).set(countdown=9), add.s(61)]
+        result = chord(members)(far.s().set(queue="bodies"))
+        found = taken()
+    finally:
+        before_task_publish.disconnect(hear)
+        app.close()
+    assert len(short) == (0 if heard else 61), "the first one is as before: a body may be met once"
+    assert [each["args_"] for each in found] == [[number] for number in range(62)]
+    assert [each["group_index"] for each in found] == [*range(62)]
+    (group_id,) = {each["group"] for each in found}
+    assert group_id == result.parent.id
+    assert [each["id"] for each in found] == [each.id for each in result.parent]
+    bodies = [each["embed"]["chord"] for each in found]
+    assert all(body == bodies[0] for body in bodies)
+    assert (bodies[0]["task"], bodies[0]["options"]["task_id"]) == ("bulk.far", result.id)
+    assert bodies[0]["options"]["queue"] == "bodies"
+    assert bool(found[60]["eta"]), "its own options hold"
 
 
 @pytest.mark.parametrize("many", ["starmap", "send_many", "group"])
