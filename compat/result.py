@@ -615,6 +615,8 @@ class ResultSet(ResultBase):
         """One more, unless it is in already."""
         if result in self.results:
             return
+        if not hasattr(result, "then"):
+            raise AttributeError(f"{result!r} is no result: it has no 'then'")
         self.results.append(result)
         full = self._barrier
         if not full:

@@ -14,7 +14,7 @@ from ..values import dataclass
 from .calling import Call, Parent
 from .canvas import group as group_of
 from .chord import leaves
-from .freezing import Freezer, Ids, Node, is_empty_chain, strip_header_chords, told_once
+from .freezing import Freezer, Ids, Node, counts, is_empty_chain, strip_header_chords, told_once
 from .signature import (
     CHAIN,
     CHORD,
@@ -334,7 +334,7 @@ class _Publisher:
         options = _group_options(head, options)
         options["group_id"] = options.pop("task_id")
         prepared = self.prepared(head["kwargs"]["tasks"], group_id, options.get("root_id"))
-        again = again and not lazy and self.facts.chords == "native"
+        again = again and not lazy and self.facts.chords == "native" and counts(body)
         if again:
             # It may have run before: what that run has left goes before its first member can finish once more.
             listed = list(prepared)

@@ -211,9 +211,11 @@ def compare(python: Path, jobs: list[Job]) -> int:
 def sizes_first(stream: list[Any]) -> list[Any]:
     """Of a chord that may run again, we tell the size before its first member, as no late one may be lost to it.
 
-    So of one within another, too, the outer is told first.
+    So of one within another, too, the outer is told first. Here they stand as their ids turn up in the messages.
     """
-    return sorted(stream, key=lambda step: (step[0] != "size", step[2] if step[0] == "size" else 0))
+    rest = [step for step in stream if step[0] != "size"]
+    text = json.dumps(rest)
+    return sorted((step for step in stream if step[0] == "size"), key=lambda step: text.find(step[1])) + rest
 
 
 def test_call_shapes(stock_python: Path) -> None:

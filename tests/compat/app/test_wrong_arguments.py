@@ -76,3 +76,10 @@ def test_children_come_as_results(app: Any) -> None:
     ((_, meta),) = app.ResultSet([app.AsyncResult("parent")]).iter_native(timeout=5)
     assert meta["children"] == [child]
     assert meta["children"][0].get(timeout=5) == 2
+
+
+def test_what_is_no_result_does_not_get_into_a_set(app: Any) -> None:
+    results = app.ResultSet([app.AsyncResult("known")])
+    with pytest.raises(AttributeError, match="5 is no result"):
+        results.add(5)
+    assert [result.id for result in results] == ["known"]
