@@ -269,9 +269,12 @@ class Run:
         }
         around.log.info(LOG_IGNORED, shown, extra={"data": shown})
         try:
-            effect = rules.repeated(self.running(), meta.get("children"))
-            if effect is not None:
-                around.proceed(tracer.app, request, meta.get("result"), effect, self.priority)
+            backend = tracer.task.backend
+            for effect in rules.repeated(self.running(), meta.get("children")):
+                if isinstance(effect, Continue):
+                    around.proceed(tracer.app, request, meta.get("result"), effect, self.priority)
+                elif tracer.store_of(backend) is not None:  # one of somebody else's may count it twice
+                    backend.on_chord_part_return(request, states.SUCCESS, meta.get("result"))
             around.successful.add(request.id)
         except MemoryError:
             raise

@@ -48,6 +48,9 @@ class Routed(KeyValueStore):
     ) -> Claim | None:
         return self.inner.chord_part(group_id, member, index, token, size)
 
+    def chord_taken(self, group_id: str) -> bool:
+        return self.inner.chord_taken(group_id)
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         return self.inner.chord_hold(claim, seconds)
 
@@ -79,6 +82,7 @@ class PluggedOver(PluggedStore):
     chord_start = Routed.chord_start
     chord_grow = Routed.chord_grow
     chord_part = Routed.chord_part
+    chord_taken = Routed.chord_taken
     chord_hold = Routed.chord_hold
     chord_done = Routed.chord_done
     chord_failed = Routed.chord_failed

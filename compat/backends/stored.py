@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
@@ -21,7 +21,7 @@ from ..result import ResultSet, result_from_tuple
 
 if TYPE_CHECKING:
     from ...protocol.wire.result import Result
-    from ...worker.backends.base import Address, Found, Settings, Store
+    from ...worker.backends.base import Address, Claim, Found, Settings, Store
 
 KEY_METHODS = ("get", "set", "delete", "mget", "_set_with_state")
 RESULT_METHODS = (
@@ -30,6 +30,9 @@ RESULT_METHODS = (
     *("encode", "decode", "encode_result", "decode_result"),
 )
 T = TypeVar("T")
+_CLAIMS_LAST = 4
+"""So many times as long as a claim is waited for its end: who has one holds it for longer while he sends."""
+_LOOKS_AGAIN = 0.2
 _OURS = __name__.rpartition(".")[0]
 _DOCUMENT = frozenset(("status", "result", "traceback", "children", "date_done", "group_id", "parent_id", "task_id"))
 
@@ -439,9 +442,25 @@ class Stored:
         member = Member(request.id, state, value)
         size = (request.chord or {}).get("chord_size")
         index = getattr(request, "group_index", None)
-        claim = self.plain.chord_part(request.group, member, index, str(uuid.uuid4()), size)
+        tell = partial(self.plain.chord_part, request.group, member, index, str(uuid.uuid4()), size)
+        claim = tell()
+        if claim is None and (getattr(request, "delivery_info", None) or {}).get("redelivered"):
+            claim = self._taken_over(request.group, tell)
         if claim is not None and request.chord:
             aftermath.send_body(self, request, claim)
+
+    def _taken_over(self, group_id: str, tell: Callable[[], Claim | None]) -> Claim | None:
+        """A member's message has come again: who had it, and a claim to the body with it, may be dead.
+
+        Nobody tells of a member again once this message is acknowledged. So we wait until the body is out, or the claim
+        has lapsed and is ours.
+        """
+        end = time.monotonic() + _CLAIMS_LAST * self.plain.settings.chord_claim
+        while self.plain.chord_taken(group_id) and time.monotonic() < end:
+            time.sleep(_LOOKS_AGAIN)
+            if (claim := tell()) is not None:
+                return claim
+        return None
 
     # --- at times
 

@@ -70,6 +70,10 @@ class Chord:
         self.token, self.claimed_until = token, now + seconds
         return True
 
+    def taken(self, now: float) -> bool:
+        """Somebody has a claim, who may be dead: whoever waits until it lapses gets it, if he is told of a member."""
+        return not self.over and self.claimed_until > now
+
     def hold(self, token: str, until: float) -> bool:
         """Just before the body goes out: does the claim still hold? One that lapsed does until another takes it."""
         if self.over or self.token != token:

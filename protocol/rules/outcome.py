@@ -203,8 +203,10 @@ def asks_before(*, redelivered: bool, acks_late: bool, deduplicate: bool, persis
     return redelivered and acks_late and deduplicate and persistent
 
 
-def repeated(task: Running, children: list[Any] | None) -> Continue | None:
-    """The task has succeeded before: what may still have to be sent. Children tell that it was."""
-    if children or not (task.callbacks or task.chain):
-        return None
-    return Continue(task.callbacks, task.chain)
+def repeated(task: Running, children: list[Any] | None) -> Iterator[Effect]:
+    """The task has succeeded before: what may still have to be done, if who ran it died right after its result was
+    stored. Children tell that what follows it was sent; its chord counts it once, however often it is told."""
+    if not children and (task.callbacks or task.chain):
+        yield Continue(task.callbacks, task.chain)
+    if task.chord:
+        yield ChordPart(task.id, states.SUCCESS)

@@ -550,8 +550,10 @@ class StoreContract:
         mortal = connect(Settings(chord_claim=1))
         mortal.chord_start(group, 2)
         self.part(mortal, group, 0)
+        assert not mortal.chord_taken(group)
         dead = self.part(mortal, group, 1)
         assert dead is not None
+        assert mortal.chord_taken(group)
         taken: list[Claim] = []
 
         def again() -> bool:
@@ -565,7 +567,9 @@ class StoreContract:
         assert not mortal.chord_hold(dead, 5)
         mortal.chord_done(dead)
         assert mortal.chord_hold(taken[0], 5)
+        assert mortal.chord_taken(group)
         mortal.chord_done(taken[0])
+        assert not mortal.chord_taken(group)
         assert self.part(mortal, group, 1) is None
         mortal.close()
 

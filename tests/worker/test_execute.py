@@ -6,11 +6,14 @@ import asyncio
 import logging
 import pickle
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -23,8 +26,10 @@ from celeriac.protocol.rules.outcome import Fate, Report
 from celeriac.protocol.rules.signature import signature
 from celeriac.protocol.wire import envelope, message_v1
 from celeriac.protocol.wire import result as wire
+from celeriac.protocol.wire.chord_keys import Member
 from celeriac.protocol.wire.message import Message, Posting, Task, build
 from celeriac.protocol.wire.message_reading import read_body, read_head, task_of
+from celeriac.worker import brokers
 from celeriac.worker.execute import Execution
 from celeriac.worker.pools.base import Job
 from tests.protocol.claims.messages import ALL, amqp_messages, envelopes
@@ -38,7 +43,7 @@ class Scene:
     """An app with its program."""
 
     def __init__(self, **conf: Any) -> None:
-        self.app = Celery("scene", broker="memory://", set_as_current=False)
+        self.app = Celery("scene", broker=conf.pop("broker_url", "memory://"), set_as_current=False)
         self.app.conf.update(conf)
         tasks(self.app)
         self.app.finalize()
@@ -425,6 +430,57 @@ def test_a_message_that_came_again_after_its_success_is_not_run_again(
     assert SEEN == ["ran", "ran"]
     scene.program.end(0)
     scene.app.backend.store.close()
+
+
+BODY = signature("add", options={"task_id": "body"})
+
+
+@pytest.fixture
+def chords(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Scene, Callable[[], int]]]:
+    """Members that come again, and how many bodies were sent."""
+    del SEEN[:]
+    monkeypatch.setattr(trace.Surroundings, "successful", set())
+    url = f"memory://{uuid4()}"
+    scene = Scene(broker_url=url, result_backend=redis_server.url, worker_deduplicate_successful_tasks=True)
+    with closing(brokers.connect(url)) as broker:
+        yield scene, partial(broker.size, "celery")
+    scene.program.end(0)
+    scene.app.close()
+
+
+@pytest.mark.real
+def test_a_member_whose_worker_died_before_it_was_counted_is_counted_when_its_message_comes_again(
+    chords: tuple[Scene, Callable[[], int]],
+) -> None:
+    scene, sent = chords
+    group = f"group-{uuid4()}"
+    scene.app.backend.store.chord_start(group, 1)
+    scene.app.backend.store_result("member", 5, "SUCCESS")  # and then it died
+    scene.run("late", id="member", redelivered=True, group=group, group_index=0, chord=BODY)
+    assert SEEN == []
+    assert sent() == 1
+    scene.run("late", id="member", redelivered=True, group=group, group_index=0, chord=BODY)
+    assert sent() == 1
+
+
+@pytest.mark.real
+def test_who_died_with_a_claim_to_a_body_leaves_it_to_whom_the_member_comes_again(
+    chords: tuple[Scene, Callable[[], int]], redis_server: RedisServer
+) -> None:
+    scene, sent = chords
+    group = f"group-{uuid4()}"
+    store = scene.app.backend.store
+    store.chord_start(group, 1)
+    assert store.chord_part(group, Member("last", "SUCCESS", 5), 0, "the dead one's") is not None
+    assert store.chord_taken(group)
+    redis_server.call("PEXPIRE", f"celery-taskset-meta-{group}.c", 700)  # it lapses
+    began = time.monotonic()
+    scene.run("late", id="last", redelivered=True, group=group, group_index=0, chord=BODY)
+    assert sent() == 1
+    assert time.monotonic() - began > 0.5
+    assert not store.chord_taken(group)
+    scene.run("late", id="last", redelivered=True, group=group, group_index=0, chord=BODY)
+    assert sent() == 1
 
 
 # --- tools

@@ -197,6 +197,11 @@ class Store(ABC):
         """
         raise self._cannot("chord", group_id)
 
+    def chord_taken(self, group_id: str) -> bool:
+        """Whether the chord is complete and somebody has a claim to its body, who may be dead: it lapses then, and the
+        next who tells of a member gets it. False also where that cannot be known."""
+        return False
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         """Right before the body is sent: keep the claim for so long. False: it is another's, send nothing."""
         raise self._cannot("chord", claim.group_id)

@@ -136,6 +136,10 @@ class CountingStore(KeyValueStore):
 
     # --- the claimer's side
 
+    def chord_taken(self, group_id: str) -> bool:
+        claim = self.get(self._chord(group_id).claim)
+        return claim is not None and claim != DONE
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         keys, mine = self._chord(claim.group_id), claim.token.encode()
         if self.swap(keys.claim, mine, mine, seconds):

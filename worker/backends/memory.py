@@ -138,6 +138,10 @@ class MemoryStore(KeyValueStore):
             members = [read_member(each, codec) for each in chord.in_order(by_place=self.settings.chord_ordered)]
             return Claim(group_id, token, members, self.fetch_group(group_id), size)
 
+    def chord_taken(self, group_id: str) -> bool:
+        with self._shelf.changed:
+            return self._chord(group_id).taken(time.monotonic())
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         with self._shelf.changed:
             return self._chord(claim.group_id).hold(claim.token, time.monotonic() + seconds)

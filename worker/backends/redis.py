@@ -279,6 +279,10 @@ class RedisStore(KeyValueStore):
                 members.append(unreadable(bad))
         return Claim(group_id, token, members, saved, size)
 
+    def chord_taken(self, group_id: str) -> bool:
+        (claim,) = self._ask(("GET", self._chord(group_id).claim))
+        return claim is not None and claim != chord_keys.DONE
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         return self._extended(self._chord(claim.group_id), claim.token, seconds)
 

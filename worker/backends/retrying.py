@@ -135,6 +135,9 @@ class Retrying(Store):
         tell = partial(self.inner.chord_part, group_id, member, index, token, size)
         return self._try(f"count {member.task_id} in the chord {group_id}", tell)
 
+    def chord_taken(self, group_id: str) -> bool:
+        return self._try(f"look at the chord {group_id}", partial(self.inner.chord_taken, group_id))
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         return self._try(f"hold the chord {claim.group_id}", partial(self.inner.chord_hold, claim, seconds))
 

@@ -156,6 +156,10 @@ class Leasing(Store):
         with self._one() as store:
             return store.chord_part(group_id, member, index, token, size)
 
+    def chord_taken(self, group_id: str) -> bool:
+        with self._one() as store:
+            return store.chord_taken(group_id)
+
     def chord_hold(self, claim: Claim, seconds: int) -> bool:
         with self._one() as store:
             return store.chord_hold(claim, seconds)

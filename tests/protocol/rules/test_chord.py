@@ -50,7 +50,10 @@ def test_a_chord_from_start_to_end() -> None:
     chord_.extend()
     assert not chord_.report(("b", 1), 21, "t1", 0, CLAIM)
     assert not chord_.report(("c", None), 30, "t1", 0, CLAIM)
+    assert not chord_.taken(0)
     assert chord_.report(("a", 0), 10, "t1", 0, CLAIM)
+    assert chord_.taken(9)
+    assert not chord_.taken(10)
     assert not chord_.report(("a", 0), 10, "t2", 9, CLAIM)
     assert chord_.report(("a", 0), 10, "t1", 9, CLAIM), "the same claim"
     assert chord_.in_order(by_place=True) == [10, 20, 30]
@@ -61,6 +64,7 @@ def test_a_chord_from_start_to_end() -> None:
     chord_.end("t1", keep=False)
     assert not chord_.report(("a", 0), 10, "t3", 99, CLAIM)
     assert not chord_.hold("t1", 99)
+    assert not chord_.taken(99)
     chord_.expect(1)
     assert chord_.report(("a", 0), 11, "t3", 99, CLAIM)
     assert chord_.in_order(by_place=True) == [11]

@@ -149,11 +149,15 @@ def test_only_a_message_that_came_again_is_looked_up(again: bool, late: bool, wa
 
 def test_what_a_repeated_message_still_has_to_send() -> None:
     chain = [s("next")]
-    assert rules.repeated(Running("1", chain=chain), []) == Continue(None, chain)
-    assert rules.repeated(Running("1", chain=chain), None) == Continue(None, chain)
-    assert rules.repeated(Running("1", callbacks=[s("cb")]), None) == Continue([s("cb")], None)
-    assert rules.repeated(Running("1", chain=chain), [["2", None]]) is None
-    assert rules.repeated(Running("1"), None) is None
+
+    def again(children: Any, **task: Any) -> list[Any]:
+        return list(rules.repeated(Running("1", **task), children))
+
+    assert again([], chain=chain) == again(None, chain=chain) == [Continue(None, chain)]
+    assert again(None, callbacks=[s("cb")]) == [Continue([s("cb")], None)]
+    assert again([["2", None]], chain=chain) == again(None) == []
+    assert again([["2", None]], callbacks=[s("cb")], chord=s("body")) == [ChordPart("1", "SUCCESS")]
+    assert again(None, callbacks=[s("cb")], chord=s("body")) == [Continue([s("cb")], None), ChordPart("1", "SUCCESS")]
 
 
 SIGNATURES = st.lists(
