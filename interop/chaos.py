@@ -365,15 +365,16 @@ def suffered(kind: str, fleet: str, seconds: float, seed: int, keep: Path | None
         ended = time.time()
         kinds = {slot.name: slot.peer.name for slot in here.slots.values()}
 
-        def account() -> Account:
+        def account(*, hands: bool) -> Account:
             here.heal(time.time())
-            return settled(here.sent, here.faults, kinds, here.folder, f"redis://127.0.0.1:{here.store.port}/0")
+            results = f"redis://127.0.0.1:{here.store.port}/0"
+            return settled(here.sent, here.faults, kinds, here.folder, results, hands=hands)
 
         def awaited(seconds: float) -> Account:
             end = time.time() + seconds
-            while (found := account()).missing and time.time() < end and not STOP.is_set():
+            while account(hands=False).missing and time.time() < end and not STOP.is_set():
                 time.sleep(1)  # to look again costs the servers something
-            return found
+            return account(hands=True)
 
         early = awaited(GRACE)
         found = awaited(LONG_AFTER) if early.missing else early

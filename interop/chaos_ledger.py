@@ -92,9 +92,15 @@ class Account:
 
 
 def settled(
-    sent: Sequence[Sent], faults: Sequence[Fault], kinds: Mapping[str, str], folder: Path, results: str
+    sent: Sequence[Sent],
+    faults: Sequence[Fault],
+    kinds: Mapping[str, str],
+    folder: Path,
+    results: str,
+    *,
+    hands: bool = True,
 ) -> Account:
-    """`kinds`: whose each slot is."""
+    """`kinds`: whose each slot is. In whose `hands` something went wrong takes long to find out."""
     starts, ends, last = _read(folder / "ledger")
     made = Account(faults=Counter(fault.kind for fault in faults), last=last)
     for each in list(sent):
@@ -107,7 +113,8 @@ def settled(
             made.told += 1
             missing = []
         if missing:
-            made.missing |= dict.fromkeys(missing, _whose(each, missing[0], ends, kinds, folder))
+            whose = _whose(each, missing[0], ends, kinds, folder) if hands else NOBODY
+            made.missing |= dict.fromkeys(missing, whose)
         if each.kind in {"chain", "group", "chord"}:
             made.canvases += 1
             made.complete += not missing
@@ -117,7 +124,7 @@ def settled(
                 if _excused(each, starts[key], faults):
                     made.excused += 1
                 else:
-                    made.doubled[key] = kinds[_culprit(key, starts[key], folder)]
+                    made.doubled[key] = kinds[_culprit(key, starts[key], folder)] if hands else NOBODY
     return made
 
 
