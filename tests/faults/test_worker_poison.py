@@ -253,3 +253,41 @@ def tended(place: Ground, cupboard: Cupboard, dead: int) -> None:
     dropped = place.command("dead", "drop", "--all", "--force", timeout=patience)
     assert dropped.returncode == 0, dropped.stderr
     assert cupboard.size(f"{cupboard.queue}.dead") == 0
+
+
+ODD_CONTROL = """
+from celery import current_app
+from celeriac.protocol.wire.commands import BY_NAME
+odd = [None, True, -1, 2**70, float("nan"), "", "x" * 70_000, [[]], {"a": 1}, "\\ud800", [None], "hurt.work"]
+good = {
+    "task_name": "hurt.work", "task_id": "x", "rate_limit": "5/s", "queue": "other", "headers": {"a": "b"}, "ids": ["x"],
+    "id": "e", "topic": "task", "from_node": "z@z", "soft": 1, "hard": 2, "n": 1, "modules": ["json"],
+}
+told = 0
+with app.connection_for_write() as connection:
+    for name, command in BY_NAME.items():
+        fields = [*command.needs, *command.takes]
+        for value in odd if name != "shutdown" else ():
+            for field in (*fields, "unheard_of"):
+                if not (value == 2**70 and name in ("pool_grow", "autoscale")):  # what the machine can bear is asked for
+                    app.control.broadcast(
+                        name, {**{each: good[each] for each in fields if each in good}, field: value}, connection=connection
+                    )
+                    told += 1
+    assert app.control.broadcast("ping", reply=True, timeout=60, limit=1, connection=connection)  # after all of it
+app.control.pool_grow(2)
+app.control.rate_limit("hurt.work", 0)
+print(told)
+work.delay(1)
+"""
+
+
+def test_no_remote_control_ends_a_worker(server: Any, tmp_path: Path, figures: list[str]) -> None:
+    """Each command with each odd value in each of its fields; what it sets is what the next task runs by."""
+    with ground.on(tmp_path, server.url, None, "odd-control") as place:
+        worker = place.start("--loglevel", "CRITICAL", "--quiet")
+        told = int(place.run(ODD_CONTROL))
+        assert told > 800
+        assert ground.until(lambda: place.seen("end")[1] == 1, 30), place.logs()
+        assert worker.alive
+        figures.append(f"odd remote control on {server.url[:5]}: {told} commands, the worker alive")
