@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from django.db import transaction  # type: ignore[import-not-found,import-untyped,unused-ignore] # an extra
+
 from ...app.task import Task
 
 
@@ -13,13 +15,8 @@ class DjangoTask(Task):  # type: ignore[misc,type-arg,unused-ignore] # of whatev
 
     def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
         """`delay`, once the transaction is committed; at once outside of one."""
-        self._on_commit(functools.partial(self.delay, *args, **kwargs))
+        transaction.on_commit(functools.partial(self.delay, *args, **kwargs))
 
     def apply_async_on_commit(self, *args: Any, **kwargs: Any) -> None:
         """`apply_async`, once the transaction is committed; at once outside of one."""
-        self._on_commit(functools.partial(self.apply_async, *args, **kwargs))
-
-    def _on_commit(self, send: Any) -> None:
-        from django.db import transaction  # type: ignore[import-not-found,import-untyped,unused-ignore] # an extra
-
-        transaction.on_commit(send)
+        transaction.on_commit(functools.partial(self.apply_async, *args, **kwargs))

@@ -215,6 +215,99 @@ def test_a_task_class_of_ones_own_stays(project: Any) -> None:
     assert told is True
 
 
+def test_tasks_wait_for_the_commit(project: Any) -> None:
+    told = project("""
+        import django; django.setup()
+        from django.db import transaction
+        from shop.tasks import tidy
+        sent = []
+        signals.before_task_publish.connect(lambda sender, routing_key, **_: sent.append(routing_key), weak=False)
+
+        def within(work):
+            sent.clear()
+            try:
+                with transaction.atomic():
+                    returned = work()
+                    before = list(sent)
+            except KeyError:
+                return ["rolled back", *sent]
+            return [returned, before, list(sent)]
+
+        def fails():
+            tidy.delay_on_commit()
+            raise KeyError
+
+        def half():
+            try:
+                with transaction.atomic():
+                    fails()
+            except KeyError:
+                pass
+            tidy.apply_async_on_commit(queue="fast", countdown=3)
+
+        told = {"within": within(tidy.delay_on_commit), "rolled back": within(fails), "nested": within(half)}
+        sent.clear()
+        tidy.delay_on_commit()
+        told["outside"] = list(sent)
+        print(json.dumps(told))
+        """)
+    assert told == {
+        "within": [None, [], ["celery"]],
+        "rolled back": ["rolled back"],
+        "nested": [None, [], ["fast"]],
+        "outside": ["celery"],
+    }
+
+
+def test_what_closing_a_connection_raises(project: Any) -> None:
+    """That it is closed already is what was wanted; anything else is told. A pool is closed in prefork alone."""
+    told = project("""
+        import django; django.setup()
+        from django.db import connection, utils
+        worker = SimpleNamespace(app=app, pool_cls="prefork")
+        signals.worker_init.send(sender=worker)
+        fixup = app._fixups[0].worker_fixup
+        told = []
+        for error in (utils.InterfaceError("x"), utils.DatabaseError("already closed"),
+                      utils.OperationalError("not connected"), utils.DatabaseError("disk full"), ValueError("odd")):
+            def close():
+                raise error
+            connection.close = close
+            try:
+                fixup.close_database()
+            except Exception as problem:
+                told.append(str(problem))
+        connection.close = lambda: told.append("closed")
+        connection.close_pool = lambda: told.append("pool")
+        for pool_cls, options in (("prefork", {}), ("prefork", {"pool": True}), ("solo", {"pool": True})):
+            worker.pool_cls = pool_cls
+            connection.settings_dict["OPTIONS"] = fixup._settings.DATABASES["default"]["OPTIONS"] = options
+            fixup.close_database()
+        print(json.dumps(told))
+        """)
+    assert told == ["disk full", "odd", "closed", "closed", "pool", "closed"]
+
+
+def test_settings_that_there_are_not(project: Any) -> None:
+    told = project("""
+        from celery import Celery
+        os.environ["DJANGO_SETTINGS_MODULE"] = "nosuch.settings"
+        from django.conf import settings
+        from django.utils.functional import empty
+        settings._wrapped = empty
+        told = []
+        wrong = Celery("wrong", set_as_current=False)
+        for ask in (lambda: wrong.loader.import_default_modules(),
+                    lambda: wrong.config_from_object("django.conf:settings", namespace="CELERY", force=True)):
+            try:
+                ask()
+            except ModuleNotFoundError as problem:
+                told.append(str(problem))
+        print(json.dumps(told))
+        """)
+    assert told == ["No module named 'nosuch'"] * 2
+
+
 class App:
     loader_cls = "celery.loaders.app:AppLoader"
 
