@@ -181,7 +181,10 @@ class _Constant:
 
 @functools.cache
 def _tree(file: str) -> ast.Module:
-    return ast.parse(Path(file).read_text("utf-8"))
+    try:
+        return ast.parse(Path(file).read_text("utf-8"))
+    except (OSError, ValueError, SyntaxError):  # installed without its source: what can be seen is looked at
+        return ast.Module([], [])
 
 
 def _written(module: Any, cls: str) -> dict[str, Any]:

@@ -125,6 +125,17 @@ def test_patches_that_are_not_honoured_are_told_with_what_to_do_instead(reports:
     assert of_kombu == [], "there kombu's own code runs"
 
 
+def test_patches_are_found_without_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    from celeriac.compat.backends.redis import RedisBackend
+    from celeriac.compat.bin import doctor_patches
+
+    assert doctor_patches._tree("/no/such/file").body == []
+    monkeypatch.setattr(doctor_patches, "_tree", lambda _: doctor_patches.ast.Module([], []))
+    monkeypatch.setattr(RedisBackend, "ensure", lambda *_: None)
+    found = {patch.name for patch in doctor_patches.patches(is_own_broker=True)}
+    assert "celery.backends.redis.RedisBackend.ensure" in found
+
+
 def test_what_the_doctor_says_of_patches_is_so(redis_server: Any, tmp_path: Path, celeriac_env: Any) -> None:
     """Code is put around all names of its tables, and a program does what programs do."""
     redis_server.call("FLUSHALL")
