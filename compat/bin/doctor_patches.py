@@ -106,6 +106,10 @@ OF_KOMBU = (
 """Celery's way to Redis and RabbitMQ. celeriac has its own, and takes kombu's to other brokers."""
 
 
+_WATCHED_BY_AGENTS = "kombu.messaging:Consumer"
+_SEEN = "a worker's messages do not pass it; its tasks are seen by signals, and around build_tracer"
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """`instead`: celeriac does not call it, and what to do. Empty: it does; None: nobody has tried."""
@@ -113,6 +117,8 @@ class Patch:
     name: str
     by: str
     instead: str | None = None
+    is_watching: bool = False
+    """Agents do it to watch, and see a worker's tasks another way as well."""
 
 
 def patches(is_own_broker: bool) -> Iterator[Patch]:
@@ -126,7 +132,9 @@ def patches(is_own_broker: bool) -> Iterator[Patch]:
                 instead = unheard.instead
             else:
                 instead = _CONNECTION if place in OF_KOMBU else None
-            yield Patch(f"{place.replace(':', '.')}.{attribute}", by, instead)
+            watching = place == _WATCHED_BY_AGENTS
+            instead = _SEEN if instead and watching else instead
+            yield Patch(f"{place.replace(':', '.')}.{attribute}", by, instead, watching)
 
 
 def _named(attribute: str, names: tuple[str, ...]) -> bool:

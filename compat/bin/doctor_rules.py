@@ -254,7 +254,8 @@ def _patched(app: Any, _: Sources) -> Iterator[Finding]:
     for patch in patches(is_own_broker=url in _OWN_BROKERS):
         text = f"is replaced by {patch.by}"
         if patch.instead:
-            yield Finding(RISK, "patched", patch.name, f"{text}, and celeriac does not call it", patch.instead)
+            level = NOTE if patch.is_watching else RISK
+            yield Finding(level, "patched", patch.name, f"{text}, and celeriac does not call it", patch.instead)
         elif patch.instead is None:
             yield Finding(NOTE, "patched", patch.name, text, "whether it is called as in Celery, nobody has tried")
         else:

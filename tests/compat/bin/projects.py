@@ -77,8 +77,10 @@ def setup(sender, **k):
 """
 
 PATCHES = """
-import celery.app.trace, celery.backends.redis, celery.worker.request, celery.worker.worker, kombu.transport.redis
+import celery.app.trace, celery.backends.redis, celery.worker.request, celery.worker.worker
+import kombu.messaging, kombu.transport.redis
 def other(*args, **kwargs): pass
+kombu.messaging.Consumer._receive_callback = other
 kombu.transport.redis.Channel.drain_events = other
 kombu.transport.redis.Channel.socket_timeout = 7
 """

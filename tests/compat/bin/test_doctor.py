@@ -119,6 +119,8 @@ def test_patches_that_are_not_honoured_are_told_with_what_to_do_instead(reports:
     assert "around build_tracer" in found["celery.app.trace.trace_task_ret"]["advice"]
     assert "proj.py" in found["celery.app.trace.trace_task_ret"]["text"]
     assert found["celery.worker.worker.WorkController.on_start"]["advice"].endswith("nobody has tried")
+    watched = found["kombu.messaging.Consumer._receive_callback"]
+    assert (watched["level"], watched["text"].endswith("and celeriac does not call it")) == ("note", True)
     of_kombu = [
         each for each in reports["patches of kombu, on a broker of kombu"][1]["findings"] if each["kind"] == "patched"
     ]
