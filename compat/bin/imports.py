@@ -90,6 +90,12 @@ def advice(problem: BaseException, module: str) -> str:
             "in the place of importing them, or write @shared_task where they need the app."
         )
     missing = problem.name if isinstance(problem, ModuleNotFoundError) else None
+    settings = os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    if missing and (settings == missing or settings.startswith(f"{missing}.")):
+        return (
+            f"DJANGO_SETTINGS_MODULE names {settings!r}, and there is no module {missing}: mend the variable, or go to "
+            f"the folder that holds it (now: {Path.cwd()})."
+        )
     if missing and missing.partition(".")[0] == module.partition(".")[0]:
         return f"There is no module {missing}: mend the name, or go to the folder that holds it (now: {Path.cwd()})."
     if missing and missing.partition(".")[0] != "celery":  # what we lack of Celery's says by itself what to do

@@ -121,6 +121,10 @@ def test_a_traceback_begins_in_the_users_file(name: str, place: Path, celeriac_e
         ("import os; os.environ['NO_SUCH_VARIABLE']", "KeyError: 'NO_SUCH_VARIABLE'"),
         ("def (", "SyntaxError"),
         ("import tasked.nothing", "There is no module tasked.nothing"),
+        (
+            "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'unknown.settings'; import unknown.settings",
+            "DJANGO_SETTINGS_MODULE names 'unknown.settings', and there is no module unknown",
+        ),
         ("import around\nx = 1", "Two modules import each other."),
         ("import celery.five", "celeriac stands in for celery here"),
         ("from celery.app.trace import _nope", "What needs it runs on Celery"),
