@@ -18,7 +18,6 @@ pytestmark = pytest.mark.real
         ("prefork", "busy"),
         ("prefork", "stubborn"),
         ("threads", "busy"),
-        ("threads", "nap"),
         ("asyncio", "nap"),
         ("asyncio", "busy"),
         ("solo", "busy"),

@@ -107,16 +107,13 @@ REFUSED = ({"queue": "bad", "exchange": "e", "exchange_type": "nonsense"},)
 """By RabbitMQ, which ends the connection."""
 
 
-@pytest.mark.parametrize("kind", ["redis", "amqp"])
 def test_no_queue_that_it_is_told_to_take_from_ends_a_worker(
-    kind: str, tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path, request: pytest.FixtureRequest
+    tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path, rabbitmq_server: servers.RabbitServer
 ) -> None:
-    redis_server.call("FLUSHALL")
-    url = redis_server.url if kind == "redis" else request.getfixturevalue("rabbitmq_server").url
-    project = Project(tmp_path, url, redis_server.url, stock_python)
+    project = Project(tmp_path, rabbitmq_server.url, redis_server.url, stock_python)
     with (tmp_path / "proj.py").open("a") as file:
         file.write(QUEUES)
-    asked = [*NO_QUEUES, *(REFUSED if kind == "amqp" else ())]
+    asked = [*NO_QUEUES, *REFUSED]
     with project.worker("-Q", "one,many") as worker:
         told = project.client(
             "import json, time\n"

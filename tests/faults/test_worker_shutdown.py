@@ -226,7 +226,7 @@ def test_sigusr1_shows_where_it_is(place: Ground) -> None:
     assert ground.until(lambda: place.seen("end")[1] == 1, 5)
 
 
-@pytest.mark.parametrize("pool", ["solo", "threads", "asyncio", "gevent", "eventlet"])
+@pytest.mark.parametrize("pool", ["solo", "threads", "asyncio"])
 def test_other_pools_leave_in_time(pool: str, place: Ground) -> None:
     worker = place.start(pool=pool).ready()
     place.run(f"for n in range(8): {'nap' if pool == 'asyncio' else 'work'}.delay(n, {TASK})")

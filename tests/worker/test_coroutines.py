@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from celeriac.worker import limit
 from celeriac.worker.coroutines import Loops
 
 
@@ -134,3 +136,32 @@ def test_what_is_raised_in_the_loop_itself_leaves_no_task_behind(loops: Loops) -
     with pytest.raises(KeyboardInterrupt):
         loops.wait(waits())
     assert ended == [True]
+
+
+def test_a_limit_from_another_thread_is_raised_where_the_coroutine_waits(loops: Loops) -> None:
+    """And at once: it is not the thread, which waits in the system, that has to hear of it."""
+    ident, inside = threading.get_ident(), threading.Event()
+
+    async def work() -> str:
+        inside.set()
+        try:
+            await asyncio.sleep(60)
+        except Overdue:
+            return "caught"
+        return "slept"
+
+    def strike() -> None:
+        assert inside.wait(20)
+        while not limit.strike(ident, Overdue):
+            time.sleep(0.01)  # not waiting yet
+
+    other = threading.Thread(target=strike)
+    began, outer = time.monotonic(), limit.enter()
+    other.start()
+    try:
+        assert loops.wait(work()) == "caught"
+    finally:
+        limit.leave(outer)
+        other.join(20)
+    assert time.monotonic() - began < 30
+    assert loops.wait(asyncio.sleep(0, "next")) == "next"
