@@ -93,10 +93,10 @@ def test_tasks_and_queues_are_watched_and_steered(
         terminal.until("proj.boom")
 
         ids = project.client("print([nap.delay(700).id for _ in range(6)])")
-        terminal.until("2 running  5 held  0 waiting")
+        terminal.until("2 running  5 held  1 waiting")
         terminal.until("HELD ")
         project.client(f"app.control.revoke({ids}, terminate=True, reply=True, timeout=5, limit=1)")
-        terminal.until("1 running  0 held  0 waiting")
+        terminal.until("1 running  0 held  1 waiting")
 
         terminal.type("/600 nap\r")
         terminal.until("search: 600 nap")
