@@ -24,10 +24,9 @@ from celeriac import Celery
 from celeriac.compat.bin.top import Watch
 from celeriac.compat.exceptions import SecurityError
 from celeriac.protocol.wire.message import Message
-from celeriac.worker import brokers
+from celeriac.worker import brokers, redis_link, redis_place
 from celeriac.worker.brokers import embedded
 from celeriac.worker.brokers.base import Parcel, Queue
-from celeriac.worker.brokers.redis_survey import Survey
 from celeriac.worker.dead_letters import HEADER
 from tests.certificate import made
 from tests.compat.test_security import identity
@@ -330,5 +329,5 @@ def test_an_embedded_server_is_for_its_user_alone(tmp_path: Path) -> None:
         place = Path(url.partition("://")[2])
         assert stat.S_ISSOCK(place.stat().st_mode)
         assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
-        with closing(Survey(f"embedded://{tmp_path}/store")) as survey:
-            assert survey._link.call("CONFIG", "GET", "port")[1] == b"0"
+        with closing(redis_link.connect(redis_place.parse(url))) as link:
+            assert link.call("CONFIG", "GET", "port")[1] == b"0"
