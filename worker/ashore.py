@@ -1,7 +1,8 @@
-"""Where greenlets have their coroutines run: one event loop in one real thread.
+"""Where greenlets have their coroutines run: one event loop in a greenlet of its own.
 
-Greenlets share a thread, and a thread runs one event loop at a time, whose coroutines any code in it would find itself
-within. So a greenlet hands its coroutine over and waits, on a socket, as it waits for everything.
+Greenlets share a thread, and a thread runs one event loop at a time. So a greenlet hands its coroutine over and waits,
+on a socket, as it waits for everything. While the loop itself waits, no loop runs for whoever asks: what the others do
+meanwhile is not within it.
 
 Law: what is thrown into a greenlet that waits here goes to its coroutine, which may catch it; what says that the
 greenlet is given up ends both.
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _LONG = 3600.0
 
-Start = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+Spawn = Callable[..., Any]
 
 
 def _keep(loop: asyncio.AbstractEventLoop) -> None:
@@ -84,10 +85,10 @@ def _close(ends: tuple[socket.socket, ...]) -> None:
 
 
 class Ashore:
-    """The loop and its thread, begun with the first coroutine. `start` starts a real thread, whatever is patched."""
+    """The loop and its greenlet, begun with the first coroutine."""
 
-    def __init__(self, start: Start, given_up: tuple[type[BaseException], ...]) -> None:
-        self._start = start
+    def __init__(self, spawn: Spawn, given_up: tuple[type[BaseException], ...]) -> None:
+        self._spawn = spawn
         self._given_up = given_up
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
@@ -123,27 +124,21 @@ class Ashore:
         return handed.value
 
     def close(self) -> None:
-        """Ends the loop, and with it its thread."""
+        """Ends the loop, and with it its greenlet."""
         loop, self._loop = self._loop, None
         if loop is not None and self._pid == os.getpid():
             loop.call_soon_threadsafe(loop.stop)
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        while self._loop is None or self._pid != os.getpid():
-            heard, told = os.pipe()
-            self._start(self._serve, (told,))
-            os.read(heard, 1)
-            os.close(heard)
-            os.close(told)
+        if self._loop is None or self._pid != os.getpid():
+            self._loop, self._pid = _new_loop(), os.getpid()
+            self._spawn(self._serve, self._loop)
         return self._loop
 
-    def _serve(self, told: int) -> None:
-        """The life of the thread. The loop is made in it: what waits in gevent belongs to the thread that made it."""
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
         import asyncio
 
-        loop = asyncio.new_event_loop()
-        self._loop, self._pid = loop, os.getpid()
-        os.write(told, b".")
         try:
             _keep(loop)
             loop.run_forever()
@@ -155,29 +150,55 @@ class Ashore:
             loop.close()
 
     def _beside(self, started: Coroutine[Any, Any, Any]) -> Any:
-        """In a real thread with a loop of its own, while the coroutine that called holds up the others."""
+        """In a greenlet with a loop of its own, while the coroutine that called holds up the others."""
         import asyncio
 
         box: list[tuple[Any, BaseException | None]] = []
-        heard, told = os.pipe()
+        here, there = socket.socketpair()
         context = copy_context()
 
         def run() -> None:
+            loop = _new_loop()
             try:
-                loop = asyncio.new_event_loop()
-                try:
-                    box.append((context.run(loop.run_until_complete, started), None))
-                finally:
-                    loop.close()
-            except BaseException as exc:  # noqa: BLE001 - handed to the thread that waits
+                box.append((context.run(loop.run_until_complete, started), None))
+            except BaseException as exc:  # noqa: BLE001 - handed to the greenlet that waits
                 box.append((None, exc))
-            os.write(told, b".")
+            finally:
+                loop.close()
+                there.send(b".")
 
-        self._start(run, ())
-        os.read(heard, 1)
-        os.close(heard)
-        os.close(told)
+        from asyncio.events import _set_running_loop
+
+        outer = asyncio.get_running_loop()
+        _set_running_loop(None)
+        try:
+            self._spawn(run)
+            here.recv(1)
+        finally:
+            _set_running_loop(outer)
+            _close((here, there))
         value, exc = box[0]
         if exc is not None:
             raise exc
         return value
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """A loop that runs for nobody while it waits."""
+    from asyncio import SelectorEventLoop
+    from asyncio.events import _set_running_loop  # for who writes loops, as its documentation says
+    from selectors import DefaultSelector
+
+    selector: Any = DefaultSelector()  # the library's, where it has patched
+    wait = selector.select
+
+    def select(timeout: float | None = None) -> Any:
+        _set_running_loop(None)
+        try:
+            return wait(timeout)
+        finally:
+            _set_running_loop(loop)
+
+    selector.select = select
+    loop = SelectorEventLoop(selector)
+    return loop

@@ -14,7 +14,7 @@ from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.values import dataclass
-from ..ashore import Ashore, Start
+from ..ashore import Ashore
 from ..coroutines import Loops
 from ..limit import GivenUp
 from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
@@ -31,33 +31,29 @@ class Library:
     spawn: Callable[..., Any]
     throw: Callable[[Any, BaseException], Any]
     sleep: Callable[[float], Any]
-    thread: Start
     exit: type[BaseException]
 
 
 def _gevent() -> Library:
     import gevent
-    from gevent.monkey import get_original
 
     return Library(
         gevent.spawn,
         lambda greenlet, error: greenlet.kill(error, block=False),
         gevent.sleep,
-        get_original("_thread", "start_new_thread"),
         gevent.GreenletExit,
     )
 
 
 def _eventlet() -> Library:
     import eventlet
-    from eventlet import hubs, patcher
+    from eventlet import hubs
     from greenlet import GreenletExit  # type: ignore[import-untyped,unused-ignore] # as the library is
 
     def throw(greenlet: Any, error: BaseException) -> None:
         hubs.get_hub().schedule_call_global(0, greenlet.throw, error)
 
-    start = patcher.original("_thread").start_new_thread
-    return Library(eventlet.spawn, throw, eventlet.sleep, start, GreenletExit)
+    return Library(eventlet.spawn, throw, eventlet.sleep, GreenletExit)
 
 
 LIBRARIES: Mapping[str, Callable[[], Library]] = {"gevent": _gevent, "eventlet": _eventlet}
@@ -84,7 +80,7 @@ class Greenlets:
         self.size = size
         self._program = program
         self._bell = Bell()
-        self._ashore = Ashore(self._library.thread, (GivenUp, self._library.exit))
+        self._ashore = Ashore(self._library.spawn, (GivenUp, self._library.exit))
         self._happened: deque[Happening] = deque()
         self._waiting: deque[Job] = deque()
         self._held: dict[int, Job] = {}

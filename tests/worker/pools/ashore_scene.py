@@ -26,7 +26,7 @@ from celeriac.worker.limit import GivenUp  # noqa: E402 - as above
 from celeriac.worker.pools.greenlets import LIBRARIES  # noqa: E402 - as above
 
 made = LIBRARIES[LIBRARY]()
-Loops.ashore = Ashore(made.thread, (GivenUp, made.exit))
+Loops.ashore = Ashore(made.spawn, (GivenUp, made.exit))
 number: ContextVar[int] = ContextVar("number", default=0)
 events: list[str] = []
 here: list[int] = []
