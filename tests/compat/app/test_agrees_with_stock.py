@@ -27,6 +27,7 @@ def _names() -> list[str]:
 def _seen(python: Path, *args: str) -> dict[str, Any]:
     unwanted = ("CELERY", "PYTHON", "COV", "DJANGO")
     env = {key: value for key, value in os.environ.items() if not key.startswith(unwanted)}
+    env["TZ"] = "Europe/Vienna"  # on a machine that was set to none, stock draws one of UTC's names by lot
     done = subprocess.run([python, SCENES, *args], env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
