@@ -138,8 +138,11 @@ def listed(server: servers.RabbitServer, what: str) -> set[str]:
     inner = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
     program = str(inner) if inner.exists() else servers._program("rabbitmqctl")
     command = [program, "--quiet", "--formatter", "json", "--node", server.node, what, "name"]
-    done = subprocess.run(command, env=variables, check=True, capture_output=True, timeout=60)
-    return {row["name"] for row in json.loads(done.stdout)}
+    for _ in range(5):  # it gives up over what is deleted while it lists
+        done = subprocess.run(command, env=variables, check=False, capture_output=True, timeout=60)
+        if done.returncode == 0:
+            return {row["name"] for row in json.loads(done.stdout)}
+    raise AssertionError(done.stderr.decode() + done.stdout.decode())
 
 
 REMAINS = {
