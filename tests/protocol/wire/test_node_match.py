@@ -21,6 +21,8 @@ from celeriac.protocol.wire.node_match import LONGEST, fits
         ("w*@*", "glob", True),
         ("w[0-9]@*", "glob", True),
         ("w[!0-9]@*", "glob", False),
+        ("w[01x]@*", "glob", True),
+        ("w[!x1-]@*", "glob", False),
         ("w?@host", "glob", True),
         ("w1", "glob", False),
         ("zzz*", "glob", False),
