@@ -368,15 +368,21 @@ def test_no_more_is_taken_than_there_are_slots() -> None:
     assert len(strict.pool.jobs) == 2
 
 
-def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = Scene(prefetch=1)
+def told_to(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What the broker is told, from here on."""
     told: list[int] = []
     listen = scene.broker.listen
     monkeypatch.setattr(
         scene.broker, "listen", lambda queues, *, credit: (told.append(credit), listen(queues, credit=credit))
     )
+    return told
+
+
+def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(prefetch=1)
+    told = told_to(scene, monkeypatch)
     now = time.time()
     for number in range(3):
         scene.send(id=str(number), eta=datetime.fromtimestamp(now + 5, timezone.utc).isoformat())
@@ -399,11 +405,7 @@ def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
 
 def test_many_who_wait_aside_are_told_to_the_broker_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(prefetch=1)
-    told: list[int] = []
-    listen = scene.broker.listen
-    monkeypatch.setattr(
-        scene.broker, "listen", lambda queues, *, credit: (told.append(credit), listen(queues, credit=credit))
-    )
+    told = told_to(scene, monkeypatch)
     now = time.time()
     for number in range(500):
         scene.send(id=str(number), eta=datetime.fromtimestamp(now + 50, timezone.utc).isoformat())
