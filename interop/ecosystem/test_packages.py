@@ -68,8 +68,7 @@ def test_it_works_in_an_environment_of_its_own(
 ) -> None:
     """What brings too much to be installed with the others, and what has to be built."""
     if program == "exporter":
-        if shutil.which("cargo") is None:
-            pytest.skip("celery-exporter is built from its source, in part Rust; on Debian: apt-get install cargo")
+        assert shutil.which("cargo"), "celery-exporter is built from its source, in part Rust: apt-get install cargo"
         programs = environment(f"ecosystem/exporter-{side}", TO_BUILD_IT, built=[EXPORTER], shim=side == "celeriac")
     else:
         programs = environment(f"ecosystem/airflow-{side}", AIRFLOW, shim=side == "celeriac")

@@ -145,7 +145,7 @@ def test_a_limit_from_another_thread_is_raised_where_the_coroutine_waits(loops: 
     async def work() -> str:
         inside.set()
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(60)  # until it is interrupted: how long that took is looked at
         except Overdue:
             return "caught"
         return "slept"

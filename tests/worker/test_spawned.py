@@ -29,7 +29,7 @@ def project(tmp_path: Path, redis_server: servers.RedisServer, stock_python: Pat
         "@app.task\ndef about():\n"
         "    logging.getLogger('mine').warning('from a child')\n    print('printed')\n"
         "    return [os.getpid(), os.getppid(), app.conf.task_ignore_result, str(app.conf.result_expires)]\n"
-        "@app.task(soft_time_limit=1)\ndef slow():\n    time.sleep(60)\n"
+        "@app.task(soft_time_limit=1)\ndef slow():\n    time.sleep(60)  # until its limit ends it\n"
         "@app.task\ndef dies():\n    os.kill(os.getpid(), 9)\n"
         "from celery.signals import worker_process_init, worker_process_shutdown\n"
         "@worker_process_init.connect\ndef up(**_):\n    note('init')\n"

@@ -86,7 +86,7 @@ async def fails() -> None:
 async def waits(catch: bool = False) -> str:
     events.append("waits")
     try:
-        await asyncio.sleep(30)
+        await asyncio.sleep(30)  # until it is interrupted: the run would not last so long
     except Soft:
         if not catch:
             raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,6 @@ sys.exit(pytest.main([
 
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_the_suite_of_pools_on(library: str) -> None:
-    if find_spec(library) is None:  # not imported here: eventlet warns of every fork of whoever has loaded it
-        pytest.skip(f"{library} is not installed")
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", SUITE, library, str(root)],
@@ -53,8 +50,6 @@ def test_a_missing_library_is_named() -> None:
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_coroutines_of_greenlets_run_side_by_side(library: str) -> None:
     """In one loop ashore, which no other code of the greenlets' thread finds itself within."""
-    if find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(Path(__file__).with_name("ashore_scene.py")), library],
         capture_output=True,
