@@ -24,7 +24,6 @@ pytestmark = pytest.mark.real
 
 SOON = 10.0
 BEAT = 2
-FULL = 20
 LOAD = "for n in range({first}, {last}): {task}.delay(n, [0, 0.001, 0.01][n % 3])"
 
 
@@ -75,10 +74,8 @@ def once(each: Wired) -> None:
 @pytest.mark.parametrize("task", ["work", "late"])
 @pytest.mark.parametrize("harm", ["cut", "stall", "half_open", "refuse"])
 def test_a_connection_comes_to_harm(
-    harm: str, task: str, wired: Callable[[str], Wired], figures: list[str], request: pytest.FixtureRequest, terms: int
+    harm: str, task: str, wired: Callable[[str], Wired], figures: list[str], request: pytest.FixtureRequest
 ) -> None:
-    if terms < FULL and (harm, task) not in {("cut", "work"), ("half_open", "late")}:
-        pytest.skip("in the full run: --terms=100")
     each = wired(task)
     each.load(200)
     assert ground.until(lambda: len(each.place.seen("start")) > 20, 10), each.place.logs()
@@ -100,9 +97,7 @@ def test_a_connection_comes_to_harm(
 
 
 @pytest.mark.parametrize("away", [1.0, 6.0])
-def test_redis_is_restarted(away: float, tmp_path: Path, terms: int) -> None:
-    if terms < FULL and away > 1:
-        pytest.skip("in the full run: --terms=100")
+def test_redis_is_restarted(away: float, tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     mortal = Mortal(tmp_path / "redis")
     mortal.start()
@@ -122,10 +117,8 @@ def test_redis_is_restarted(away: float, tmp_path: Path, terms: int) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_rabbitmq_is_restarted(how: str, tmp_path: Path, terms: int, figures: list[str]) -> None:
+def test_rabbitmq_is_restarted(how: str, tmp_path: Path, figures: list[str]) -> None:
     """What it was told as it was killed it may have forgotten: only then may something run twice."""
-    if terms < FULL and how == "kill":
-        pytest.skip("in the full run: --terms=100")
     (tmp_path / "rabbit").mkdir()
     mortal = MortalRabbit(tmp_path / "rabbit")
     try:

@@ -14,8 +14,6 @@ from tests.faults import ground
 
 pytestmark = pytest.mark.real
 
-FULL = 100
-
 
 def _size(url: str, queue: str) -> int:
     with closing(brokers.connect(url, {}, 5)) as broker:
@@ -85,10 +83,8 @@ def test_priorities_are_kept_at_once_after_tasks_that_waited(rabbitmq_server: An
 
 
 @pytest.mark.parametrize("kind", ["redis", "amqp"])
-def test_a_task_that_nobody_knows_yet(kind: str, redis_server: Any, tmp_path: Path, request: Any, terms: int) -> None:
+def test_a_task_that_nobody_knows_yet(kind: str, redis_server: Any, tmp_path: Path, request: Any) -> None:
     """In a deployment that rolls: it waits for a worker that knows it, and is buried where none comes."""
-    if kind == "amqp" and terms < FULL:
-        pytest.skip("in the full run: --terms=100")
     redis_server.call("FLUSHALL")
     url = redis_server.url if kind == "redis" else request.getfixturevalue("rabbitmq_server").url
     conf = {"worker_unknown_task": "requeue", "worker_unknown_task_delay": 1, "worker_unknown_task_retries": 2}
