@@ -17,6 +17,8 @@ from tests.worker.running import Project, wait_until
 
 pytestmark = pytest.mark.real
 
+FULL = 100
+
 QUEUES = """
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
@@ -37,10 +39,16 @@ def here(self, text):
 """
 
 
+# Each costs two or three worker processes: the other halves are for the full run.
+BRIEF = {("redis", "test_in_which_order_it_takes"), ("amqp", "test_which_queues_a_worker_takes_from")}
+
+
 @pytest.fixture(params=["redis", "amqp"])
 def project(
-    request: pytest.FixtureRequest, tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path
+    request: pytest.FixtureRequest, tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path, terms: int
 ) -> Any:
+    if terms < FULL and (request.param, request.function.__name__) not in BRIEF:
+        pytest.skip("in the full run: --terms=100")
     redis_server.call("FLUSHALL")
     url = redis_server.url
     if request.param == "amqp":
