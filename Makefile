@@ -56,7 +56,7 @@ coverage: ready ## protocol/ covered by its own tests, line and branch, 100 % or
 	@$(PY) -m pytest -q tests/protocol --cov=celeriac.protocol --cov-branch --cov-report=term-missing --cov-fail-under=100
 
 fuzz: ready ## 100,000 mutations of the golden messages through every parser
-	@$(PY) -m pytest -m fuzz --mutations=100000 tests/protocol
+	@$(PY) -m pytest -m fuzz --hypothesis-profile=fresh --mutations=100000 tests/protocol
 
 test-pythons: ready ## the protocol tests on every python3.X on PATH, or PYTHONS="..."
 	@scripts/test-pythons $(PYTHONS)
@@ -100,7 +100,7 @@ ecosystem: ready stock ## programs and packages from PyPI on celeriac: Flower (i
 	@$(PY) -m pytest -m ecosystem interop/ecosystem
 
 faults: ready stock ## the full sizes of tests/faults: kills, cuts, poison, 1,000,000 tasks on end; hours
-	@$(PY) -m pytest tests/faults --kills=1000 --worker-kills=200 --messages=5000 --sends=200000 --down=10 --poison=100000 --terms=100 --leaders=200 --soak=1000000
+	@$(PY) -m pytest tests/faults --hypothesis-profile=fresh --kills=1000 --worker-kills=200 --messages=5000 --sends=200000 --down=10 --poison=100000 --terms=100 --leaders=200 --soak=1000000
 
 chaos: ready stock ## ten minutes of random faults on a fleet of both Celerys, and stock alone beside it; writes docs/chaos.md; CHAOS_ARGS="--seconds 60 --seed 7"
 	@$(PY) -m interop.chaos --write $(CHAOS_ARGS)

@@ -32,8 +32,10 @@ __all__ = [
     "pytest_terminal_summary",
 ]
 
-# How long an example takes says how busy the machine is, and nothing of what is tried.
-settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes says how busy the machine is, and nothing of what is tried. Each run tries the same examples,
+# so that one which fails, fails for whoever looks into it; `--hypothesis-profile=fresh` seeks new ones.
+settings.register_profile("fresh", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("tests", settings.get_profile("fresh"), derandomize=True)
 settings.load_profile("tests")
 
 # What starts the processes of tests says these of a terminal that is none of theirs.
