@@ -50,9 +50,9 @@ def start_worker() -> subprocess.Popen[str]:
 
 def copy(worker: subprocess.Popen[str]) -> None:
     """What the worker writes, live; all of it is read, or it would wait for us."""
-    for line in worker.stdout or ():
-        if SHOWN.is_set() and line.strip():
-            print(f"    worker | {line.rstrip()[:WIDTH]}", flush=True)
+    for line in map(str.rstrip, worker.stdout or ()):
+        if line and (SHOWN.is_set() or "Task tasks.add[" not in line):
+            tell(f"    worker | {line if len(line) <= WIDTH else line[: WIDTH - 1] + '…'}")
 
 
 def show() -> None:
@@ -68,12 +68,11 @@ def show() -> None:
     say("add.delay(2, 2)", add.delay(2, 2).get(timeout=LONG))
     say("a chain: (4 + 4) + 8", chain(add.s(4, 4), add.s(8))().get(timeout=LONG))
     say("a chord: the sum of three sums", chord((add.s(i, i) for i in range(3)), total.s())().get(timeout=LONG))
-    SHOWN.clear()  # two thousand lines are too many
+    SHOWN.clear()  # two thousand lines are too many; from here on other tasks are shown
     count = 1000
     before = time.monotonic()
     numbers = group(add.s(i, i) for i in range(count))().get(timeout=LONG)
     say(f"a group of {count}", f"{len(numbers)} results, sent, run and collected in {time.monotonic() - before:.2f} s")
-    SHOWN.set()
     say("a retry, twice", stubborn.delay(2).get(timeout=LONG))
     say("an ETA: one second later", f"{late.apply_async((time.time(),), countdown=1).get(timeout=LONG)} s")
     say("an `async def` task", nap.delay(0.1).get(timeout=LONG))
@@ -114,7 +113,12 @@ def go_on() -> None:
 
 
 def say(what: str, came: object) -> None:
-    print(f"  {what:34} -> {came}", flush=True)
+    tell(f"  {what:34} -> {came}")
+
+
+def tell(line: str) -> None:
+    """In one piece: two threads print."""
+    print(line + "\n", end="", flush=True)
 
 
 if __name__ == "__main__":
