@@ -35,7 +35,9 @@ class Patience:
 
     def pause(self, tries: int) -> float:
         """Before the try after so many."""
-        return float(min(self.first_pause + self.longer_by * tries, self.longest_pause))
+        from ..protocol.rules.retry import wait_before
+
+        return wait_before(tries, self.first_pause, self.longer_by, self.longest_pause)
 
 
 class Desk:

@@ -465,7 +465,7 @@ class Task(Generic[P, R]):
 
         When it has been retried `max_retries` times it raises `exc`, or else MaxRetriesExceededError.
         """
-        from ...protocol.rules.retry import Exhausted, RetryPolicy
+        from ...protocol.rules.retry import Exhausted
         from ...protocol.rules.retry import retry as decide
         from ...worker import insisting
 
@@ -474,8 +474,8 @@ class Task(Generic[P, R]):
             self.override_max_retries = max_retries
         if request.called_directly:  # by hand: there is nobody to send it
             _raise_with_context(exc or Retry("Task can be retried", None))
-        policy = RetryPolicy(self.max_retries, self.default_retry_delay)
-        decision = decide(policy, request.retries, countdown=countdown, eta=eta, max_retries=max_retries)
+        mine = self.max_retries, self.default_retry_delay
+        decision = decide(request.retries, *mine, countdown=countdown, eta=eta, max_retries=max_retries)
         if not eta and countdown is None:
             countdown = self.default_retry_delay
         args, kwargs = _retry_arguments(self.run, request, args, kwargs)

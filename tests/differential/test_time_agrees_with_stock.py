@@ -14,13 +14,17 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from celeriac.compat.app.base import Celery
+from celeriac.compat.app.context import Context
+from celeriac.compat.exceptions import Retry
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.rules.crontab import crontab
-from celeriac.protocol.rules.retry import Exhausted, RetryPolicy, autoretry, backoff, publish_waits
+from celeriac.protocol.rules.retry import backoff, wait_before
 from celeriac.protocol.rules.schedules import interval
 from tests.protocol.rules.oracle import changes
 
@@ -201,10 +205,46 @@ def our_interval(case: dict[str, Any]) -> list[Any]:
     return [every.remaining_estimate(last, now, zone).total_seconds(), *every.is_due(last, now, zone)]
 
 
+class Sent:
+    """What a retry sends: its options alone are looked at."""
+
+    args, kwargs = (), {}
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def apply_async(self) -> None: ...
+
+
+APP = Celery("times", set_as_current=False)
+
+
 def our_retry(case: dict[str, Any]) -> Any:
-    policy = RetryPolicy(**{name: value for name, value in case["policy"].items() if value != "absent"})
-    decision = autoretry(policy, case["retries"], case["chance"])
-    return "exhausted" if isinstance(decision, Exhausted) else [decision.countdown, decision.retries]
+    policy = {name: value for name, value in case["policy"].items() if value != "absent"}
+
+    @APP.task(bind=True, name="t", shared=False, autoretry_for=(KeyError,), **policy)
+    def task(_self: Any) -> None:
+        raise KeyError
+
+    sent: list[Sent] = []
+
+    def asked(*_: Any, **options: Any) -> Sent:
+        sent.append(Sent(**options))
+        return sent[-1]
+
+    task.signature_from_request = asked
+    task.request_stack.push(Context(id="i", called_directly=False, is_eager=False, retries=case["retries"]))
+    try:
+        with patch("random.random", lambda: case["chance"]):
+            task.run()
+    except Retry:
+        return [sent[-1].options["countdown"], sent[-1].options["retries"]]
+    except KeyError:
+        return "exhausted"
+    finally:
+        task.request_stack.pop()
+        APP.tasks.unregister("t")
+    raise AssertionError("an automatic retry raises")
 
 
 def our_backoff(case: dict[str, Any]) -> int:
@@ -212,7 +252,8 @@ def our_backoff(case: dict[str, Any]) -> int:
 
 
 def our_waits(case: dict[str, Any]) -> list[float]:
-    return list(publish_waits(**{name: value for name, value in case.items() if name != "kind"}))
+    policy = [case[name] for name in ("interval_start", "interval_step", "interval_max")]
+    return [wait_before(tries, *policy) for tries in range(case["max_retries"])]
 
 
 OURS: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -63,7 +63,9 @@ class RetryPolicy:
 
     def wait(self, retry: int) -> float:
         """Seconds before that retry, from 0."""
-        return min(self.first + self.step * retry, self.first + self.longest)
+        from ...protocol.rules.retry import wait_before
+
+        return wait_before(retry, self.first, self.step, self.longest)
 
 
 def log_loss(most: int | None, _problem: BaseException, seconds: float, retry: int) -> float:

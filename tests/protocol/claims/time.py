@@ -6,11 +6,19 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any
 
 from celeriac.protocol.rules.crontab import from_string
-from celeriac.protocol.rules.retry import Again, Exhausted, RetryPolicy, autoretry, backoff, publish_waits, retry
+from celeriac.protocol.rules.retry import (
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_RETRY_DELAY,
+    Again,
+    Exhausted,
+    backoff,
+    retry,
+    wait_before,
+)
 from celeriac.protocol.rules.schedules import interval
 from tests.protocol.vectors import Tally, Vector, claim
 
@@ -32,13 +40,13 @@ def formulas(vector: Vector, tally: Tally) -> None:
         assert abs(sum(ours) / len(ours) - mean) < 0.05 * highest
         tally.saw("retry countdowns with jitter", rebuilt=True)
     policy = found["publish_retry_policy"]
-    assert list(publish_waits()) == list(publish_waits(**policy)) == found["publish_intervals"][: policy["max_retries"]]
-    longer = publish_waits(**{**policy, "max_retries": None})
-    assert list(islice(longer, len(found["publish_intervals"]))) == found["publish_intervals"]
+    intervals = [policy[name] for name in ("interval_start", "interval_step", "interval_max")]
+    assert [wait_before(tries) for tries in range(policy["max_retries"])] == found["publish_intervals"][:3]
+    longer = [wait_before(tries, *intervals) for tries in range(len(found["publish_intervals"]))]
+    assert longer == found["publish_intervals"]
     tally.saw("publishing waits", rebuilt=True)
-    ours = RetryPolicy()
     defaults = found["task_defaults"]
-    assert (str(ours.max_retries), str(ours.default_retry_delay)) == (
+    assert (str(DEFAULT_MAX_RETRIES), str(DEFAULT_RETRY_DELAY)) == (
         defaults["max_retries"],
         defaults["default_retry_delay"],
     )
@@ -47,15 +55,11 @@ def formulas(vector: Vector, tally: Tally) -> None:
 
 # The policies of the captured tasks, as their captions say them.
 DECIDE: dict[str, Callable[[int], Again | Exhausted]] = {
-    "redis/seq/task-retry": lambda retries: retry(RetryPolicy(), retries, countdown=0.5),
-    "redis/seq/task-retry-countdown0": lambda retries: retry(RetryPolicy(), retries, countdown=0),
-    "redis/seq/task-retry-exhausted": lambda retries: retry(
-        RetryPolicy(max_retries=1, default_retry_delay=0.3), retries
-    ),
-    "redis/seq/task-retry-options": lambda retries: retry(RetryPolicy(), retries, countdown=0.3),
-    "redis/seq/task-autoretry": lambda retries: autoretry(
-        RetryPolicy(max_retries=2, retry_backoff=2, retry_backoff_max=5, retry_jitter=False), retries, 0.5
-    ),
+    "redis/seq/task-retry": lambda retries: retry(retries, countdown=0.5),
+    "redis/seq/task-retry-countdown0": lambda retries: retry(retries, countdown=0),
+    "redis/seq/task-retry-exhausted": lambda retries: retry(retries, 1, 0.3),
+    "redis/seq/task-retry-options": lambda retries: retry(retries, countdown=0.3),
+    "redis/seq/task-autoretry": lambda retries: retry(retries, 2, countdown=backoff(2, retries, 5)),
 }
 
 
