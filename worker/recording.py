@@ -24,9 +24,6 @@ def running(request: Any, uuid: str | None = None) -> Running:
     """The request as the rules see it."""
     return Running(
         uuid or request.id,
-        root_id=request.root_id,
-        group=request.group,
-        group_index=request.group_index,
         chord=request.chord,
         chain=request.chain,
         callbacks=request.callbacks,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from warnings import warn  # noqa: F401 - a name that others import from here
 
 from ...protocol.errors import BadCall
-from ...protocol.rules.continuing import LostStep, divided_errbacks
+from ...protocol.rules.continuing import LostStep, called_next, divided_errbacks
 from ...protocol.rules.outcome import Continue, Trouble
 from ...protocol.rules.signature import Signature, listed
 from ...protocol.wire.reprs import saferepr  # noqa: F401 - a name that others import from here
@@ -219,19 +219,13 @@ class Surroundings:
         from .. import canvas
 
         task_id = request.id
-        options = {"parent_id": task_id, "root_id": request.root_id or task_id, "priority": priority}
+        lineage = {"parent_id": task_id, "root_id": request.root_id or task_id, "priority": priority}
         signature = partial(canvas.maybe_signature, app=app)
         callbacks = [signature(callback) for callback in effect.callbacks or ()]
-        if len(callbacks) > 1:
-            # A group keeps its own trail, so groups go one by one.
-            groups = [callback for callback in callbacks if isinstance(callback, canvas.group)]
-            rest = [callback for callback in callbacks if not isinstance(callback, canvas.group)]
-            callbacks = groups + ([canvas.group(rest, app=app)] if rest else [])
+        is_group, group = lambda sig: isinstance(sig, canvas.group), partial(canvas.group, app=app)
         with insisting.own(f"What follows task {request.task}[{task_id}]"):
-            for callback in callbacks:
-                callback.apply_async((value,), **options)
-            if effect.chain:
-                signature(effect.chain[-1]).apply_async((value,), chain=effect.chain[:-1], **options)
+            for sig, options in called_next(callbacks, effect.chain, lineage, is_group, group):
+                signature(sig).apply_async((value,), **options)
 
     def call_errbacks(
         self, app: Any, request: Any, errbacks: Sequence[Signature], exc: BaseException, traceback: str | None

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from ...protocol.errors import BadCall
 from ...protocol.rules.calling import Call, Parent
-from ...protocol.rules.continuing import ExtendChord
 from ...protocol.rules.freezing import Node, oldest
 from ...protocol.rules.publishing import Facts, SaveGroup, SetChordSize, publish
 from ...worker.ids import new_id
@@ -189,7 +188,7 @@ def send_plain(app: Any, sig: Any, producer: Any, known: Facts) -> Any:
 
 
 def perform(app: Any, steps: Steps, producer: Any = None) -> Any:
-    """Performs steps of publishing and continuing; gives the results that they promise.
+    """Performs steps of publishing; gives the results that they promise.
 
     None for none; a list for a list. Nothing is added to the children of a running task.
     """
@@ -336,11 +335,6 @@ def tell_store(app: Any, step: Any) -> None:
             store.chord_start(step.group_id, step.size)
         else:
             backend.set_chord_size(step.group_id, step.size)
-    elif isinstance(step, ExtendChord):
-        if store is not None:
-            store.chord_grow(step.group_id)
-        else:
-            backend.add_to_chord(step.group_id, None)
     elif isinstance(step, SaveGroup):
         _save(app, backend, store, step)
     else:

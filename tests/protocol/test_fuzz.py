@@ -20,10 +20,11 @@ import pytest
 from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.rules import continuing
 from celeriac.protocol.rules.calling import Parent
+from celeriac.protocol.rules.canvas import group
 from celeriac.protocol.rules.clock import Clock
-from celeriac.protocol.rules.publishing import Facts
+from celeriac.protocol.rules.publishing import Facts, publish
 from celeriac.protocol.rules.revokes import Revokes
-from celeriac.protocol.rules.signature import checked
+from celeriac.protocol.rules.signature import GROUP, checked
 from celeriac.protocol.wire import (
     children,
     chord_counter,
@@ -94,12 +95,12 @@ def followed(data: bytes) -> Any:
     task = task_of(data)
     steps: list[Any] = [*continuing.lost_steps(task.chain)]
     here, away = continuing.divided_errbacks(task.errbacks, lambda sig: sig["immutable"])
-    steps += continuing.failed(task.id, task.root_id, here + away, ids=str, facts=FACTS)
+    callbacks = [checked(callback) for callback in task.callbacks or ()]
     chain = None if task.chain is None else list(task.chain)
-    steps += continuing.succeeded(1, task.callbacks, chain, ids=str, facts=FACTS)
-    if task.chord:
-        steps += continuing.chord_body(task.chord, [1], ids=str, facts=FACTS)
-        steps += continuing.lost_body(task.chord, ids=str, facts=FACTS)
+    is_group = lambda sig: sig["subtask_type"] == GROUP  # noqa: E731
+    following = [sig for sig, _ in continuing.called_next(callbacks, chain, {}, is_group, group)]
+    for sig in [*following, *here, *away, *([task.chord] if task.chord else ())]:
+        steps += publish(checked(sig), (1,), ids=str, facts=FACTS)
     return steps
 
 

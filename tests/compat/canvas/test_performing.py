@@ -11,7 +11,6 @@ import pytest
 
 from celeriac.compat import canvas
 from celeriac.compat.canvas import chain, chord, group, performing
-from celeriac.protocol.rules import continuing
 from celeriac.protocol.rules.calling import Call, Parent
 from celeriac.protocol.rules.freezing import Node
 from celeriac.protocol.rules.publishing import SaveGroup, SetChordSize
@@ -111,23 +110,6 @@ def test_results_of_tasks_that_make_their_own(app: App, add: Any) -> None:
     assert isinstance((add(1) | chord([add(1)], group(add(2), echo()))).apply_async().results[1], Mine)
 
 
-def test_steps_of_a_continuation(app: App, add: Any) -> None:
-    task = Running()
-    facts = performing.facts(app)
-    steps = continuing.succeeded(
-        5,
-        [dict(add(1)), dict(add(2))],
-        [dict(add(3))],
-        ids=iter("abcdefgh").__next__,
-        facts=type(facts)("reply", parent=performing.parent(task)),
-    )
-    results = performing.perform(app, steps)
-    assert [call.args for call in app.steps] == [(5, 1), (5, 2), (5, 3)]
-    assert [type(result) for result in results] == [Result, Result]
-    assert [len(results[0].results), results[1].results] == [2, None]
-    assert task.trail == []
-
-
 def test_steps_of_one_promise_or_none(app: App) -> None:
     def one() -> Any:
         yield Call("wire.add", (1,), {}, {"task_id": "i"})
@@ -142,10 +124,10 @@ def test_steps_of_one_promise_or_none(app: App) -> None:
 
 def test_a_word_to_the_store(app: App) -> None:
     tree = (("g", None), [(("a", None), None)])
-    for step in (SetChordSize("g", 3), SaveGroup("g", tree), continuing.ExtendChord("g")):
+    for step in (SetChordSize("g", 3), SaveGroup("g", tree)):
         performing.tell_store(app, step)
     saved = ["save", "g", {"result": [["g", None], [[["a", None], None]]]}]
-    assert app.steps == [["size", "g", 3], saved, ["grow", "g", 1]]
+    assert app.steps == [["size", "g", 3], saved]
     counting = App(chords="saved")
     performing.tell_store(counting, SaveGroup("g", tree))
     assert counting.steps == [saved, ["size", "g", 1]]
@@ -157,13 +139,11 @@ def test_a_backend_of_somebody_else() -> None:
     heard: list[Any] = []
     backend = SimpleNamespace(
         set_chord_size=lambda *a: heard.append(a),
-        add_to_chord=lambda *a: heard.append(a),
         save_group=lambda group_id, result: heard.append((group_id, result)),
     )
     app = SimpleNamespace(backend=backend)
     performing.tell_store(app, SetChordSize("g", 3))
-    performing.tell_store(app, continuing.ExtendChord("g"))
-    assert heard == [("g", 3), ("g", None)]
+    assert heard == [("g", 3)]
 
 
 def test_a_chord_in_a_counting_store(add: Any) -> None:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from celeriac.protocol.rules.calling import Call, Parent
-from celeriac.protocol.rules.continuing import chord_body, divided_errbacks, failed, succeeded
-from celeriac.protocol.rules.publishing import Facts, SaveGroup, SetChordSize
+from celeriac.protocol.rules.canvas import group
+from celeriac.protocol.rules.continuing import called_next, divided_errbacks
+from celeriac.protocol.rules.publishing import Facts, SaveGroup, SetChordSize, publish
+from celeriac.protocol.rules.signature import GROUP, checked
 from celeriac.protocol.wire.compression import decompress
 from celeriac.protocol.wire.message import Message
 from celeriac.protocol.wire.serializers import accepted, decode
@@ -228,12 +230,24 @@ def metas(vector: Vector) -> dict[str, dict[str, Any]]:
 def continued(parent: Published, meta: dict[str, Any], facts: Facts) -> list[Any]:
     """What follows from a task's outcome, as its message says it."""
     _, _, embed = json.loads(parent.message.body)
-    ids = numbered()
+    assert facts.parent is not None
+    lineage = {"parent_id": facts.parent.id, "root_id": facts.parent.root_id}
+    following: list[Any] = []
     if meta["status"] == "SUCCESS":
-        return list(succeeded(meta["result"], embed["callbacks"], embed["chain"], ids=ids, facts=facts))
-    _, away = divided_errbacks(embed["errbacks"], lambda errback: errback["task"] == "wire.errback_new")
-    headers = parent.message.headers
-    return list(failed(headers["id"], headers["root_id"], away, ids=ids, facts=facts))
+        value, priority = meta["result"], facts.parent.priority if facts.inherit_priority else None
+        callbacks = [checked(callback) for callback in embed["callbacks"] or ()]
+        is_group = lambda sig: sig["subtask_type"] == GROUP  # noqa: E731
+        following += called_next(callbacks, embed["chain"], {**lineage, "priority": priority}, is_group, group)
+    else:
+        _, away = divided_errbacks(embed["errbacks"], lambda errback: errback["task"] == "wire.errback_new")
+        value = facts.parent.id
+        following += [(group(away), lineage)] if away else []
+    ids = numbered()
+    return [
+        step
+        for sig, options in following
+        for step in publish(checked(sig), (value,), None, options, ids=ids, facts=facts)
+    ]
 
 
 @claim("redis/canvas/*", "redis/chord/*")
@@ -276,5 +290,7 @@ def chord_bodies(app: App, body: dict[str, Any], sent: list[Published], facts: F
     ]
     for each in bodies:
         results = json.loads(each.message.body)[0][0]
-        steps = [step for step in chord_body(body, results, ids=numbered(), facts=facts) if isinstance(step, Call)]
+        steps = [
+            step for step in publish(checked(body), (results,), ids=numbered(), facts=facts) if isinstance(step, Call)
+        ]
         compare([on_redis(outgoing(app, step)) for step in steps[:1]], [each], tally, "chord body")

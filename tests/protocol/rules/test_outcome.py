@@ -37,7 +37,7 @@ def told(outcome: Outcome, task: Running, kept: Terms = ALL, **more: Any) -> lis
 
 def test_a_success_goes_on_then_is_stored_then_counts() -> None:
     callbacks, chain = [s("cb")], [s("next")]
-    task = Running("1", chord=s("body"), group="g", callbacks=callbacks, chain=chain, errbacks=[s("never")])
+    task = Running("1", chord=s("body"), callbacks=callbacks, chain=chain, errbacks=[s("never")])
     assert told(Outcome("SUCCESS", 4), task) == [
         Continue(callbacks, chain),
         Store("1", "SUCCESS"),
@@ -54,7 +54,7 @@ def test_a_success_goes_on_then_is_stored_then_counts() -> None:
 def test_a_failure_is_stored_counts_and_takes_the_chain_along() -> None:
     body = s("body")
     chain = [s("last", task_id="3", chord=body, group_id="g"), s("next", task_id="2"), s("nameless")]
-    task = Running("1", chord=body, group="g", chain=chain, errbacks=[s("eb")], callbacks=[s("never")])
+    task = Running("1", chord=body, chain=chain, errbacks=[s("eb")], callbacks=[s("never")])
     first, part, last, lost, following, errbacks = told(Outcome("FAILURE", "boom"), task)
     assert (first, part) == (Store("1", "FAILURE"), ChordPart("1", "FAILURE"))
     assert (last.task_id, lost.task_id, following.task_id) == ("3", "3", "2")
