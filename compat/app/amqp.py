@@ -482,19 +482,7 @@ class AMQP:
         )
         task, _ = calling.draft(Call(name, args, kwargs, told), self._sender(timezone), now or self.app.now())
         headers, body = shape_v2(task)
-        sent_event = None
-        if create_sent_event:
-            sent_event = {
-                "uuid": task_id,
-                "root_id": task.root_id,
-                "parent_id": parent_id,
-                "name": name,
-                "args": task.argsrepr,
-                "kwargs": task.kwargsrepr,
-                "retries": retries,
-                "eta": task.eta,
-                "expires": task.expires,
-            }
+        sent_event = calling.sent_event(task) if create_sent_event else None
         return task_message(headers, {"correlation_id": task_id, "reply_to": reply_to or ""}, body, sent_event)
 
     def as_task_v1(
@@ -540,18 +528,12 @@ class AMQP:
             "chain": compat_kwargs.get("chain"),
         }
         task, _ = calling.draft(Call(name, args, kwargs, told), self._sender(timezone), now or self.app.now())
-        headers, body = shape_v1(calling.in_protocol(task, 1)[0])
+        task, _ = calling.in_protocol(task, 1)
+        headers, body = shape_v1(task)
         sent_event = None
-        if create_sent_event:
-            sent_event = {
-                "uuid": task_id,
-                "name": name,
-                "args": saferepr(task.args),
-                "kwargs": saferepr(task.kwargs),
-                "retries": retries,
-                "eta": task.eta,
-                "expires": task.expires,
-            }
+        if create_sent_event:  # of any length: the setting of protocol 2 is not asked
+            shown = {"args": saferepr(task.args), "kwargs": saferepr(task.kwargs)}
+            sent_event = {**calling.sent_event(task), **shown}
         return task_message(headers, {"correlation_id": task_id, "reply_to": reply_to or ""}, body, sent_event)
 
     def _sender(self, zone: Any = None) -> Sender:

@@ -939,9 +939,9 @@ class Celery:
     @cached_property
     def clock(self) -> Any:
         """The logical clock of events and remote control."""
-        from kombu.clocks import LamportClock
+        from .clock import Clock
 
-        return LamportClock()
+        return Clock()
 
     @cached_property
     def oid(self) -> str:

@@ -85,11 +85,6 @@ class Terms:
     started: bool = False
 
 
-def ignores(of_message: bool | None, of_task: bool | None) -> bool:
-    """Whether the result is ignored: the message says it, or else the task."""
-    return bool(of_task if of_message is None else of_message)
-
-
 def terms(
     ignored: bool,
     *,

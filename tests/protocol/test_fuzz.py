@@ -21,7 +21,6 @@ from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.rules import continuing
 from celeriac.protocol.rules.calling import Parent
 from celeriac.protocol.rules.canvas import group
-from celeriac.protocol.rules.clock import Clock
 from celeriac.protocol.rules.publishing import Facts, publish
 from celeriac.protocol.rules.revokes import Revokes
 from celeriac.protocol.rules.signature import GROUP, checked
@@ -179,7 +178,6 @@ PARSERS: dict[str, Callable[[bytes], Any]] = {
     "delayed routing key": lambda data: delayed.parse_delayed_routing_key(data.decode("latin-1")),
     "signed": lambda data: signing.Verifier({}).verify(data, datetime(2026, 11, 21, tzinfo=timezone.utc)),
     "date": lambda data: dates.parse_iso(data.decode("latin-1")),
-    "clock": on_json(Clock().adjust),
     "revokes": on_json(revokes_of),
     "signature": on_json(checked),
     "between the protocols": there_and_back,

@@ -97,9 +97,9 @@ def test_a_queue_is_declared_once_for_each_connection(
 def test_what_may_pass_is_tried_again_as_the_policy_says(producer: Producer, failures: list[Exception]) -> None:
     told: list[Any] = []
     failures += [OperationalError("a"), OSError("b"), OperationalError("c")]
-    patience = Patience(3, 0, 0.01, 0.015, (OSError,), lambda problem, pause: told.append((str(problem), pause)))
+    patience = Patience(3, 0, 0.01, 0.025, (OSError,), lambda problem, pause: told.append((str(problem), pause)))
     producer.send([PARCEL], (), patience)
-    assert told == [("a", 0.0), ("b", 0.01), ("c", 0.015)]
+    assert told == [("a", 0.0), ("b", 0.01), ("c", 0.02)]
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kombu.clocks import LamportClock
 
 from celeriac.compat import _state
 from celeriac.compat.app import Celery, app_or_default, shared_task
 from celeriac.compat.app.base import PendingConfiguration
 from celeriac.compat.exceptions import ImproperlyConfigured
+from celeriac.protocol.wire import control
 from tests.conftest import Environment
 
 
@@ -334,3 +336,12 @@ def test_tasks_and_apps_survive_pickling_without_the_alias(app: Celery) -> None:
     assert pickle.loads(pickle.dumps(app.tasks["kept"])) is app.tasks["kept"]
     again = pickle.loads(pickle.dumps(app))
     assert (again.main, again.conf.broker_url) == ("proj", "memory://")
+
+
+def test_one_message_cannot_push_the_clock_beyond_what_others_read() -> None:
+    app = Celery(set_as_current=False)
+    assert isinstance(app.clock, LamportClock)
+    assert [app.clock.forward(), app.clock.adjust(7), app.clock.adjust(3)] == [1, 8, 9]
+    app.clock.adjust(2**63 - 1)
+    said = control.build_request(control.Request("ping", clock=app.clock.forward()))
+    assert control.parse_request(said).clock == 2**63 - 1

@@ -113,16 +113,6 @@ def test_a_report_is_the_task_s_own_unless_it_says_otherwise() -> None:
     assert not Report("SUCCESS", Fate.DONE).internal
 
 
-@pytest.mark.parametrize(
-    ("message", "task", "ignored"),
-    [(None, None, False), (None, True, True), (False, True, False), (True, False, True), (None, False, False)],
-)
-def test_the_message_says_whether_a_result_is_ignored_or_else_the_task(
-    message: bool | None, task: bool | None, ignored: bool
-) -> None:
-    assert rules.ignores(message, task) is ignored
-
-
 def test_what_is_kept() -> None:
     assert rules.terms(False) == Terms(True, True, False)
     assert rules.terms(False, track_started=True) == Terms(True, True, True)
