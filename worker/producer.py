@@ -14,7 +14,6 @@ from typing import Any
 
 from ..protocol.values import dataclass
 from ..protocol.wire.template import Particulars, Template
-from . import insisting
 from .brokers import connect, failover
 from .brokers.base import Broker, Parcel, Queue
 from .brokers.pool import Pool
@@ -215,7 +214,9 @@ class Producer:
         if patience is None or not _may_pass(problem, patience.errors):
             raise problem
         if patience.retries is not None and tries >= patience.retries:
-            if insisting.goes_on(problem):
+            from .insisting import goes_on  # for who has failed
+
+            if goes_on(problem):
                 return
             raise problem
         pause = patience.pause(tries)

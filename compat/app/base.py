@@ -61,6 +61,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BUILTIN_FIXUPS = {"celery.fixups.django:fixup"}
+# What results in Redis are configured by, and the module that serves them.
+_SILENT_BACKENDS = frozenset({"redis", "rediss"})
+_REDIS_BACKEND = f"{__package__.rpartition('.')[0]}.backends.redis"
 # A child of a pool that was spawned imports the module of its tasks with an app of its own.
 USING_EXECV = os.environ.get("FORKED_BY_MULTIPROCESSING")
 
@@ -951,7 +954,7 @@ class Celery:
     @property
     def thread_oid(self) -> str:
         """The id of this app in this thread: tasks that are sent here are answered to it, by default."""
-        if self._has_backend:
+        if not self._backend_is_silent:
             answered = getattr(self.backend, "answer_queue", None)
             if answered is not None:
                 return answered  # type: ignore[no-any-return]  # an app is Any to its tasks
@@ -994,11 +997,18 @@ class Celery:
         self._backend_cache = backend
 
     @property
-    def _has_backend(self) -> bool:
-        """Not so: none is configured, and the one that says so when it is asked has not been needed yet."""
+    def _backend_is_silent(self) -> bool:
+        """It has nothing to do when a task is sent, has no queue for answers, and has not been needed for more yet:
+        so it is not loaded in order to send. So is the one that stands for none."""
         if self._backend is not None or type(self)._get_backend is not Celery._get_backend:
+            return False
+        configured = self.backend_cls or self.conf.result_backend
+        if not configured:
             return True
-        return bool(self.backend_cls or self.conf.result_backend)
+        if not isinstance(configured, str) or _REDIS_BACKEND in sys.modules:  # loaded, its methods may be others by now
+            return False
+        scheme = configured.partition("://")[0]
+        return scheme in _SILENT_BACKENDS and scheme not in self.loader.override_backends
 
     def _get_backend(self) -> Any:
         from .backends import by_url

@@ -27,7 +27,7 @@ class Header:
     def __func__(self) -> Callable[..., Any]:
         """The check, as a staticmethod has its function."""
         if self._check is None:
-            from ..utils.functional import head_from_fun
+            from ..utils.heads import head_from_fun
 
             self._check = head_from_fun(self._fun, bound=self._bound)
         return self._check

@@ -14,7 +14,6 @@ from typing import Any
 
 from ...protocol.errors import BadCall
 from ...protocol.rules.routing import Queue as LightQueue
-from ...protocol.wire import event
 from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
 from ...protocol.wire.compression import compress
 from ...protocol.wire.message import Message, Posting, properties_of
@@ -161,6 +160,7 @@ class Outlet:
 
     def tell(self, kind: str, fields: Mapping[str, Any], retry: bool, policy: Mapping[str, Any]) -> None:
         """Publish an event."""
+        from ...protocol.wire import event  # for who sends events, `task_send_sent_event`
         from .amqp import origin
 
         conf, hostname = self.app.conf, origin()
@@ -182,6 +182,8 @@ class Outlet:
 
 
 def _event_parts(hostname: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    from ...protocol.wire import event
+
     like = event.message(b"", hostname)
     return like.headers, like.properties
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol.rules.routing import RouteMap
-from ..utils.functional import maybe_evaluate, mlazy
 
 __all__ = ("MapRoute", "Router", "expand_router_string", "prepare")
 
@@ -88,7 +87,10 @@ class Router:
         return None
 
     def query_router(self, router: Any, task: str, args: Any, kwargs: Any, options: Any, task_type: Any) -> Any:
-        router = maybe_evaluate(router)
+        if not isinstance(router, MapRoute):  # one named by its path, perhaps
+            from ..utils.functional import maybe_evaluate
+
+            router = maybe_evaluate(router)
         if hasattr(router, "route_for_task"):
             return router.route_for_task(task, args, kwargs)
         return router(task, args, kwargs, options, task=task_type)
@@ -114,7 +116,11 @@ def prepare(routes: Any) -> Any:
 def _prepared(route: Any) -> Any:
     if isinstance(route, (Mapping, list, tuple)):
         return MapRoute(route)
-    return mlazy(expand_router_string, route) if isinstance(route, str) else route
+    if not isinstance(route, str):
+        return route
+    from ..utils.functional import mlazy
+
+    return mlazy(expand_router_string, route)
 
 
 def _over(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,12 +135,12 @@ def _publish(
     if connection:
         producer = amqp.Producer(connection, auto_declare=False)
     if producer is None or producer is amqp.outlet:
-        if not ignore_result:
+        if not (ignore_result or app._backend_is_silent):
             app.backend.on_task_call(amqp.outlet, task_id)
         amqp.send_task_message(amqp.outlet, name, message, **options)
         return
     with app.producer_or_acquire(producer) as lent, lent.connection._reraise_as_library_errors():
-        if not ignore_result:
+        if not (ignore_result or app._backend_is_silent):
             app.backend.on_task_call(lent, task_id)
         amqp.send_task_message(lent, name, message, **options)
 

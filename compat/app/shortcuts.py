@@ -200,7 +200,7 @@ class Shortcuts:
         options: dict[str, Any] = {**task._get_exec_options(), **own}
         options.setdefault("ignore_result", task.ignore_result)
         ignored = options.pop("ignore_result")
-        if options.pop("expires", None) is not None or not (ignored or not app._has_backend or _quiet(app.backend)):
+        if options.pop("expires", None) is not None or not (ignored or app._backend_is_silent or _quiet(app.backend)):
             return None
         limits = {name: options.pop(name, None) for name in ("time_limit", "soft_time_limit")}
         traced = options.pop("add_to_parent", True)

@@ -15,7 +15,6 @@ from types import ModuleType
 from typing import Any
 
 from ..utils.collections import DictAttribute, force_mapping
-from ..utils.functional import maybe_list
 from ..utils.imports import NotAPackage, find_module, import_from_cwd, import_module, symbol_by_name
 
 __all__ = ("BaseLoader",)
@@ -197,6 +196,8 @@ class BaseLoader:
 
 
 def _listed(value: Any) -> Sequence[str]:
+    from ..utils.functional import maybe_list  # for who imports tasks, which a program that sends one need not
+
     return maybe_list(value) or ()
 
 

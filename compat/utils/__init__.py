@@ -1,22 +1,31 @@
-"""What packages import from `celery.utils` itself."""
+"""What packages import from `celery.utils` itself.
+
+Law: importing it loads nothing: it lies on the way to each of its modules.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from functools import cached_property as _cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from .functional import chunks, memoize, noop
-from .imports import gen_task_name, import_from_cwd, instantiate
-from .imports import qualname as get_full_cls_name
-from .imports import symbol_by_name as get_cls_by_name
-from .nodenames import nodename, nodesplit, worker_direct
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from .log import LOG_LEVELS
+    from .functional import chunks as chunks
+    from .functional import memoize as memoize
+    from .functional import noop as noop
+    from .imports import gen_task_name as gen_task_name
+    from .imports import import_from_cwd as import_from_cwd
+    from .imports import instantiate as instantiate
+    from .imports import qualname as get_full_cls_name
+    from .imports import symbol_by_name as get_cls_by_name
+    from .log import LOG_LEVELS as LOG_LEVELS
+    from .nodenames import nodename as nodename
+    from .nodenames import nodesplit as nodesplit
+    from .nodenames import worker_direct as worker_direct
 
 __all__ = (
     "LOG_LEVELS",
@@ -36,17 +45,28 @@ __all__ = (
     "worker_direct",
 )  # fmt: skip
 
+_ORIGINS = {
+    **{name: ("functional", name) for name in ("chunks", "memoize", "noop")},
+    **{name: ("imports", name) for name in ("gen_task_name", "import_from_cwd", "instantiate")},
+    "get_full_cls_name": ("imports", "qualname"),
+    "get_cls_by_name": ("imports", "symbol_by_name"),
+    "LOG_LEVELS": ("log", "LOG_LEVELS"),
+    **{name: ("nodenames", name) for name in ("nodename", "nodesplit", "worker_direct")},
+}
 _MISSING = object()
 _RANDOM_BITS = (1 << 128) - 1 & ~(0xF << 76) & ~(0x3 << 62)
 _VERSION_BITS = 0x4 << 76 | 0x2 << 62
 
 
 def __getattr__(name: str) -> Any:
-    if name == "LOG_LEVELS":  # `logging` and what it brings cost 6 ms
-        from .log import LOG_LEVELS
+    if name not in _ORIGINS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, own_name = _ORIGINS[name]
+    return globals().setdefault(name, getattr(import_module(f"{__name__}.{module}"), own_name))
 
-        return globals().setdefault(name, LOG_LEVELS)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ORIGINS})
 
 
 def uuid4() -> UUID:

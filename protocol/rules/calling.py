@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
-from numbers import Real
 from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
 from ..values import dataclass, field, replace
-from ..wire.dates import parse_iso
 from ..wire.message import CODECS, Codecs, Message, Posting, Signature, Task, build
-from ..wire.message_v1 import to_v1
 from ..wire.reprs import saferepr
 from .routing import Queue, Route
 
@@ -212,7 +209,11 @@ def sent_event(task: Task) -> dict[str, Any]:
 
 def in_protocol(task: Task, protocol: int) -> tuple[Task, list[str]]:
     """The task as that protocol can carry it, and the names of what it cannot."""
-    return to_v1(task) if protocol == 1 else (replace(task, protocol=protocol), [])
+    if protocol != 1:
+        return replace(task, protocol=protocol), []
+    from ..wire.message_v1 import to_v1  # few have peers that old
+
+    return to_v1(task)
 
 
 def _arguments(call: Call) -> tuple[Sequence[Any], Mapping[str, Any]]:
@@ -284,7 +285,7 @@ def _expiry(options: Mapping[str, Any], now: datetime) -> tuple[str | None, str 
     if expires is None:
         left = options.get("expiration")
         return None, None if left is None else _milliseconds(_seconds("expiration", left), "expiration")
-    if isinstance(expires, Real):
+    if _is_number(expires):
         seconds = _seconds("expires", expires)
         return _later(now, seconds, "expires").isoformat(), _milliseconds(max(seconds, 0), "expires")
     if not isinstance(expires, (str, datetime)):
@@ -294,10 +295,20 @@ def _expiry(options: Mapping[str, Any], now: datetime) -> tuple[str | None, str 
     return text, _milliseconds(max(seconds, 0), "expires")
 
 
+def _is_number(value: Any) -> bool:
+    if isinstance(value, (str, datetime)):
+        return False
+    from numbers import Real  # decimal's and numpy's numbers too
+
+    return isinstance(value, Real)
+
+
 def _moment(name: str, value: str | datetime) -> datetime:
     """Where there is no zone it is UTC, as workers take it."""
     if isinstance(value, datetime):
         return value if value.utcoffset() is not None else value.replace(tzinfo=timezone.utc)
+    from ..wire.dates import parse_iso  # for who writes dates as texts
+
     try:
         return parse_iso(value, what=name)
     except BadMessage as problem:

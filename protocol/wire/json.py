@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BadCall, Undecodable, shown
 from ..values import dataclass, field
-from .isoformat import read_datetime, read_time
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -181,6 +180,18 @@ def _uuid(value: Any) -> UUID:
     return found
 
 
+def _datetime(value: Any) -> datetime:
+    from .isoformat import read_datetime
+
+    return read_datetime(value)
+
+
+def _time(value: Any) -> time:
+    from .isoformat import read_time
+
+    return read_time(value)
+
+
 def _decimal(value: Any) -> Any:
     from decimal import Decimal
 
@@ -273,9 +284,9 @@ BUILTIN_TYPES = JsonTypes(
         {
             "bytes": lambda value: value.encode(),
             "base64": lambda value: a2b_base64(value.encode()),
-            "datetime": read_datetime,
-            "date": lambda value: read_datetime(value).date(),
-            "time": read_time,
+            "datetime": _datetime,
+            "date": lambda value: _datetime(value).date(),
+            "time": _time,
             "decimal": _decimal,
             "uuid": _uuid,
         }

@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError
 from celeriac.protocol.wire.redis_held import parse_entry
 from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Broker, Delivery, Parcel, Queue, Verdict
-from celeriac.worker.brokers.redis_envelopes import opened
+from celeriac.worker.brokers.redis_opening import opened
 from tests import proxy, servers
 from tests.conformance.brokers import acked, bodies, message, numbered, take_all, to
 from tests.faults.mortal import MortalRabbit

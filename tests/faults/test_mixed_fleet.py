@@ -27,7 +27,7 @@ from celeriac.protocol.wire.redis_held import parse_entry
 from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Parcel, Queue, Verdict
-from celeriac.worker.brokers.redis_envelopes import opened
+from celeriac.worker.brokers.redis_opening import opened
 from tests import servers
 
 pytestmark = pytest.mark.real

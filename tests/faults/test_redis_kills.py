@@ -20,7 +20,7 @@ import pytest
 from celeriac.protocol.wire.redis_held import parse_entry
 from celeriac.worker import brokers
 from celeriac.worker.brokers.base import Parcel
-from celeriac.worker.brokers.redis_envelopes import opened
+from celeriac.worker.brokers.redis_opening import opened
 from tests import servers
 from tests.conformance.brokers import message
 

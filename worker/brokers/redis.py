@@ -2,7 +2,8 @@
 
 Law: a message is taken, parked and put back in one step inside Redis. Three parts: this one talks (`redis_link`),
 `redis_ear` waits, `redis_lease` does what the clock asks for. Sending waits for Redis' answer; settlements are kept
-until the next `take`, `tend`, `send` or `close` and travel in the same write.
+until the next `take`, `tend`, `send` or `close` and travel in the same write. What only a consumer needs is loaded by
+the first `listen`.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import BadCall, shown
-from ...protocol.wire import redis, redis_held, redis_parked
+from ...protocol.wire import redis
 from ...protocol.wire.envelope import priority_of
 from ...protocol.wire.envelope_template import EnvelopeTemplate
 from ...protocol.wire.redis import Layout
 from ...protocol.wire.redis_bindings import parse_members, reached
-from ...protocol.wire.redis_held import Acking, Taken, Taking
 from ...protocol.wire.redis_order import ConsumeOrder
 from ...protocol.wire.redis_scripts import (
     PARK,
@@ -42,9 +42,12 @@ from ..redis_link import connect as connect_link
 from ..redis_place import Place
 from ..redis_place import parse as parse_place
 from .base import Again, Broker, Delivery, KinFill, Parcel, Park, Queue, Settlement, Verdict
-from .redis_ear import Ear
-from .redis_envelopes import Envelopes, opened
-from .redis_lease import Keeper
+from .redis_envelopes import Envelopes
+
+if TYPE_CHECKING:
+    from ...protocol.wire.redis_held import Acking, Taken, Taking
+    from .redis_ear import Ear
+    from .redis_lease import Keeper
 
 _SCRIPTS = (TAKE, PUT_BACK, RECLAIM, UNLOCK, PARK, PUMP, REFRESH_BINDING, SWEEP_BINDINGS)
 _AT_ONCE = 1000  # envelopes in one write
@@ -113,7 +116,9 @@ class RedisBroker:
         self._keeper: Keeper | None = None
         self._ear: Ear | None = None
         self._takings: dict[tuple[str, ...], Taking] = {}
-        self._acking = Acking(layout)
+        self._acking: Acking
+        self._most = 0  # messages in one take
+        self._opened: Callable[[str | None, bytes, str], Delivery]
         self._asks = False  # a take asks what is left as well
         self._full = True  # the last take got all that it asked for
         self._check = min(float(options.get("health_check_interval") or _CHECK), _CHECK)
@@ -238,13 +243,24 @@ class RedisBroker:
         named = (each.name for each in queues if each.exchange_type != "fanout" or each.expires is None)
         self._order = ConsumeOrder(tuple(dict.fromkeys(named)), self._layout.queue_order_strategy)
         if self._keeper is None:
-            self._link.load(*_SCRIPTS)
-            self._keeper = Keeper(self._layout, self.owner, self._ask, self._held, self._options)
+            self._keeper = self._begin()
             self._keeper.live(time.time())
         if self._ear is None:
+            from .redis_ear import Ear
+
             self._ear = Ear(self._link.place, self._layout)
             self._asks = self._ear.told_for(self._link)
         self._ear.follow(self._layout.list_keys(*self._order.queues), list(self._patterns))
+
+    def _begin(self) -> Keeper:
+        """What only a consumer needs, at its first `listen`."""
+        from ...protocol.wire.redis_held import MOST, Acking
+        from .redis_lease import Keeper
+        from .redis_opening import opened
+
+        self._acking, self._most, self._opened = Acking(self._layout), MOST, opened
+        self._link.load(*_SCRIPTS)
+        return Keeper(self._layout, self.owner, self._ask, self._held, self._options)
 
     def inherit(self, before: Broker) -> None:
         if isinstance(before, RedisBroker) and self._keeper is not None:
@@ -262,7 +278,7 @@ class RedisBroker:
         while True:
             if self._ready:
                 return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-            room = min(limit, self._credit - len(self._held), redis_held.MOST) if self._acks else limit
+            room = min(limit, self._credit - len(self._held), self._most) if self._acks else limit
             if ear.look and room > 0 and self._order.queues:
                 roused = ear.roused
                 taken = self._take(ear, room) if self._acks else self._grab(limit)
@@ -298,7 +314,7 @@ class RedisBroker:
         deliveries = []
         for each in taken:
             self._held[each.tag] = each
-            deliveries.append(opened(each.tag, each.envelope, each.queue))
+            deliveries.append(self._opened(each.tag, each.envelope, each.queue))
         if len(asked) > 1:
             for queue in dict.fromkeys(each.queue for each in taken):
                 self._order = self._order.served(queue)
@@ -312,6 +328,8 @@ class RedisBroker:
     def _taking(self, asked: tuple[str, ...]) -> Taking:
         if len(self._takings) > _ORDERS:
             self._takings.clear()
+        from ...protocol.wire.redis_held import Taking
+
         found = self._takings[asked] = Taking(self._layout, asked, self.owner)
         return found
 
@@ -325,7 +343,7 @@ class RedisBroker:
         *_, done = self._ask(*self._unwritten(), *commands, ("EXEC",))
         for row, found in enumerate(done[::2]):
             queue = queues[row % len(queues)]
-            self._ready.extend(opened(None, envelope, queue) for envelope in reversed(found))
+            self._ready.extend(self._opened(None, envelope, queue) for envelope in reversed(found))
             if found:
                 self._order = self._order.served(queue)
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
@@ -337,7 +355,7 @@ class RedisBroker:
                 pattern, _, envelope = ear.news.popleft()
                 queue = self._patterns.get(pattern)
                 if queue is not None:
-                    self._ready.append(opened(None, envelope, queue.name))
+                    self._ready.append(self._opened(None, envelope, queue.name))
         except BaseException:
             ear.close()
             self._lost()
@@ -398,6 +416,8 @@ class RedisBroker:
             return []
         acked, self._acked = self._acked, []
         moved, self._moved = self._moved, []
+        from ...protocol.wire import redis_held  # whoever held something has it
+
         self._on_the_way = len(acked) + len(moved)
         commands: list[Command] = []
         for start in range(0, len(acked), _AT_ONCE):
@@ -418,6 +438,8 @@ class RedisBroker:
         return False
 
     def _moving(self, verdict: Any, run: Sequence[tuple[Taken, Any]]) -> Command:
+        from ...protocol.wire import redis_held, redis_parked
+
         held = [taken for taken, _ in run]
         if verdict is Park:
             if self._keeper is not None:

@@ -1,4 +1,4 @@
-"""Messages to and from kombu's envelope, for the Redis broker: what stays the same from message to message is kept.
+"""Messages to kombu's envelope, for the Redis broker: what stays the same from message to message is kept.
 
 Law: the bytes are `protocol.wire.envelope`'s. A tag is random, also in a forked child.
 """
@@ -6,15 +6,11 @@ Law: the bytes are `protocol.wire.envelope`'s. A tag is random, also in a forked
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import cast
 
-from ...protocol.errors import BadMessage
-from ...protocol.wire.envelope import Frame, parse
+from ...protocol.wire.envelope import Frame
 from ...protocol.wire.json import dumps
-from ...protocol.wire.message import Message, losses_in
-from ...protocol.wire.sealed import seal
 from ..ids import new_id
-from .base import Delivery, Parcel
+from .base import Parcel
 
 
 class Envelopes:
@@ -52,18 +48,3 @@ def _frame(
     body_encoding: str | None,
 ) -> Frame:
     return Frame.of(content_type, content_encoding, exchange, routing_key, priority, body_encoding)
-
-
-def opened(tag: str | None, envelope: bytes, queue: str) -> Delivery:
-    """What no client of ours can have written is delivered too, as a message of bytes alone: its taker judges it."""
-    usual = seal(envelope)
-    if usual is not None:
-        message, exchange, key, priority = usual
-        return Delivery(tag, cast("Message", message), queue, exchange, key, False, priority)
-    try:
-        found = parse(envelope)
-    except BadMessage:
-        return Delivery(tag, Message(envelope), queue, "", queue)
-    routing_key = queue if found.routing_key is None else found.routing_key
-    losses = losses_in(found.message.headers)
-    return Delivery(tag, found.message, queue, found.exchange, routing_key, found.redelivered, found.priority, losses)

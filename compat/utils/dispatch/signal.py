@@ -17,7 +17,6 @@ from typing import Any
 
 from ....worker import late
 from ...local import PromiseProxy, Proxy
-from ..functional import fun_accepts_kwargs
 
 __all__ = ("Signal",)
 
@@ -120,6 +119,8 @@ class Signal:
     def _connect_signal(self, receiver: Receiver, sender: Any, weak: bool, dispatch_uid: Any) -> Any:
         if not callable(receiver):
             raise AssertionError("Signal receivers must be callable")  # noqa: TRY004 - what Celery raises
+        from ..functional import fun_accepts_kwargs  # most programs connect nothing
+
         if not fun_accepts_kwargs(receiver):
             raise ValueError("Signal receiver must accept keyword arguments.")
         if isinstance(sender, PromiseProxy):
