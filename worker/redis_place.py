@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..protocol.errors import BadCall, shown
 from ..protocol.values import dataclass, field
+from .urls import Parts, pairs, split, unquote
 
 PORT = 6379
 SENTINEL_PORT = 26379
@@ -101,7 +101,7 @@ def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -
         raise BadCall("the URL of a Redis is empty")
     kind = _kind(parts[0])
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    query = dict(parse_qsl(parts[0].query))
+    query = pairs(parts[0].query)
     tls = tls or given.pop("ssl", None)
     secure = kind == "tls" or bool(tls)
     asked = {key: item for key, item in (*_pairs(tls), *given.items(), *query.items()) if key.startswith("ssl_")}
@@ -120,16 +120,14 @@ def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -
     return Place(**known)
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str) -> Parts:
     try:
-        parts = urlsplit(url.strip() if "://" in url else f"{url}://")
-        _ = parts.port
+        return split(url.strip() if "://" in url else f"{url}://")
     except ValueError as problem:
         raise BadCall(f"the URL of a Redis cannot be read: {problem}") from None
-    return parts
 
 
-def _kind(parts: SplitResult) -> str:
+def _kind(parts: Parts) -> str:
     kind = _SCHEMES.get(parts.scheme)
     if kind is None:
         raise BadCall(f"{parts.scheme}:// is no Redis; there are {', '.join(sorted(_SCHEMES))}")
@@ -142,24 +140,24 @@ def _pairs(tls: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((key if key.startswith("ssl_") else f"ssl_{key}", item) for key, item in tls.items())
 
 
-def _credentials(parts: SplitResult) -> dict[str, str]:
+def _credentials(parts: Parts) -> dict[str, str]:
     pairs = (("username", parts.username), ("password", parts.password))
     return {name: unquote(value) for name, value in pairs if value}
 
 
-def _path(parts: SplitResult) -> str:
+def _path(parts: Parts) -> str:
     path = unquote(parts.path)
     if path.strip("/") == "":
         raise BadCall("the URL of a Unix socket names no path: redis+socket:///path/to/redis.sock")
     return path
 
 
-def _address(parts: SplitResult, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _address(parts: Parts, kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     port = parts.port or (SENTINEL_PORT if kind == "sentinel" else given.get("port") or PORT)
     return {"host": unquote(parts.hostname or "") or given.get("host") or "localhost", "port": int(port)}
 
 
-def _database(parts: SplitResult, query: Mapping[str, str], given: Mapping[str, Any]) -> Any:
+def _database(parts: Parts, query: Mapping[str, str], given: Mapping[str, Any]) -> Any:
     path = unquote(parts.path).strip("/")
     return path or query.get("virtual_host") or query.get("db") or given.get("virtual_host") or given.get("db") or 0
 
@@ -171,7 +169,7 @@ def _db(value: Any) -> int:
     return int(text)
 
 
-def _sentinels(parts: list[SplitResult], given: Mapping[str, Any]) -> Sentinels:
+def _sentinels(parts: list[Parts], given: Mapping[str, Any]) -> Sentinels:
     master = given.get("master_name")
     if not isinstance(master, str) or not master:
         raise BadCall("sentinel:// needs the transport option master_name: the name that the Sentinels watch")

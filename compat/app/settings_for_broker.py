@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from ...worker.brokers import TABLE
 from ...worker.brokers.failover import several
@@ -46,6 +45,8 @@ def _of_host(host: str, conf: Any) -> str:
     transport = conf.broker_transport or "amqp"
     if transport in TABLE:
         return f"{transport}://{host}"
+    from urllib.parse import quote  # for who names the parts of a URL
+
     user, password, port, vhost = conf.broker_user, conf.broker_password, conf.broker_port, conf.broker_vhost
     login = quote(user or "", safe="") + (":" + quote(password, safe="") if password else "")
     place = host + (f":{port}" if port else "") + ("/" + quote(vhost, safe="") if vhost else "")

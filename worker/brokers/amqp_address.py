@@ -9,10 +9,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...protocol.errors import BadCall, shown
 from ...protocol.values import dataclass, field
+from ..urls import pairs, split, unquote
 
 if TYPE_CHECKING:
     import ssl
@@ -42,17 +42,16 @@ def parse(url: str, options: Mapping[str, Any]) -> tuple[Address, dict[str, Any]
     """The address, and all options: those of the caller and those of the URL."""
     scheme, _, rest = url.partition("://")
     try:
-        parts = urlsplit(f"//{rest}")
-        port = parts.port
+        parts = split(f"amqp://{rest}")
     except ValueError as why:
         raise BadCall(f"broker URL of scheme {scheme}: {why}") from None
-    every = {**options, **dict(parse_qsl(parts.query))}
+    every = {**options, **pairs(parts.query)}
     tls = _tls(every, secure=scheme == "amqps")
     password = unquote(parts.password) if parts.password else every.get("password") or "guest"
     login = every.get("login_method")
     address = Address(
         host=unquote(parts.hostname or "") or "127.0.0.1",
-        port=port or (PORT if tls is None else TLS_PORT),
+        port=parts.port or (PORT if tls is None else TLS_PORT),
         user=unquote(parts.username or "") or every.get("userid") or "guest",
         password=password() if callable(password) else password,
         virtual_host=unquote(parts.path[1:]) or every.get("virtual_host") or "/",
