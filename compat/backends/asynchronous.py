@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .. import result as kinds
 from .. import states
 from ..exceptions import TimeoutError
-from ..result import ResultSet
 
 __all__ = ("AsyncBackendMixin", "BaseResultConsumer", "Drainer", "register_drainer")
 
@@ -216,7 +216,7 @@ class AsyncBackendMixin:
             return
         bucket: deque[Any] = deque()
         for node in results:
-            if not hasattr(node, "_cache") or isinstance(node, ResultSet) or node._cache:
+            if not hasattr(node, "_cache") or isinstance(node, kinds.ResultSet) or node._cache:
                 bucket.append(node)
             else:
                 self.result_consumer.buckets[node.id] = bucket
@@ -232,4 +232,4 @@ class AsyncBackendMixin:
 
 
 def _pair(node: Any) -> tuple[str, Any]:
-    return node.id, node.children if isinstance(node, ResultSet) else node._cache  # type: ignore[attr-defined]  # only groups have them
+    return node.id, node.children if isinstance(node, kinds.ResultSet) else node._cache  # type: ignore[attr-defined]  # only groups have them

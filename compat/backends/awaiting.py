@@ -14,8 +14,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+from .. import result as kinds
 from ..exceptions import TimeoutError
-from ..result import ResultSet
 
 MOST = 8
 """So many threads wait."""
@@ -207,7 +207,7 @@ async def as_they_arrive(results: Iterable[Any]) -> AsyncIterator[Any]:
 
 
 async def _ready(result: Any) -> Any:
-    if isinstance(result, ResultSet):
+    if isinstance(result, kinds.ResultSet):
         async for _ in as_they_arrive(result.results):
             pass
     elif result._cache is None:

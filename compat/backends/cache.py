@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..exceptions import ImproperlyConfigured
-from .base import KeyValueStoreBackend
+from .keyvalue import KeyValueStoreBackend
 from .stored import StoredKeys
 
 __all__ = ("CacheBackend",)

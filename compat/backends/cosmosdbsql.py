@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import KeyValueStoreBackend
+from .keyvalue import KeyValueStoreBackend
 from .stored import StoredKeys
 
 __all__ = ("CosmosDBSQLBackend",)

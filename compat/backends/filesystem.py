@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ..exceptions import ImproperlyConfigured
-from .base import KeyValueStoreBackend
+from .keyvalue import KeyValueStoreBackend
 from .stored import StoredKeys
 
 __all__ = ("FilesystemBackend",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import BaseBackend
+from .polling import BaseBackend
 from .stored import Stored
 
 __all__ = ("MongoBackend",)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from .asynchronous import AsyncBackendMixin
-from .base import BaseKeyValueStoreBackend
+from .keyvalue import BaseKeyValueStoreBackend
 from .redis_consumer import ResultConsumer
 from .stored import StoredKeys, on_keys, overridden
 

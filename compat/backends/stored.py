@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage
 from ...protocol.values import replace
+from .. import result as kinds
 from .. import states
 from ..exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured, TimeoutError
-from ..result import ResultSet, result_from_tuple
 
 if TYPE_CHECKING:
     from ...protocol.wire.result import Result
@@ -229,7 +229,7 @@ class Stored:
             return None
         from ...protocol.wire import children
 
-        return {"result": result_from_tuple(children.build(node), self.app), "task_id": group_id}
+        return {"result": kinds.result_from_tuple(children.build(node), self.app), "task_id": group_id}
 
     def _delete_group(self, group_id: str) -> None:
         self._kept.forget_group(group_id)
@@ -238,7 +238,7 @@ class Stored:
 
     def add_pending_result(self, result: Any, weak: bool = False, start_drainer: bool = True) -> Any:
         """Somebody was promised this result: whoever waits for anything waits for it too."""
-        if isinstance(result, ResultSet):
+        if isinstance(result, kinds.ResultSet):
             return result
         table = self._pending_results.weak if weak else self._pending_results.concrete
         table[result.id] = result
@@ -306,7 +306,7 @@ class Stored:
         self._ensure_not_eager()
         waiting: dict[str, list[Any]] = {}
         for each in result.results or ():
-            if isinstance(each, ResultSet):
+            if isinstance(each, kinds.ResultSet):
                 yield each.id, each.results  # type: ignore[attr-defined]  # a set within a set is a group
             elif each._cache is not None:
                 yield each.id, each._cache
@@ -423,7 +423,7 @@ class Stored:
             return super().apply_chord(header_result_args, body, **kwargs)  # type: ignore[misc]  # the base has it
         self.ensure_chords_allowed()  # type: ignore[attr-defined]  # the base has it
         header = self.app.GroupResult(*header_result_args)
-        if any(isinstance(each, ResultSet) for each in header.results):
+        if any(isinstance(each, kinds.ResultSet) for each in header.results):
             self.save_group(header.id, header)  # type: ignore[attr-defined]  # the base has it
         return None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..backends.base import DisabledBackend
+from ..backends.disabled import DisabledBackend
 from ..exceptions import BackendError, CeleryCommandException
 from ..platforms import EX_FAILURE, EX_UNAVAILABLE
 from ..states import PROPAGATE_STATES
