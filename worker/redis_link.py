@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from ..protocol.errors import BadMessage
 from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
+from . import redis_advice
 from .forks import HERE, apart
 from .late import plain_host
 from .redis_place import Place, Sentinels, Tls
@@ -36,6 +37,7 @@ LOST = "LOST"
 """The code of the error that stands for a reply that will not come: whether the command was done is unknown."""
 
 _READ = 65_536
+_AT_ONCE = 0.5  # seconds: who is cut off so soon has probably never been understood
 _USELESS = frozenset(["READONLY", "LOADING", "MASTERDOWN", "NOAUTH"])  # the next connection may fare better
 
 Then = Callable[[Any], None]
@@ -62,6 +64,7 @@ class Link:
         "_plain",
         "_replies",
         "_shared",
+        "_since",
         "_socket",
         "place",
         "used",
@@ -69,7 +72,7 @@ class Link:
 
     def __init__(self, connected: Wire, place: Place) -> None:
         self.place = place
-        self.used = time.monotonic()
+        self.used = self._since = time.monotonic()
         self._socket: Wire | None = connected
         self._bare = connected if isinstance(connected, socket.socket) else connected.plain
         self._armed = place.timeout
@@ -179,7 +182,7 @@ class Link:
         if type(reply) is not ErrorReply:
             return reply
         name = doing.decode(errors="replace") if isinstance(doing, bytes) else doing
-        raise operational(f"{self.place} answered {name} with an error: {reply.text}", "ResponseError")
+        raise operational(f"{self.place} answered {name} with an error: {redis_advice.answer(reply)}", "ResponseError")
 
     # --- telling now, reading the replies later
 
@@ -368,8 +371,10 @@ class Link:
         spent = time.monotonic() - self.used
         late = isinstance(problem, (TimeoutError, BlockingIOError))
         what = "no answer" if late else f"{type(problem).__name__}: {problem}"
+        at_once = isinstance(problem, ConnectionError) and time.monotonic() - self._since < _AT_ONCE
+        ask = redis_advice.hung_up_at_once(self.place) if at_once else ""
         self.close(what)
-        raise operational(f"{self.place}: {what} while {doing}, after {spent:.1f} s") from problem
+        raise operational(f"{self.place}: {what} while {doing}, after {spent:.1f} s{ask}") from problem
 
 
 def _wants(problem: OSError) -> bool:
@@ -414,21 +419,21 @@ def connect(place: Place, timeout: float | None = None) -> Link:
 
 
 def _enter(place: Place, timeout: float) -> Link:
+    commands = _greeting(place)
     started = time.monotonic()
     try:
         link = Link(_dial(place, timeout), place)
     except (OSError, ValueError) as problem:  # ValueError: what a TLS option cannot be, a name with a NUL
         what = "no answer" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
         spent = time.monotonic() - started
-        text = f"cannot connect to {place}: {what}, after {spent:.1f} s; is it up, and reachable?"
+        text = f"cannot connect to {place}: {what}, after {spent:.1f} s; {redis_advice.unreachable(place, problem)}"
         raise operational(text) from problem
-    commands = _greeting(place)
     if commands:
         left = max(timeout - (time.monotonic() - started), 0.1)
         for command, reply in zip(commands, link.ask(*commands, timeout=left), strict=True):
             if type(reply) is ErrorReply and command[0] != "CLIENT":
                 link.close()
-                raise operational(f"{place} refused {command[0]!s}: {reply.text}")
+                raise operational(f"{place} refused {command[0]!s}: {redis_advice.answer(reply)}")
     return link
 
 
@@ -445,10 +450,16 @@ def _greeting(place: Place) -> list[Command]:
 
 
 def _credentials(place: Place) -> tuple[str | None, str | None]:
+    """A provider may ask somebody else, who may fail: then another try may fare better."""
     if place.credentials is None:
         return place.username, place.password
-    given = tuple(place.credentials.get_credentials())
-    return (None, given[0]) if len(given) == 1 else (given[0], given[1])
+    try:
+        given = tuple(place.credentials.get_credentials())
+        return (None, given[0]) if len(given) == 1 else (given[0], given[1])
+    except Exception as problem:
+        name = type(place.credentials).__name__
+        what = f"{type(problem).__name__}: {problem}"
+        raise operational(f"cannot connect to {place}: the credential provider {name} failed: {what}") from problem
 
 
 def _dial(place: Place, timeout: float) -> Wire:
@@ -510,7 +521,7 @@ def _through_sentinels(place: Place, sentinels: Sentinels, timeout: float) -> Li
     refusals: list[str] = []
     end = time.monotonic() + timeout * len(sentinels.addresses)
     for host, port in sentinels.addresses:
-        left = min(timeout, end - time.monotonic())
+        left = min(timeout, sentinels.timeout or timeout, end - time.monotonic())
         try:
             found = _ask_sentinel(host, port, sentinels, max(left, 0.1))
             if isinstance(found, str):

@@ -6,7 +6,8 @@ Law: nothing is connected here. Options have the names that redis-py, kombu and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from ..protocol.errors import BadCall, shown
@@ -57,6 +58,7 @@ class Sentinels:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: Tls | None = None
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,14 @@ def _db(value: Any) -> int:
     return int(text)
 
 
+_SENTINEL_TIMES = ("socket_timeout", "socket_connect_timeout")
+# Beside those of TLS. One is asked over a connection that lasts for one question: the latter mean nothing there.
+_SENTINEL = (
+    *("username", "password", *_SENTINEL_TIMES, "socket_keepalive", "socket_keepalive_options", "retry_on_timeout"),
+    *("health_check_interval", "max_connections", "client_name", "db", "decode_responses", "encoding", "protocol"),
+)
+
+
 def _sentinels(parts: list[Parts], given: Mapping[str, Any]) -> Sentinels:
     master = given.get("master_name")
     if not isinstance(master, str) or not master:
@@ -176,6 +186,12 @@ def _sentinels(parts: list[Parts], given: Mapping[str, Any]) -> Sentinels:
     inner = dict(given.get("sentinel_kwargs") or {})
     secure = inner.pop("ssl", False) or inner.pop("connection_class", None) is not None
     tls = read_tls({key: inner.pop(key) for key in list(inner) if key.startswith("ssl_")})
+    for name in inner:
+        if name not in _SENTINEL:
+            raise BadCall(
+                f"sentinel_kwargs has {shown(name)}, which is no option of a Sentinel; {_hint(name, _SENTINEL)}"
+            )
+    told = [_seconds(inner[name], f"sentinel_kwargs {name}") for name in _SENTINEL_TIMES if inner.get(name) is not None]
     return Sentinels(
         tuple((unquote(each.hostname or "localhost"), each.port or SENTINEL_PORT) for each in parts),
         master,
@@ -183,10 +199,18 @@ def _sentinels(parts: list[Parts], given: Mapping[str, Any]) -> Sentinels:
         inner.get("username"),
         inner.get("password"),
         tls if secure else None,
+        min(told) if told else None,
     )
 
 
 # --- options by name
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
 
 
 def _number(value: Any, name: str) -> int:
@@ -222,7 +246,16 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _same(value: Any, _name: str) -> Any:
+def provider(value: Any, name: str) -> Any:
+    """What gives user and password for each connection anew: such an object, or where its class is, as a text."""
+    if isinstance(value, str):
+        module, _, kind = value.replace(":", ".").rpartition(".")
+        try:
+            value = getattr(import_module(module), kind)()
+        except Exception as problem:
+            raise BadCall(f"{name}: cannot load {value}: {type(problem).__name__}: {problem}") from problem
+    if not callable(getattr(value, "get_credentials", None)):
+        raise BadCall(f"{name} has a method get_credentials, as redis.CredentialProvider; {shown(value)} has none")
     return value
 
 
@@ -244,7 +277,7 @@ _Reader = Callable[[Any, str], Any]
 _OPTIONS: Mapping[str, tuple[str, _Reader]] = {
     "username": ("username", _text),
     "password": ("password", _text),
-    "credential_provider": ("credentials", _same),
+    "credential_provider": ("credentials", provider),
     "socket_timeout": ("timeout", _seconds),
     "socket_connect_timeout": ("connect_timeout", _seconds),
     "socket_keepalive": ("keepalive", _flag),
@@ -275,10 +308,14 @@ _VERIFY: Mapping[Any, str] = {
     None: "none",
 }
 _TLS = frozenset(Tls.__match_args__) - {"verify"}
+_TLS_NAMES = tuple(sorted(f"ssl_{name}" for name in (*_TLS, "cert_reqs")))
 
 
 def read_tls(options: Mapping[str, Any]) -> Tls:
-    """`ssl_cert_reqs` and the others by redis-py's names. Certificates are verified unless that is switched off."""
+    """`ssl_cert_reqs` and the others by redis-py's names. Certificates are verified unless that is switched off.
+
+    One that is not known is refused: it may be what a connection's safety hangs on.
+    """
     found: dict[str, Any] = {}
     for key, value in options.items():
         name = key.removeprefix("ssl_")
@@ -287,6 +324,8 @@ def read_tls(options: Mapping[str, Any]) -> Tls:
         elif name in _TLS and value is not None:
             read: _Reader = _TLS_READERS.get(name, _text)
             found[name] = read(value, key)
+        elif name not in _TLS and value not in (None, False):
+            raise BadCall(f"ssl_{name} is no TLS option here; {_hint(f'ssl_{name}', _TLS_NAMES)}")
     if found.get("verify") == "none":
         found["check_hostname"] = False
     return Tls(**found)

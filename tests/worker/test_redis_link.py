@@ -242,6 +242,13 @@ class TestEntering:
             assert link.call("ACL", "WHOAMI") == b"ann"
             link.close()
 
+            class Failing:
+                def get_credentials(self) -> tuple[str, ...]:
+                    raise RuntimeError("no token today")
+
+            with pytest.raises(OperationalError, match="provider Failing failed: RuntimeError: no token today"):
+                connect(parse(f"redis://{here}", {"credential_provider": Failing()}))
+
     def test_a_unix_socket(self, tmp_path: Path) -> None:
         path = tmp_path / "redis.sock"
         with servers.redis_server("--unixsocket", str(path)):
@@ -270,14 +277,16 @@ class TestEntering:
             assert len(got) == 2000
             link.close()
             for url, says in (
-                (f"rediss://localhost:{tls_port}", "CERTIFICATE_VERIFY_FAILED|certificate"),
+                (f"rediss://localhost:{tls_port}", "VERIFY_FAILED.*is ssl_ca_certs the authority"),
                 (f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={cert}", "certificate"),
-                (f"{trusting}&ssl_certfile=/nowhere.pem", "FileNotFoundError"),
+                (f"{trusting}&ssl_certfile=/nowhere.pem", r"FileNotFoundError.*may we read these: .*/nowhere\.pem\?"),
                 (f"{trusting}&ssl_min_version=1", "ValueError"),
                 (f"{trusting}&ssl_ciphers=NOSUCH", "SSLError"),
             ):
                 with pytest.raises(OperationalError, match=says):
                     connect(parse(url))
+            with pytest.raises(OperationalError, match=r"hung up at our first words: does this port want TLS"):
+                connect(parse(f"redis://localhost:{tls_port}/1"))
             link = connect(parse(f"rediss://127.0.0.1:{tls_port}?ssl_cert_reqs=none"))
             assert link.call("PING") == b"PONG"
             link.close()

@@ -44,8 +44,19 @@ def test_the_url_wins_over_the_options() -> None:
     assert parse("redis://h", dict.fromkeys(options)) == Place("h")
 
 
+class Provider:
+    def get_credentials(self) -> tuple[str, ...]:
+        return ("ann", "hush")
+
+
+def test_a_provider_of_credentials_may_be_named() -> None:
+    name = f"{__name__}.Provider"
+    for place in (parse("redis://", {"credential_provider": name}), parse(f"redis://?credential_provider={name}")):
+        assert place.credentials.get_credentials() == ("ann", "hush")
+
+
 def test_all_options_by_their_names() -> None:
-    provider = object()
+    provider = Provider()
     options: dict[str, Any] = {
         "socket_connect_timeout": 1,
         "socket_keepalive": False,
@@ -81,7 +92,7 @@ def test_tls_beside_the_url(reqs: Any, prefix: str) -> None:
 
 
 def test_sentinels() -> None:
-    options = {
+    options: dict[str, Any] = {
         "master_name": "mymaster",
         "min_other_sentinels": 1,
         "sentinel_kwargs": {"password": "s", "username": "su", "ssl": True, "ssl_cert_reqs": "none"},
@@ -92,6 +103,8 @@ def test_sentinels() -> None:
     )
     assert (place.password, place.db) == ("pw", 2)
     assert str(place) == "sentinel://a:1;sentinel://b:26379;sentinel://c:3/2 (master mymaster)"
+    options["sentinel_kwargs"] = {"socket_timeout": 0.5, "socket_connect_timeout": 2, "socket_keepalive": True}
+    assert parse("sentinel://a", options).sentinels == Sentinels((("a", 26379),), "mymaster", 1, timeout=0.5)
     assert parse("sentinel://a", {"master_name": "m"}).sentinels == Sentinels((("a", 26379),), "m")
 
 
@@ -116,6 +129,20 @@ def test_sentinels() -> None:
         ("redis://h", {"max_connections": "x"}, "is a number"),
         ("redis://h", {"client_name": 3}, "is a text"),
         ("redis://h", {"socket_keepalive_options": 3}, "is a mapping"),
+        ("redis://h", {"credential_provider": 3}, "credential_provider has a method get_credentials"),
+        ("redis://h?credential_provider=no.such.Thing", {}, "cannot load no.such.Thing: ModuleNotFoundError"),
+        ("rediss://h?ssl_ca_cert=/ca.pem", {}, "ssl_ca_cert is no TLS option here; did you mean ssl_ca_certs"),
+        ("rediss://h", {"ssl": {"validate_ocsp": True}}, "ssl_validate_ocsp is no TLS option here"),
+        (
+            "sentinel://h",
+            {"master_name": "m", "sentinel_kwargs": {"pasword": "x"}},
+            "'pasword', which is no option of a Sentinel; did you mean password",
+        ),
+        (
+            "sentinel://h",
+            {"master_name": "m", "sentinel_kwargs": {"socket_timeout": "x"}},
+            "sentinel_kwargs socket_timeout is a number",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(url: str, options: dict[str, Any], says: str) -> None:

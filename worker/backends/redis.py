@@ -401,23 +401,13 @@ def connect(url: str, settings: Settings) -> RedisStore:
         "socket_keepalive": options.get("redis_socket_keepalive"),
         "client_name": options.get("redis_client_name"),
         "health_check_interval": options.get("redis_backend_health_check_interval"),
-        "credential_provider": _provider(options.get("redis_backend_credential_provider")),
     }
+    own = options.get("redis_backend_credential_provider")
+    if own is not None:
+        given["credential_provider"] = redis_place.provider(own, "redis_backend_credential_provider")
     given |= {name: transport.get(name) for name in ("master_name", "min_other_sentinels", "sentinel_kwargs")}
     place = redis_place.parse(url if "://" in url else f"{url}://", given, options.get("redis_backend_use_ssl"))
     return RedisStore(place, settings, _policy(transport.get("retry_policy")))
-
-
-def _provider(given: Any) -> Any:
-    if not isinstance(given, str):
-        return given
-    from importlib import import_module
-
-    module, _, name = given.replace(":", ".").rpartition(".")
-    try:
-        return getattr(import_module(module), name)()
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise BadCall(f"redis_backend_credential_provider: cannot load {given}: {problem}") from problem
 
 
 _POLICY = {
