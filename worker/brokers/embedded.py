@@ -27,7 +27,8 @@ from ..redis_link import connect as connect_link
 from ..redis_place import parse as parse_place
 from . import embedded_server
 from .base import Broker
-from .redis import RedisBroker, name_unknown
+from .redis import RedisBroker
+from .redis_options import check, name_unknown
 
 _LONGEST = 100  # bytes of a socket's path; the kernel's own limit is little more
 _PROGRAMS = ("valkey-server", "redis-server")
@@ -69,6 +70,7 @@ def folder_of(url: str) -> Path:
 
 def connect(url: str, options: Mapping[str, Any], timeout: float) -> Broker:
     name_unknown(options)
+    check(options)
     membership = join(folder_of(url))
     given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **options}
     try:

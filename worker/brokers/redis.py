@@ -37,10 +37,12 @@ from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
 from ..ids import chance, new_tag
 from ..late import logger
+from ..redis_advice import answer
 from ..redis_link import Link, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
 from ..redis_place import parse as parse_place
+from . import redis_options
 from .base import Again, Broker, Delivery, KinFill, Parcel, Park, Queue, Settlement, Verdict
 from .redis_envelopes import Envelopes
 
@@ -100,6 +102,8 @@ class RedisBroker:
         self._options = options
         self._closed = False
         self._envelopes = Envelopes(options.get("body_encoding", "base64"))
+        self._dead_letters: str | None = options.get("deadletter_queue") or None
+        self._astray: set[tuple[str, str]] = set()
         self._expires: dict[str, int] = {}
         self._prefix = layout.global_keyprefix
         self._steps = tuple(map(layout.step, range(10)))
@@ -161,7 +165,7 @@ class RedisBroker:
     def send(self, parcels: Sequence[Parcel]) -> None:
         if len(parcels) == 1 and not self._expires:
             parcel = parcels[0]
-            if not parcel.exchange:
+            if not parcel.exchange and parcel.routing_key:
                 priority = priority_of(parcel.message.properties)
                 step = self._steps[priority]
                 key = self._layout.list_key(parcel.routing_key, step) if step else self._prefix + parcel.routing_key
@@ -174,7 +178,7 @@ class RedisBroker:
             self._ask(*self._unwritten(), *commands)
 
     def form(self, template: Template, routing_key: str, exchange: str, _exchange_type: str) -> RedisForm | None:
-        if exchange or routing_key in self._expires or not self._envelopes.in_base64:
+        if exchange or not routing_key or routing_key in self._expires or not self._envelopes.in_base64:
             return None
         priority = priority_of(template.properties)
         step = self._steps[priority]
@@ -195,7 +199,7 @@ class RedisBroker:
         if type(reply) is ErrorReply:
             self._link.close()
             self._lost()
-            raise operational(f"{self._link.place} answered LPUSH with an error: {reply.text}")
+            raise operational(f"{self._link.place} answered LPUSH with an error: {answer(reply)}")
 
     def _bindings(self, parcels: Sequence[Parcel]) -> Mapping[str, Any]:
         """Who is bound to the named exchanges now; asked anew for each send, since any peer may bind."""
@@ -214,16 +218,28 @@ class RedisBroker:
             if parcel.exchange_type == "fanout" and parcel.exchange:
                 commands += redis.publish(self._layout, parcel.exchange, parcel.routing_key, envelope)
                 continue
-            queues = (
-                reached(parcel.exchange_type, bindings[parcel.exchange], parcel.routing_key)
-                if parcel.exchange
-                else (parcel.routing_key,)
-            )
-            for queue in queues:
+            for queue in self._reached(parcel, bindings):
                 lists.setdefault((queue, self._steps[priority]), []).append(envelope)
         for (queue, step), envelopes in lists.items():
             commands += redis.push(self._layout, queue, envelopes, step, self._expires.get(queue))
         return commands
+
+    def _reached(self, parcel: Parcel, bindings: Mapping[str, Any]) -> Sequence[str]:
+        """Where a message goes. One that would go nowhere goes to the dead letter queue, if there is any."""
+        if parcel.exchange:
+            found = reached(parcel.exchange_type, bindings[parcel.exchange], parcel.routing_key)
+        else:
+            found = [parcel.routing_key]
+        if self._dead_letters is None or any(found):
+            return found
+        place = parcel.exchange, parcel.routing_key
+        if place not in self._astray:
+            self._astray.add(place)
+            _LOG.warning(
+                "%s: no queue is bound to exchange %s with the key %s: such messages go to %s (deadletter_queue)",
+                *(self._link.place, shown(parcel.exchange), shown(parcel.routing_key), self._dead_letters),
+            )
+        return [self._dead_letters]
 
     # --- taking
 
@@ -535,12 +551,12 @@ class RedisBroker:
                 continue
             link.close()
             self._lost()
-            raise operational(f"{link.place} answered {_name(commands[index])} with an error: {error.text}")
+            raise operational(f"{link.place} answered {_name(commands[index])} with an error: {answer(error)}")
         self._on_the_way = 0
         if self._refused is not None:
             link.close()
             self._lost()
-            raise operational(f"{link.place} answered an acknowledgement with an error: {self._refused.text}")
+            raise operational(f"{link.place} answered an acknowledgement with an error: {answer(self._refused)}")
         self._told = 0
         return replies
 
@@ -600,69 +616,19 @@ def _error() -> type[Exception]:
 
 # --- connecting
 
-_OWN_OPTIONS = frozenset({"lease", "body_encoding", "unacked_restore_interval", "unacked_restore_throttle"})
-_PLACE_OPTIONS = frozenset(
-    {
-        "socket_timeout",
-        "socket_connect_timeout",
-        "socket_keepalive",
-        "socket_keepalive_options",
-        "health_check_interval",
-        "retry_on_timeout",
-        "max_connections",
-        "client_name",
-        "credential_provider",
-        "username",
-        "password",
-        "master_name",
-        "min_other_sentinels",
-        "sentinel_kwargs",
-        "ssl",
-        "db",
-        "deadletter_queue",
-        # RabbitMQ's, from settings that name no broker.
-        "confirm_publish",
-        "delayed_delivery",
-        "failover_strategy",
-        "heartbeat",
-        "login_method",
-        "userid",
-        "virtual_host",
-        "port",
-        # The retry policy of whoever sends: not ours, but found in the same dict.
-        "max_retries",
-        "interval_start",
-        "interval_step",
-        "interval_max",
-        "errback",
-    }
-)
-OPTIONS = frozenset({*Layout.__match_args__, *_OWN_OPTIONS, *_PLACE_OPTIONS})
-_named: set[str] = set()
-
 
 def connect(url: str, options: Mapping[str, Any], timeout: float) -> Broker:
     """`redis://`, `rediss://`, `valkey://`, `redis+socket://`, `unix://`, `sentinel://`. See docs for the options."""
-    name_unknown(options)
+    redis_options.name_unknown(options, url)
     given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **_said(options)}
     return connect_to(parse_place(url, given), given)
 
 
 def connect_to(place: Place, options: Mapping[str, Any]) -> Broker:
+    redis_options.check(options)
     layout = Layout.from_options(options, place.db)
     return RedisBroker(connect_link(place), layout, options)
 
 
 def _said(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def name_unknown(options: Mapping[str, Any]) -> None:
-    """Each once in a process: an option that nobody reads is a mistake, or another transport's."""
-    for name in sorted(set(map(str, options)) - OPTIONS - _named):
-        import difflib
-
-        _named.add(name)
-        near = difflib.get_close_matches(name, OPTIONS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        _LOG.warning("the Redis broker knows no transport option %s%s", shown(name), hint)

@@ -59,7 +59,7 @@ class Keeper:
         self._ask = ask
         self._held = held
         self._token = owner
-        self._lease = float(options.get("lease", LEASE))
+        self._lease = float(options.get("lease") or LEASE)
         self.peers = 1
         timeout = layout.visibility_timeout
         interval = float(options.get("unacked_restore_interval", 10)) * int(options.get("unacked_restore_throttle", 10))

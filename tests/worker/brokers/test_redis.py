@@ -148,6 +148,13 @@ def test_what_redis_refuses_is_said(server: servers.RedisServer, connect: Connec
         broker.send(to(QUEUE, numbered(1)))
 
 
+def test_what_to_do_about_a_refusal_is_said(connect: Connect) -> None:
+    with servers.redis_server("--maxmemory", "1mb") as full:
+        broker = connect(full.url)
+        with pytest.raises(OperationalError, match=r"OOM command not allowed.*\(it is full: raise its maxmemory"):
+            broker.send([Parcel(message(b"x" * 2_000_000), "q")] * 2)
+
+
 def test_taking_needs_listening(connect: Connect) -> None:
     with pytest.raises(BadCall, match="call `listen` first"):
         connect().take(1, 0)
@@ -160,6 +167,47 @@ def test_an_unknown_option_is_named_once(connect: Connect, caplog: pytest.LogCap
     assert [each.getMessage() for each in caplog.records] == [
         "the Redis broker knows no transport option 'visibilty_timeout'; did you mean visibility_timeout?"
     ]
+
+
+def test_an_unknown_option_in_the_url_is_named(
+    server: servers.RedisServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        connect(f"{server.url}?socket_tiemout=5&client_name=me")
+    assert [each.getMessage() for each in caplog.records] == [
+        "the Redis broker knows no option in a URL 'socket_tiemout'; did you mean socket_timeout?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lease", "x"),
+        ("lease", 0),
+        ("unacked_restore_interval", "x"),
+        ("unacked_restore_throttle", -1),
+        ("body_encoding", "rot13"),
+        ("deadletter_queue", 3),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused_at_once(connect: Connect, name: str, value: Any) -> None:
+    with pytest.raises(BadCall, match=f"transport option {name}: expected .*, got "):
+        connect(**{name: value})
+
+
+def test_what_reaches_no_queue_goes_to_the_dead_letters(
+    server: servers.RedisServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = connect(deadletter_queue="dead")
+    broker.declare([Queue("q", "ex", routing_key="here")])
+    with caplog.at_level(logging.WARNING):
+        broker.send([Parcel(message(b"1"), "here", "ex"), Parcel(message(b"2"), "there", "ex")])
+        broker.send([Parcel(message(b"3"), "there", "ex")])
+        broker.send([Parcel(message(b"4"), "")])
+    assert (server.call("LLEN", "q"), server.call("LLEN", "dead")) == (1, 3)
+    said = [each.getMessage() for each in caplog.records]
+    assert len(said) == 2
+    assert "no queue is bound to exchange 'ex' with the key 'there': such messages go to dead" in said[0]
 
 
 def test_priorities_have_the_lists_of_the_options(server: servers.RedisServer, connect: Connect) -> None:
