@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl
 
 from ...protocol.errors import BadCall, shown
 from ...protocol.wire.redis import Layout
 from ..late import logger
+from ..urls import pairs
 
 _OWN = frozenset({"lease", "body_encoding", "deadletter_queue", "unacked_restore_interval", "unacked_restore_throttle"})
 # Of the place: the URL may have them too.
@@ -63,7 +63,7 @@ _named: set[str] = set()
 
 def name_unknown(options: Mapping[str, Any], url: str = "") -> None:
     _name("transport option", options, OPTIONS)
-    _name("option in a URL", dict(parse_qsl(url.partition("?")[2])), _PLACES)
+    _name("option in a URL", pairs(url.partition("?")[2]), _PLACES)
 
 
 def _name(kind: str, given: Iterable[Any], known: frozenset[str]) -> None:
