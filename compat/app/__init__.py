@@ -12,7 +12,7 @@ from .base import Celery
 from .utils import AppPickler
 
 if TYPE_CHECKING:
-    from .base import _BoundDecorator, _Decorator
+    from .decorators import BoundDecorator, Decorator
     from .task import Task
 
 __all__ = (
@@ -51,9 +51,9 @@ def shared_task(fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
 @overload
 def shared_task(fun: Callable[P, R], /) -> Task[P, R]: ...
 @overload
-def shared_task(*, bind: Literal[True], **kwargs: Any) -> _BoundDecorator: ...
+def shared_task(*, bind: Literal[True], **kwargs: Any) -> BoundDecorator: ...
 @overload
-def shared_task(*, bind: Literal[False] = False, **kwargs: Any) -> _Decorator: ...
+def shared_task(*, bind: Literal[False] = False, **kwargs: Any) -> Decorator: ...
 def shared_task(*args: Any, **kwargs: Any) -> Any:
     """Make a task that every app has, those that are made later too. Using it uses the current app's."""
 

@@ -10,14 +10,13 @@ import os
 import sys
 import threading
 import types
-import warnings
-from collections import UserDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from ...worker.ids import new_id
 from ...worker.late import uncollected
@@ -35,8 +34,9 @@ from .._state import (
 )
 from ..local import PromiseProxy, maybe_evaluate
 from ..utils.dispatch import Signal
-from ..utils.imports import gen_task_name, qualname, symbol_by_name
+from ..utils.imports import gen_task_name, symbol_by_name
 from . import builtins as _builtins  # noqa: F401  # their constructors connect themselves
+from .configuring import PendingConfiguration, load
 from .header import Header
 from .registry import TaskRegistry
 from .utils import (
@@ -47,12 +47,12 @@ from .utils import (
     _unpickle_app,
     _unpickle_app_v2,
     appstr,
-    detect_settings,
 )
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .decorators import BoundDecorator, Decorator
     from .task import Task
 
 __all__ = ("Celery",)
@@ -94,71 +94,6 @@ def _after_fork_cleanup_apps() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_cleanup_apps)
-
-
-def _caller_stacklevel() -> int:
-    """How far up is the first frame that is not of this house: registering may be immediate or deferred."""
-    frame: Any = sys._getframe(1)
-    level = 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("celery", "celeriac"):
-        frame, level = frame.f_back, level + 1
-    return level
-
-
-def _annotations(fun: Any) -> Any:
-    """A function's annotations, unevaluated where evaluating fails (Python 3.14 evaluates late)."""
-    try:
-        return fun.__annotations__
-    except NameError:
-        import annotationlib  # type: ignore[import-not-found,unused-ignore]  # there when this happens
-
-        return annotationlib.get_annotations(fun, format=annotationlib.Format.STRING)
-
-
-class PendingConfiguration(UserDict):  # type: ignore[type-arg]  # keys of any kind
-    """What `app.conf` reads before it is configured: writes are kept, the first read loads the configuration."""
-
-    callback: Any = None
-    _data: Any = None
-
-    def __init__(self, conf: Any, callback: Callable[[], Any]) -> None:
-        object.__setattr__(self, "_data", conf)
-        object.__setattr__(self, "callback", callback)
-
-    def __getattr__(self, key: str) -> Any:
-        try:
-            return self[key]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}") from None
-
-    def __setattr__(self, key: str, value: Any) -> None:
-        self[key] = value
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._data[key] = value
-
-    def clear(self) -> None:
-        self._data.clear()
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        self._data.update(*args, **kwargs)
-
-    def setdefault(self, *args: Any, **kwargs: Any) -> Any:
-        return self._data.setdefault(*args, **kwargs)
-
-    def __contains__(self, key: object) -> bool:
-        # No read, so that `setdefault` of the settings around stays one too.
-        return key in self._data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        return repr(self.data)
-
-    @cached_property
-    def data(self) -> Any:  # type: ignore[override]  # a property of the settings that are read, where the base has a plain dict
-        return self.callback()
 
 
 class Celery:
@@ -339,9 +274,9 @@ class Celery:
     @overload
     def task(self, fun: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, *, bind: Literal[True], **opts: Any) -> _BoundDecorator: ...
+    def task(self, *, bind: Literal[True], **opts: Any) -> BoundDecorator: ...
     @overload
-    def task(self, *, bind: Literal[False] = False, **opts: Any) -> _Decorator: ...
+    def task(self, *, bind: Literal[False] = False, **opts: Any) -> Decorator: ...
     def task(self, *args: Any, **opts: Any) -> Any:
         """Make a task of a function: `@app.task`, or `@app.task(**options)`.
 
@@ -380,6 +315,12 @@ class Celery:
 
         return decorate
 
+    @cached_property
+    def _making(self) -> Any:
+        from . import making
+
+        return making
+
     def type_checker(self, fun: Any, bound: bool = False) -> Any:
         """What checks the arguments of calls of `fun`: made at the first of them."""
         return Header(fun, bound=bound)
@@ -400,84 +341,14 @@ class Celery:
             raise RuntimeError("Contract breach: app not finalized")
         name = name or self.gen_task_name(fun.__name__, fun.__module__)
         models = (pydantic_strict, pydantic_context, pydantic_dump_kwargs) if pydantic is True else None
-        with self._finalize_mutex:  # two threads may use it for the first time
-            task = self._tasks.get(name)
-            if task is None:
-                return self._new_task(fun, name, base, bind, models, options)
-        self._warn_if_duplicate_task_name(task, fun, name)
-        return task
-
-    def _new_task(
-        self,
-        fun: Any,
-        name: str,
-        base: Any,
-        bind: bool,
-        models: tuple[bool, dict[str, Any] | None, dict[str, Any] | None] | None,
-        options: dict[str, Any],
-    ) -> Any:
-        decorated, dump = fun, None
-        if models is not None:
-            from .pydantic import wrap
-
-            fun, dump = wrap(self, fun, name, *models, bind)
-        run = fun if bind else staticmethod(fun)
-        attributes = {
-            "app": self,
-            "name": name,
-            "run": run,
-            "_decorated": True,
-            "_dump_pydantic_arguments": None if dump is None else staticmethod(dump),
-            "__doc__": fun.__doc__,
-            "__module__": fun.__module__,
-            "__annotations__": _annotations(fun),
-            "__header__": self.type_checker(fun, bound=bind),
-            "__wrapped__": run,
-            "_decorated_fun": staticmethod(decorated),
-            **options,
-        }
-        task = type(fun.__name__, (base or self.Task,), attributes)()
-        task.__qualname__ = getattr(fun, "__qualname__", fun.__name__)
-        self._tasks[name] = task
-        task.bind(self)
-        _add_autoretry(task, options)
-        return task
+        return self._making.task_of(self, fun, name, base, bind, models, options)
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Register a task that is a class, or an instance of one."""
         task = task() if isinstance(task, type) else task
         if not task.name:
             task.name = self.gen_task_name(type(task).__name__, type(task).__module__)
-        existing = self.tasks.get(task.name)
-        if existing is not None and existing is not task:
-            self._warn_duplicate_task_name(
-                task.name, _named(existing), _named(task), "The new one has taken the place of the other."
-            )
-        _add_autoretry(task, options)
-        self.tasks[task.name] = task
-        task._app = self
-        task.bind(self)
-        return task
-
-    def _warn_if_duplicate_task_name(self, task: Any, fun: Any, name: str) -> None:
-        # A module that is imported twice gives the same function: that is no collision.
-        existing = getattr(task, "_decorated_fun", None)
-        if existing is not None and existing is not fun:
-            self._warn_duplicate_task_name(
-                name, qualname(existing), qualname(fun), "The new one is not registered: calls reach the other."
-            )
-
-    def _warn_duplicate_task_name(self, name: str, existing: str, new: str, consequence: str) -> None:
-        if name in self._duplicate_task_names_warned:  # one mistake, one line
-            return
-        self._duplicate_task_names_warned.add(name)
-        from ..exceptions import DuplicateTaskNameWarning
-
-        text = (
-            f"Two tasks have the name {name!r}: {existing} and {new}. {consequence} "
-            "Give one of them another name: @task(name=...), or rename the function."
-        )
-        warnings.warn(DuplicateTaskNameWarning(text), stacklevel=_caller_stacklevel())
+        return self._making.registered(self, task, options)
 
     def gen_task_name(self, name: str, module: str) -> str:
         """The name that a task gets when it is given none. Subclasses may have their own way."""
@@ -590,30 +461,7 @@ class Celery:
         return conf
 
     def _load_config(self) -> Any:
-        if isinstance(self.on_configure, Signal):
-            self.on_configure.send(sender=self)
-        else:
-            self.on_configure()
-        if self._config_source:
-            self.loader.config_from_object(self._config_source, silent=self._config_source_silent)
-        self.configured = True
-        settings = detect_settings(
-            self.prepare_config(self.loader.conf),
-            self._preconf,
-            ignore_keys=self._preconf_set_by_auto,
-            prefix=self.namespace,
-        )
-        if self._conf is None:
-            self._conf = settings
-        else:  # in place: somebody may hold it
-            self._conf.swap_with(settings)
-        while self._pending_defaults:
-            self._conf.add_defaults(maybe_evaluate(self._pending_defaults.popleft()()))
-        while self._pending_periodic_tasks:
-            args, kwargs = self._pending_periodic_tasks.popleft()
-            self._add_periodic_task(*args, **kwargs)
-        self.on_after_configure.send(sender=self, source=self._conf)
-        return self._conf
+        return load(self)
 
     def either(self, default_key: str, *defaults: Any) -> Any:
         """The first of `defaults` that is not None, else the setting."""
@@ -732,41 +580,22 @@ class Celery:
         failover_strategy: Any = None,
         **kwargs: Any,
     ) -> Any:
-        conf = self.conf
-        return self.amqp.Connection(
-            url,
-            userid or conf.broker_user,
-            password or conf.broker_password,
-            virtual_host or conf.broker_vhost,
-            port or conf.broker_port,
-            transport=transport or conf.broker_transport,
-            ssl=self.either("broker_use_ssl", ssl),
-            heartbeat=heartbeat,
-            login_method=login_method or conf.broker_login_method,
-            failover_strategy=failover_strategy or conf.broker_failover_strategy,
-            transport_options=dict(conf.broker_transport_options, **transport_options or {}),
-            connect_timeout=self.either("broker_connection_timeout", connect_timeout),
-        )
+        given = (userid, password, virtual_host, port, ssl, connect_timeout, transport, transport_options)
+        return self._connecting.connection(self, url, *given, heartbeat, login_method, failover_strategy)
 
     broker_connection = connection
 
+    @cached_property
+    def _connecting(self) -> Any:
+        from . import connecting
+
+        return connecting
+
     def _acquire_connection(self, pool: bool = True) -> Any:
-        return self._acquire(self.pool) if pool else self.connection_for_write()
+        return self._connecting.acquired(self, self.pool) if pool else self.connection_for_write()
 
     def _acquire_producer(self, timeout: float | None = None) -> Any:
-        return self._acquire(self.producer_pool)
-
-    def _acquire(self, pool: Any) -> Any:
-        from kombu.exceptions import LimitExceeded, OperationalError
-
-        timeout, limit = self.conf.broker_pool_acquire_timeout, self.conf.broker_pool_limit
-        try:
-            return pool.acquire(block=True, timeout=timeout)
-        except LimitExceeded as problem:
-            raise OperationalError(
-                f"All {limit} broker connections of this process were in use for {timeout} s: "
-                "raise broker_pool_limit or broker_pool_acquire_timeout, or look for what holds them."
-            ) from problem
+        return self._connecting.acquired(self, self.producer_pool)
 
     def connection_or_acquire(self, connection: Any = None, pool: bool = True, *_: Any, **__: Any) -> Any:
         """`with` gives this connection, or one of the pool."""
@@ -788,10 +617,7 @@ class Celery:
     def pool(self) -> Any:
         """kombu's pool of connections to the broker."""
         if self._pool is None:
-            from kombu import pools
-
-            pools.set_limit(self.conf.broker_pool_limit)
-            self._pool = pools.connections[self.connection_for_write()]
+            self._pool = self._connecting.pool(self)
         return self._pool
 
     @property
@@ -1115,29 +941,6 @@ class Celery:
 Celery.__module__ = _unpickle_appattr.__module__ = "celery.app.base"
 
 
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class _Decorator(Protocol):
-        """`@app.task(...)`"""
-
-        @overload
-        def __call__(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
-        @overload
-        def __call__(self, fun: Callable[P, R], /) -> Task[P, R]: ...
-
-    class _BoundDecorator(Protocol):
-        """`@app.task(bind=True, ...)`: callers do not give the first argument.
-
-        For mypy a function that takes any keywords needs `self, /`: it might be given its first argument by name.
-        """
-
-        @overload
-        def __call__(self, fun: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
-        @overload
-        def __call__(self, fun: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
-
-
 _OMITTED: Any = object()
 
 
@@ -1186,17 +989,6 @@ def _fix_up(fixup: Any, app: Celery) -> Any:
     if fixup in BUILTIN_FIXUPS and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         return None  # there is no Django to be fixed up for, and no reason to load the code
     return symbol_by_name(fixup)(app)
-
-
-def _add_autoretry(task: Any, options: dict[str, Any]) -> None:
-    if options.get("autoretry_for") or getattr(task, "autoretry_for", None):
-        from .autoretry import add_autoretry_behaviour
-
-        add_autoretry_behaviour(task, **options)
-
-
-def _named(task: Any) -> str:
-    return qualname(getattr(task, "_decorated_fun", None) or type(task))
 
 
 App = Celery
