@@ -23,6 +23,7 @@ from ...worker.brokers.base import Parcel, Queue
 from ...worker.options import BrokerOptions
 from ...worker.producer import Patience, Producer
 from .. import signals
+from .defaults import DEFAULTS
 from .settings_for_broker import broker_options
 
 _DELIVERY_MODES = {"transient": 1, "persistent": 2, "1": 1, "2": 2}
@@ -199,6 +200,20 @@ _TOO_DEEP = (
 )
 # What `kombu.Connection.ensure` takes; a connection that is new needs no reviving here, and says so to nobody.
 _POLICY = frozenset({"errback", "interval_max", "interval_start", "interval_step", "max_retries", "retry_errors"})
+
+
+_CONNECTING = frozenset({"errback", "interval_max", "interval_start", "interval_step", "max_retries"})
+
+
+def publish_policy(conf: Any) -> Any:
+    """`task_publish_retry_policy`. What kombu's policy of connecting says in `broker_transport_options` is said of
+    sends too: where that setting is not set it counts, as it bounds a send of stock Celery's to a broker that is away.
+    """
+    policy = conf.task_publish_retry_policy
+    told = conf.broker_transport_options or {}
+    if policy != DEFAULTS["task_publish_retry_policy"] or _CONNECTING.isdisjoint(told):
+        return policy
+    return {**policy, **{name: told[name] for name in _CONNECTING if name in told}}
 
 
 def patience(retry: Any, policy: Mapping[str, Any] | None) -> Patience | None:
@@ -390,7 +405,7 @@ class TaskSender:
         if declare is None and queue is not None and type(queue).__name__ != "Broadcast":
             declare = [queue]
         retry = conf.task_publish_retry if retry is None else retry
-        policy = {**conf.task_publish_retry_policy, **(retry_policy or {})}
+        policy = {**publish_policy(conf), **(retry_policy or {})}
         if signals.before_task_publish.receivers or signals.after_task_publish.receivers:
             _show_signatures(self._app, body)
         if signals.before_task_publish.receivers:

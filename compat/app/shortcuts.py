@@ -24,7 +24,7 @@ from ...worker.forks import in_child
 from ...worker.ids import new_id
 from ...worker.producer import Patience, Plan
 from .. import _state, signals
-from .producing import Outlet, TaskSender, patience, seen
+from .producing import Outlet, TaskSender, patience, publish_policy, seen
 
 # Options that differ from call to call, and those that make another kind of call of it.
 PARTICULAR = frozenset(("task_id", "countdown", "eta", "group_id", "group_index", "root_id", "parent_id"))
@@ -252,7 +252,7 @@ class Shortcuts:
         return Way(
             Plan(template, routing_key or "", exchange or "", kind or "direct"),
             queues,
-            patience(conf.task_publish_retry if retry is None else retry, conf.task_publish_retry_policy),
+            patience(conf.task_publish_retry if retry is None else retry, publish_policy(conf)),
             (amqp.argsrepr_maxsize, amqp.kwargsrepr_maxsize),
             conf.task_repr_maxlevels,
             ignored,

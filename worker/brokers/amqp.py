@@ -27,7 +27,7 @@ from ...protocol.wire.amqp.template import ContentTemplate
 from ...protocol.wire.template import Particulars, Template
 from .. import late
 from . import failover
-from .amqp_address import number, parse
+from .amqp_address import deadline, number, parse
 from .amqp_channels import Call, Channels
 from .amqp_declare import Declarer
 from .amqp_ledger import CHANNEL, Held, Ledger
@@ -412,7 +412,7 @@ def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float =
         link = Link.connect(
             address,
             connect_timeout=number(every, "connect_timeout", timeout),
-            timeout=number(every, "timeout", _TIMEOUT),
+            timeout=deadline(every, _TIMEOUT),
             properties={"connection_name": f"{os.getpid()}@{socket.gethostname()}"}
             | dict(every.get("client_properties") or {}),
             settings=every.get("socket_settings") or {},

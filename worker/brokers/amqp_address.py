@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ...protocol.errors import BadCall, shown
 from ...protocol.values import dataclass, field
 from ..urls import pairs, split, unquote
+from . import unknown
 
 if TYPE_CHECKING:
     import ssl
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 PORT, TLS_PORT = 5672, 5671
 HEARTBEAT = 60
+
+
+OPTIONS = frozenset(
+    {
+        *("userid", "username", "password", "virtual_host", "port", "login_method", "heartbeat", "ssl"),
+        *("timeout", "connect_timeout", "read_timeout", "write_timeout", "confirm_timeout", "confirm_publish"),
+        *("mandatory", "delayed_delivery", "client_properties", "socket_settings", "failover_strategy"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ def parse(url: str, options: Mapping[str, Any]) -> tuple[Address, dict[str, Any]
     except ValueError as why:
         raise BadCall(f"broker URL of scheme {scheme}: {why}") from None
     every = {**options, **pairs(parts.query)}
+    unknown.name("RabbitMQ", "transport option", every, OPTIONS | unknown.OF_WHO_SENDS)
     tls = _tls(every, secure=scheme == "amqps")
     password = unquote(parts.password) if parts.password else every.get("password") or "guest"
     login = every.get("login_method")
@@ -70,6 +81,12 @@ def number(options: Mapping[str, Any], name: str, default: float) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise BadCall(f"broker option {name}: a number of seconds, not {shown(value)}") from None
+
+
+def deadline(options: Mapping[str, Any], default: float) -> float:
+    """Of every operation: ours, or else the longer of py-amqp's two."""
+    longer = max(number(options, "read_timeout", 0), number(options, "write_timeout", 0))
+    return number(options, "timeout", longer or default)
 
 
 def flag(options: Mapping[str, Any], name: str, *, default: bool) -> bool:

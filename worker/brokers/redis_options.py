@@ -1,18 +1,18 @@
 """The transport options of the Redis broker: which there are, and what those must be that nothing else reads first.
 
-Law: names are kombu's and redis-py's. An option that nobody reads is named, once in a process: it is a mistake, or
-another transport's. One that cannot be meant is a `BadCall` before anything is connected.
+Law: names are kombu's and redis-py's. An option that nobody reads is named. One that cannot be meant is a `BadCall`
+before anything is connected.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...protocol.errors import BadCall, shown
 from ...protocol.wire.redis import Layout
-from ..late import logger
 from ..urls import pairs
+from . import unknown
 
 _OWN = frozenset({"lease", "body_encoding", "deadletter_queue", "unacked_restore_interval", "unacked_restore_throttle"})
 # Of the place: the URL may have them too.
@@ -47,35 +47,14 @@ _BESIDE = frozenset(
         "login_method",
         "userid",
         "port",
-        # The retry policy of whoever sends: not ours, but found in the same dict.
-        "max_retries",
-        "interval_start",
-        "interval_step",
-        "interval_max",
-        "errback",
     }
 )
-OPTIONS = frozenset({*Layout.__match_args__, *_OWN, *_PLACES, *_BESIDE})
-
-_LOG = logger(__name__)
-_named: set[str] = set()
+OPTIONS = frozenset({*Layout.__match_args__, *_OWN, *_PLACES, *_BESIDE, *unknown.OF_WHO_SENDS})
 
 
 def name_unknown(options: Mapping[str, Any], url: str = "") -> None:
-    _name("transport option", options, OPTIONS)
-    _name("option in a URL", pairs(url.partition("?")[2]), _PLACES)
-
-
-def _name(kind: str, given: Iterable[Any], known: frozenset[str]) -> None:
-    for name in sorted(set(map(str, given)) - known - _named):
-        if name.startswith("ssl_"):
-            continue  # read with TLS, and refused there
-        from difflib import get_close_matches
-
-        _named.add(name)
-        near = get_close_matches(name, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        _LOG.warning("the Redis broker knows no %s %s%s", kind, shown(name), hint)
+    unknown.name("Redis", "transport option", options, OPTIONS)
+    unknown.name("Redis", "option in a URL", pairs(url.partition("?")[2]), _PLACES)
 
 
 def check(options: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import kombu
 import pytest
 
 from celeriac.protocol.errors import BadCall
-from celeriac.worker.brokers.amqp_address import Address, _context, flag, number, parse
+from celeriac.worker.brokers.amqp_address import Address, _context, deadline, flag, number, parse
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,26 @@ def test_contexts_follow_py_amqp() -> None:
 
 def test_addresses_are_shown_with_what_the_person_on_call_needs() -> None:
     assert str(Address("h", 5672)) == "h:5672, virtual host /"
+
+
+def test_options_that_it_does_not_know_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        parse("amqp://h?heartbeet=3", {"visibility_timeout": 5, "max_retries": 3, "read_timeout": 4})
+    assert [each.getMessage() for each in caplog.records] == [
+        "the RabbitMQ broker knows no transport option 'heartbeet'; did you mean heartbeat?",
+        "the RabbitMQ broker knows no transport option 'visibility_timeout'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        ({}, 10),
+        ({"timeout": 3, "read_timeout": 7}, 3),
+        ({"read_timeout": 7}, 7),
+        ({"read_timeout": "2", "write_timeout": 5}, 5),
+        ({"write_timeout": None}, 10),
+    ],
+)
+def test_py_amqps_timeouts_are_the_deadline_where_there_is_no_other(options: dict[str, Any], seconds: float) -> None:
+    assert deadline(options, 10) == seconds
