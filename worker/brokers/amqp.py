@@ -33,7 +33,7 @@ from .amqp_declare import Declarer
 from .amqp_ledger import CHANNEL, Held, Ledger
 from .amqp_link import Link
 from .amqp_messages import anew, read_delivery
-from .amqp_outbox import Outbox
+from .amqp_outbox import PUBLISHING, Outbox, Piece
 from .base import Again, Delivery, KinFill, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
 
@@ -59,10 +59,11 @@ class _Line:
 class AmqpForm:
     """One template to one place."""
 
-    __slots__ = ("_body", "_content", "place")
+    __slots__ = ("_body", "_call", "_content", "place")
 
-    def __init__(self, template: Template, where: tuple[str, str]) -> None:
+    def __init__(self, template: Template, where: tuple[str, str], call: bytes) -> None:
         self.place = where
+        self._call = call
         self._content = ContentTemplate(template)
         self._body = template.body
 
@@ -71,14 +72,8 @@ class AmqpForm:
         return self._content.fill(given), self._body(given.args, given.kwargs)
 
     def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
-        content, body = self._content.kin(root_id, parent_id, group).fill, self._body
-
-        def filled(
-            task_id: str, args: Sequence[Any], kwargs: Any, argsrepr: str, kwargsrepr: str, index: int | None
-        ) -> tuple[bytes, bytes]:
-            return content(task_id, argsrepr, kwargsrepr, index), body(args, kwargs)
-
-        return filled
+        """What fits into small frames is filled into these at once."""
+        return self._content.kin(root_id, parent_id, group).publisher(self._call, PUBLISHING, self._body)
 
 
 class AmqpBroker:
@@ -143,9 +138,10 @@ class AmqpBroker:
             yield
 
     def form(self, template: Template, routing_key: str, exchange: str, _exchange_type: str) -> AmqpForm:
-        return AmqpForm(template, (exchange, routing_key))
+        where = exchange, routing_key
+        return AmqpForm(template, where, self._outbox.call(where))
 
-    def send_filled(self, form: AmqpForm, pieces: Sequence[tuple[bytes, bytes]]) -> None:
+    def send_filled(self, form: AmqpForm, pieces: Sequence[Piece]) -> None:
         self._outbox.send_filled(form.place, pieces)
         if self._bell is not None:
             self._tell()

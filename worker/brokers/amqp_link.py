@@ -63,6 +63,7 @@ class Link:
         self._veil: Veil | None = None
         self._shared = False
         self._again: tuple[type[OSError], ...] = (BlockingIOError,)
+        self._usual = True  # no TLS, and what comes next begins with a whole frame
 
     # -- coming and going --
 
@@ -116,6 +117,7 @@ class Link:
 
         self._socket = self._veil = secure = wrap(self._plain, self.address)
         self._again = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+        self._usual = False
         self._readable = polling.poll()
         self._readable.register(secure, select.POLLIN)
         while True:
@@ -273,24 +275,35 @@ class Link:
             raise self._over
         return events
 
-    def hears(self, expected: bytes, timeout: float) -> bool:
-        """Whether the next that comes is exactly this frame, and no more. All else waits to be `read`."""
-        if self._kept or self._over is not None or len(self._again) > 1 or not self._inbox.between_frames:
+    def exchange(self, data: bytes, expected: bytes, timeout: float) -> bool:
+        """Write; and whether what comes next is exactly this frame and no more. All else waits to be `read`."""
+        if not self._usual or self._kept or self._over is not None:
+            self.write(data, timeout)
+            return False
+        try:
+            sent = self._socket.send(data)
+        except OSError as error:
+            if not isinstance(error, self._again):
+                raise self.lose(f"writing failed: {_reason(error)}") from error
+            sent = 0
+        self.spoke = monotonic()
+        if sent < len(data):
+            self._write_rest(memoryview(data)[sent:], timeout)
             return False
         try:
             if not self._readable.poll(timeout * 1000):
                 return False
-            data = self._socket.recv(_CHUNK)
-            if not data:
+            came = self._socket.recv(_CHUNK)
+            if not came:
                 raise ConnectionResetError("it closed the connection")
         except self._again:
             return False
         except OSError as error:
             raise self.lose(f"the connection broke: {_reason(error)}") from error
         self.heard = monotonic()
-        if data == expected:
+        if came == expected:
             return True
-        self._kept = self._feed(data)
+        self._kept = self._feed(came)
         return False
 
     def _receive(self, timeout: float) -> list[Event]:
@@ -307,7 +320,9 @@ class Link:
 
     def _feed(self, data: bytes) -> list[Event]:
         try:
-            return [event for event in self._inbox.feed(data) if event.channel or self._govern(event)]
+            events = [event for event in self._inbox.feed(data) if event.channel or self._govern(event)]
+            self._usual = len(self._again) == 1 and self._inbox.between_frames
+            return events  # noqa: TRY300 - the same reader
         except BadMessage as why:
             self.lose(f"what it sent cannot be read: {why}")
             return []

@@ -19,13 +19,18 @@ from .amqp_address import flag, number
 from .amqp_channels import Call, Channels
 from .base import Parcel
 
-_CHANNEL = 1
+PUBLISHING = 1
+"""The channel for it."""
 _PIECE = 1 << 16  # bytes of publishes in one write
 _WINDOW = 4096  # publishes without an answer: more are not sent before some have come
 _QUIET = 0.5  # seconds without a word, after which we look whether the connection still stands
 _PLACES = 256
 
+_ACK_BEGINS, _ACK_ENDS = write_ack(PUBLISHING, 0)[:11], write_ack(PUBLISHING, 0)[19:]  # around its number
+
 Answered = Callable[[bool], None]
+Piece = bytes | tuple[bytes, bytes]
+"""A publish in its frames, or properties and body."""
 
 
 class Outbox:
@@ -61,45 +66,46 @@ class Outbox:
         """All of them, in order; returns when all are confirmed."""
         self._send(map(self._publish_of, parcels))
 
-    def _publish_of(self, parcel: Parcel) -> tuple[bytes, bytes, bytes]:
-        where = parcel.exchange, parcel.routing_key
+    def _publish_of(self, parcel: Parcel) -> bytes:
         content = self._contents.write(parcel.message) if parcel.content is None else parcel.content
-        return self._places.get(where) or self._place(where), content, parcel.message.body
+        call = self.call((parcel.exchange, parcel.routing_key))
+        return write_publish(call, PUBLISHING, content, parcel.message.body, self._link.frame_max)
 
-    def send_filled(self, where: tuple[str, str], filled: Sequence[tuple[bytes, bytes]]) -> None:
-        """The same for properties and bodies that are bytes already, all to one place."""
-        call = self._places.get(where) or self._place(where)
-        if len(filled) == 1 and self._opened and not len(self._confirms) and self._link.blocked is None:
-            link = self._link
-            if monotonic() - link.heard < _QUIET:
-                ((content, body),) = filled
-                self._send_one(write_publish(call, _CHANNEL, content, body, link.frame_max))
+    def send_filled(self, where: tuple[str, str], filled: Sequence[Piece]) -> None:
+        """The same for what is bytes already, all to one place."""
+        link, confirms = self._link, self._confirms
+        if (
+            len(filled) == 1
+            and self._opened
+            and link.blocked is None
+            and confirms.first > confirms.sent
+            and monotonic() - link.heard < _QUIET
+        ):
+            given = filled[0]
+            piece = given if type(given) is bytes else self._framed(where, *given)
+            if not self.confirming:
+                link.write(piece, self._timeout)
                 return
-        self._send((call, content, body) for content, body in filled)
-
-    def _send_one(self, piece: bytes) -> None:
-        """When no other answer is awaited, the next that comes is nearly always the plain one to this."""
-        link = self._link
-        if not self.confirming:
-            link.write(piece, self._timeout)
+            # When no other answer is awaited, the next that comes is nearly always the plain one to this.
+            confirms.sent = number = confirms.sent + 1
+            if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout):
+                confirms.settle_last()
+            else:
+                self._written = link.spoke
+                self._await(0, self._written)
             return
-        number = self._confirms.published()
-        link.write(piece, self._timeout)
-        self._written = link.spoke
-        if link.hears(write_ack(_CHANNEL, number), self._timeout):
-            self._confirms.settle(Confirmed(_CHANNEL, number, multiple=False, accepted=True))
-        else:
-            self._await(0, self._written)
+        self._send(piece if type(piece) is bytes else self._framed(where, *piece) for piece in filled)
 
-    def _send(self, publishes: Iterable[tuple[bytes, bytes, bytes]]) -> None:
-        """Each is its call, its properties, its body."""
+    def _framed(self, where: tuple[str, str], content: bytes, body: bytes) -> bytes:
+        return write_publish(self.call(where), PUBLISHING, content, body, self._link.frame_max)
+
+    def _send(self, publishes: Iterable[bytes]) -> None:
+        """Each in its frames."""
         if not self._opened or self._link.blocked is not None or monotonic() - self._link.heard > _QUIET:
             self._get_ready()
-        frame_max = self._link.frame_max
         pieces: list[bytes] = []
         size = 0
-        for call, content, body in publishes:
-            piece = write_publish(call, _CHANNEL, content, body, frame_max)
+        for piece in publishes:
             pieces.append(piece)
             size += len(piece)
             if size >= _PIECE:
@@ -114,8 +120,8 @@ class Outbox:
     def post(self, exchange: str, routing_key: str, properties: bytes, body: bytes, answered: Answered) -> None:
         """Publish, and go on: whether the broker has it is told later, while something is read."""
         self._open()
-        call = publish_call(_CHANNEL, exchange, routing_key)
-        self._write([write_publish(call, _CHANNEL, properties, body, self._link.frame_max)])
+        call = publish_call(PUBLISHING, exchange, routing_key)
+        self._write([write_publish(call, PUBLISHING, properties, body, self._link.frame_max)])
         if self.confirming:
             self._posted[self._confirms.sent] = answered
         else:
@@ -143,22 +149,25 @@ class Outbox:
     def _open(self) -> None:
         if not self._opened:
             first: list[Call] = [("confirm.select", {})] if self.confirming else []
-            self._channels.open(_CHANNEL, "publishing", self._hear, first)
+            self._channels.open(PUBLISHING, "publishing", self._hear, first)
             self._opened = True
+
+    def call(self, where: tuple[str, str]) -> bytes:
+        """How a publish to this exchange and routing key begins."""
+        return self._places.get(where) or self._place(where)
 
     def _place(self, where: tuple[str, str]) -> bytes:
         if len(self._places) >= _PLACES:
             self._places.clear()
         exchange, routing_key = where
         mandatory = self._mandatory and not exchange
-        call = self._places[where] = publish_call(_CHANNEL, exchange, routing_key, mandatory=mandatory)
+        call = self._places[where] = publish_call(PUBLISHING, exchange, routing_key, mandatory=mandatory)
         return call
 
     def _write(self, pieces: Sequence[bytes]) -> None:
         if self.confirming:
             self._written = monotonic()
-            for _ in pieces:
-                self._confirms.published()
+            self._confirms.published(len(pieces))
         self._link.write(pieces[0] if len(pieces) == 1 else b"".join(pieces), self._timeout)
 
     def _await(self, window: int, since: float | None = None) -> None:
@@ -194,11 +203,15 @@ class Outbox:
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Confirmed):
-            for place, accepted in self._confirms.settle(event):
-                answered = self._posted.pop(place, None) if self._posted else None
-                if answered is not None:
-                    answered(accepted)
-                elif not accepted:
-                    self._refused += 1
+            numbers, posted = self._confirms.settle(event), self._posted
+            mine = len(numbers)
+            if posted:
+                for number in numbers:
+                    answered = posted.pop(number, None)
+                    if answered is not None:
+                        mine -= 1
+                        answered(event.accepted)
+            if not event.accepted:
+                self._refused += mine
         elif isinstance(event, Returned):
             self._returned.append(event)

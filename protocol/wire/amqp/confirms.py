@@ -6,62 +6,66 @@ A message is safe when its number came back accepted, and not a moment before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from ...errors import BadMessage
 from .inbox import Confirmed
 
 
-class Settled(NamedTuple):
-    number: int
-    accepted: bool
-
-
 class Confirms:
     """The window of one channel in confirm mode."""
 
-    __slots__ = ("_open", "_sent")
+    __slots__ = ("_ahead", "first", "sent")
 
     def __init__(self) -> None:
-        self._sent = 0
-        self._open: dict[int, None] = {}  # in the order of publishing
+        self.sent = 0
+        """The number of the last publish."""
+        self.first = 1
+        """The lowest number without an answer: beyond `sent` where none waits."""
+        self._ahead: set[int] = set()  # answered, above it
 
-    def published(self) -> int:
-        """The number of the publish that leaves now."""
-        self._sent += 1
-        self._open[self._sent] = None
-        return self._sent
+    def published(self, count: int = 1) -> int:
+        """The number of the publish that leaves now; of the last, where there are several."""
+        self.sent += count
+        return self.sent
 
-    def settle(self, answer: Confirmed) -> list[Settled]:
-        """The publishes that this answer speaks for. Zero with `multiple` speaks for all."""
+    def settle(self, answer: Confirmed) -> Sequence[int]:
+        """The publishes that this answer speaks for, in order. Zero with `multiple` speaks for all."""
         tag = answer.delivery_tag
-        if tag > self._sent or (tag == 0 and not answer.multiple):
-            raise BadMessage("publisher confirm", f"for number {tag}, {self._sent} were published")
-        numbers: Iterable[int] = (tag,) if tag in self._open else ()
+        if tag > self.sent or (tag == 0 and not answer.multiple):
+            raise BadMessage("publisher confirm", f"for number {tag}, {self.sent} were published")
+        first, ahead = self.first, self._ahead
+        settled: Sequence[int]
         if answer.multiple:
-            numbers = self._up_to(tag or self._sent)
-        settled = [Settled(number, answer.accepted) for number in numbers]
-        for number, _ in settled:
-            del self._open[number]
+            last = tag or self.sent
+            settled = range(first, last + 1)
+            if ahead:
+                settled = [number for number in settled if number not in ahead]
+                ahead = self._ahead = {number for number in ahead if number > last}
+            first = max(first, last + 1)
+        elif tag < first or tag in ahead:
+            return ()
+        else:
+            settled = (tag,)
+            if tag > first:
+                ahead.add(tag)
+                return settled
+            first += 1
+        while first in ahead:
+            ahead.remove(first)
+            first += 1
+        self.first = first
         return settled
 
-    def _up_to(self, tag: int) -> Iterable[int]:
-        for number in self._open:
-            if number > tag:
-                return
-            yield number
-
-    @property
-    def sent(self) -> int:
-        """The number of the last publish."""
-        return self._sent
+    def settle_last(self) -> None:
+        """The answer to the last publish, where no other was without one."""
+        self.first = self.sent + 1
 
     def __len__(self) -> int:
         """How many have no answer yet."""
-        return len(self._open)
+        return self.sent + 1 - self.first - len(self._ahead)
 
     @property
     def waiting(self) -> tuple[int, ...]:
         """What has no answer yet. When the connection is gone, these may or may not have arrived."""
-        return tuple(self._open)
+        return tuple(number for number in range(self.first, self.sent + 1) if number not in self._ahead)

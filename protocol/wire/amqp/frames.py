@@ -106,6 +106,11 @@ def write_call(channel: int, name: str, args: Mapping[str, Any]) -> bytes:
     return write_frame(METHOD, channel, write_method(name, args))
 
 
+def prefix_of(kind: int, channel: int) -> bytes:
+    """How such a frame begins; its size is next."""
+    return _pack_prefix(kind, channel, 0)[:3]
+
+
 HEARTBEAT_FRAME = write_frame(HEARTBEAT, 0, b"")
 
 

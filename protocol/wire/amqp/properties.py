@@ -15,7 +15,7 @@ from ...errors import BadCall, BadMessage, shown
 from .table import read_table, write_table
 
 _WHAT = "AMQP properties"
-_BASIC = 60
+BASIC = 60
 
 _FLAGS = Struct(">H")
 pack_flags = _FLAGS.pack
@@ -154,10 +154,10 @@ def read_content_header(payload: bytes) -> tuple[int, bytes]:
     if len(payload) < 14:  # noqa: PLR2004 - class, weight, body size, flags
         raise BadMessage("AMQP content header", f"14 bytes at least, {len(payload)} are there")
     kind, _weight, size = _HEADER.unpack_from(payload)
-    if kind != _BASIC:
-        raise BadMessage("AMQP content header", f"of class {kind}, only basic ({_BASIC}) has contents")
+    if kind != BASIC:
+        raise BadMessage("AMQP content header", f"of class {kind}, only basic ({BASIC}) has contents")
     return size, payload[12:]
 
 
 def write_content_header(properties: bytes, body_size: int) -> bytes:
-    return _HEADER.pack(_BASIC, 0, body_size) + properties
+    return _HEADER.pack(BASIC, 0, body_size) + properties

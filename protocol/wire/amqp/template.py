@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
+from struct import Struct
 from typing import Any
 
 from ..template import Particulars, Template, kin_places, values_of
+from .frames import BODY, HEADER, OVERHEAD, prefix_of
+from .handshake import FRAME_MIN
 from .headers import TableTemplate
-from .properties import WRITERS, pack_flags
+from .properties import BASIC, WRITERS, pack_flags
 from .table import LENGTH, write_value
 
 _HEADERS = "application_headers"
@@ -103,7 +106,62 @@ class ContentKin:
             behind[place] = write(task_id)
         return b"".join((self._before, LENGTH.pack(len(table)), table, *behind))
 
+    def publisher(self, call: bytes, channel: int, write_body: Callable[[Any, Any], bytes]) -> Publisher:
+        """Writes whole messages to one place, `call` (`frames.publish_call`) in front.
 
+        They are as `frames.write_publish` makes them, in frames that any connection takes. Those that need more get
+        their properties and their body, for that function. All in one step: on cold caches each call counts.
+        """
+        fill, join, texts, shorts = self.fill, b"".join, _TEXTS, _SHORTS
+        copy, pick = self._line.copy, self._pick
+        if len(self._steps) != 1:  # not the usual message
+
+            def in_two(
+                task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
+            ) -> tuple[bytes, bytes]:
+                return fill(task_id, argsrepr, kwargsrepr, group_index), write_body(args, kwargs)
+
+            return in_two
+        place = self._steps[0][1]
+        front, back = b"".join(self._behind[:place]), b"".join(self._behind[place:])
+        start = call + prefix_of(HEADER, channel)
+        # The header frame's size; class, weight, size of the body; flags and what stands before the table; its size.
+        head = Struct(f">IHHQ{len(self._before)}sI").pack
+        before, constant = self._before, 16 + len(self._before) + len(front) + len(back)
+        back += b"\xce" + prefix_of(BODY, channel)
+
+        def whole(
+            task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
+        ) -> bytes | tuple[bytes, bytes]:
+            body = write_body(args, kwargs)
+            size = len(body)
+            try:
+                own, shown, named = task_id.encode(), argsrepr.encode(), kwargsrepr.encode()
+                short = shorts[len(own)] + own
+                values = (
+                    texts[len(own)] + own,
+                    texts[len(shown)] + shown,
+                    texts[len(named)] + named,
+                    _VOID if group_index is None else write_value(group_index),
+                )
+            except (AttributeError, UnicodeEncodeError, IndexError):  # longer, or written in a way of their own
+                return fill(task_id, argsrepr, kwargsrepr, group_index), body
+            line = copy()
+            line[1::2] = pick(values)[:-2]
+            table = join(line)
+            header = constant + len(table) + len(short)
+            if header > _ROOM or not 0 < size <= _ROOM:
+                return fill(task_id, argsrepr, kwargsrepr, group_index), body
+            opening = head(header, BASIC, 0, size, before, len(table))
+            return join((start, opening, table, front, short, back, _pack_length(size), body, b"\xce"))
+
+        return whole
+
+
+Publisher = Callable[[str, Any, Any, str, str, "int | None"], "bytes | tuple[bytes, bytes]"]
+"""From id, args, kwargs, the texts of both and the place in the group."""
+
+_ROOM = FRAME_MIN - OVERHEAD  # of a frame on any connection
 _PLACES = {name: place for place, name in enumerate(values_of(Particulars("")))}
 _VOID = write_value(None)
 
@@ -133,3 +191,5 @@ def _text(value: Any) -> bytes:
 
 
 _pack_length = LENGTH.pack
+_SHORTS = tuple(bytes((size,)) for size in range(256))  # what stands before a text of so many bytes
+_TEXTS = tuple(b"S" + _pack_length(size) for size in range(256))

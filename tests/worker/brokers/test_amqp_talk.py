@@ -147,16 +147,18 @@ def test_a_publish_may_have_a_deadline_of_its_own(double: RabbitDouble) -> None:
     app.close()
 
 
-def filled(broker: AmqpBroker) -> None:
-    """One message in the shortest way."""
+def filled(broker: AmqpBroker, *, framed: bool = True) -> None:
+    """One message in the shortest way: in its frames already, or still to be put into them."""
     form = broker.form(Template.of(Task("t", "")), "q", "", "direct")
-    broker.send_filled(form, [form.fill(Particulars("i"))])
+    piece: Any = form.kin()("i", (), {}, "()", "{}", None) if framed else form.fill(Particulars("i"))
+    assert isinstance(piece, bytes) is framed
+    broker.send_filled(form, [piece])
 
 
 @pytest.mark.parametrize("answer", ["alone", "after a heartbeat", "in two pieces", "for all", "refused", "nothing"])
 def test_one_message_waits_for_its_own_confirm(double: RabbitDouble, answer: str) -> None:
     broker = connected(double, confirm_timeout=0.4)
-    filled(broker)
+    filled(broker, framed=False)
     ack = write_ack(1, 2)
     if answer != "alone":
         double.answers["basic.publish"] = lambda _c, _a: {

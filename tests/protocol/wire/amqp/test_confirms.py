@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from celeriac.protocol.errors import BadMessage
-from celeriac.protocol.wire.amqp.confirms import Confirms, Settled
+from celeriac.protocol.wire.amqp.confirms import Confirms
 from celeriac.protocol.wire.amqp.inbox import Confirmed
 
 
@@ -29,12 +29,18 @@ class Window(RuleBasedStateMachine):
         self.open.add(self.sent)
         assert self.confirms.published() == self.sent
 
+    @rule(count=st.integers(0, 5))
+    def publish_several(self, count: int) -> None:
+        self.open.update(range(self.sent + 1, self.sent + count + 1))
+        self.sent += count
+        assert self.confirms.published(count) == self.sent
+
     @precondition(lambda self: self.sent)
     @rule(data=st.data(), accepted=st.booleans())
     def one(self, data: st.DataObject, accepted: bool) -> None:
         tag = data.draw(st.integers(1, self.sent))
-        expected = [Settled(tag, accepted)] if tag in self.open else []
-        assert self.confirms.settle(answer(tag, accepted=accepted)) == expected
+        expected = [tag] if tag in self.open else []
+        assert list(self.confirms.settle(answer(tag, accepted=accepted))) == expected
         self.open.discard(tag)
 
     @rule(data=st.data(), accepted=st.booleans())
@@ -42,8 +48,14 @@ class Window(RuleBasedStateMachine):
         tag = data.draw(st.integers(0, self.sent))
         covered = {number for number in self.open if number <= (tag or self.sent)}
         settled = self.confirms.settle(answer(tag, multiple=True, accepted=accepted))
-        assert settled == [Settled(number, accepted) for number in sorted(covered)]
+        assert list(settled) == sorted(covered)
         self.open -= covered
+
+    @precondition(lambda self: not self.open)
+    @rule()
+    def publish_one_that_is_answered(self) -> None:
+        self.sent = self.confirms.published()
+        self.confirms.settle_last()
 
     @rule(beyond=st.integers(1, 1 << 63), multiple=st.booleans())
     def never_published(self, beyond: int, multiple: bool) -> None:
@@ -54,6 +66,7 @@ class Window(RuleBasedStateMachine):
     def what_waits_is_known(self) -> None:
         if hasattr(self, "confirms"):
             assert self.confirms.waiting == tuple(sorted(self.open))
+            assert len(self.confirms) == len(self.open)
 
 
 Window.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
@@ -75,3 +88,13 @@ def test_the_window_knows_its_size_and_its_last_number() -> None:
     window.published()
     window.settle(Confirmed(1, 1, multiple=False, accepted=True))
     assert (len(window), window.sent) == (1, 2)
+
+
+def test_answers_that_overtake_others_count_once() -> None:
+    window = Confirms()
+    assert window.published(6) == 6
+    assert [list(window.settle(answer(tag))) for tag in (3, 5, 3)] == [[3], [5], []]
+    assert list(window.settle(answer(4, multiple=True))) == [1, 2, 4]
+    assert window.waiting == (6,)
+    assert list(window.settle(answer(0, multiple=True))) == [6]
+    assert (len(window), window.first) == (0, 7)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire.amqp.contents import write_message
+from celeriac.protocol.wire.amqp.frames import publish_call, write_publish
 from celeriac.protocol.wire.amqp.template import ContentTemplate
 from celeriac.protocol.wire.message import Posting, Task
 from celeriac.protocol.wire.template import Particulars, Template
@@ -47,6 +53,53 @@ PARTICULARS = st.builds(
 )
 
 
+CALL = publish_call(7, "", "q")
+
+
+def whole(piece: bytes | tuple[bytes, bytes]) -> bytes:
+    return piece if isinstance(piece, bytes) else write_publish(CALL, 7, *piece)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "argument", "argsrepr", "at_once"),
+    [
+        ("i", 1, "(1,)", True),
+        ("i", "a" * 4082, "", True),  # the body takes 4088 bytes, which is what any frame holds
+        ("i", "a" * 4083, "", False),
+        ("i" * 256, 1, "(1,)", False),  # no short text: the writer of properties says so
+        ("i", 1, "x" * 255, True),
+        ("i", 1, "x" * 256, False),
+        ("i", 1, "\ud800", False),
+        (7, 1, "(1,)", False),
+    ],
+)
+def test_what_fits_into_any_frame_is_written_at_once(task_id: Any, argument: Any, argsrepr: str, at_once: bool) -> None:
+    template = Template.of(Task("t", ""))
+    kin = ContentTemplate(template).kin()
+    publish = kin.publisher(CALL, 7, lambda args, _: b"[%b]" % json.dumps(args).encode())
+    try:
+        expected = write_publish(
+            CALL, 7, kin.fill(task_id, argsrepr, "{}", 3), b"[%b]" % json.dumps([argument]).encode()
+        )
+    except BadCall:
+        with pytest.raises(BadCall):
+            publish(task_id, [argument], {}, argsrepr, "{}", 3)
+        return
+    piece = publish(task_id, [argument], {}, argsrepr, "{}", 3)
+    assert isinstance(piece, bytes) is at_once
+    assert whole(piece) == expected
+
+
+def test_headers_that_fill_a_frame_and_a_body_of_nothing() -> None:
+    for header in ("h" * 3900, "h" * 3600):
+        template = Template.of(Task("t", "", headers={"long": header}))
+        kin = ContentTemplate(template).kin()
+        for body in (b"", b"[]"):
+            piece = kin.publisher(CALL, 7, lambda _args, _kwargs, body=body: body)("i", (), {}, "()", "{}", None)
+            assert isinstance(piece, bytes) is (body == b"[]" and header == "h" * 3600)
+            assert whole(piece) == write_publish(CALL, 7, kin.fill("i", "()", "{}", None), body)
+
+
 def test_texts_that_utf8_cannot_hold_and_no_texts() -> None:
     template = Template.of(Task("t", ""))
     for odd in (Particulars("i", argsrepr="\ud800"), Particulars("i", group=7)):  # type: ignore[arg-type]  # a number
@@ -62,6 +115,10 @@ def test_filled_is_as_made_anew(task: Task, posting: Posting, many: list[Particu
         task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, _, group, index = particulars
         filled = content.kin(root_id, parent_id, group).fill(task_id, argsrepr, kwargsrepr, index)
         assert filled == content.fill(particulars._replace(eta=None))
+        publish = content.kin(root_id, parent_id, group).publisher(CALL, 7, template.body)
+        assert whole(publish(task_id, (1,), {}, argsrepr, kwargsrepr, index)) == write_publish(
+            CALL, 7, filled, template.body((1,), {})
+        )
 
 
 def test_kin_of_a_message_whose_headers_are_all_its_own() -> None:
