@@ -209,6 +209,11 @@ class PromiseProxy(Proxy):
         except AttributeError:
             return self.__evaluate__()
 
+    # What tasks are called by, without a step of Python. Where the object is not there yet, `__getattr__` is next.
+    delay = property(operator.attrgetter("_promised.delay"))
+    apply_async = property(operator.attrgetter("_promised.apply_async"))
+    s = property(operator.attrgetter("_promised.s"))
+
     def __getattr__(self, name: str) -> Any:
         if name[:2] == "__":
             return Proxy.__getattr__(self, name)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import _state, states
@@ -553,17 +553,34 @@ def _moment(text: str) -> datetime | None:
 
 
 _AS_MADE = AsyncResult.__init__
+_UNSAID: Any = object()
 
 
-def quick(kind: type[AsyncResult[Any]]) -> Callable[[str], AsyncResult[Any]]:
-    """`kind`, for ids that are ids: where nobody has changed how it is made, a quicker way to the same object."""
+def quick(kind: type[AsyncResult[Any]], ignored: Any = _UNSAID) -> Callable[[str], AsyncResult[Any]]:
+    """`kind`, for ids that are ids: where nobody has changed how it is made, a quicker way to the same object.
+
+    `ignored` is that of the results, where it is said.
+    """
     if (
         kind.__init__ is not _AS_MADE
         or kind.__new__ is not object.__new__
         or kind.__setattr__ is not object.__setattr__
     ):
-        return kind
+        return kind if ignored is _UNSAID else partial(_with_ignored, kind, ignored)
     app, new = kind.app, kind.__new__
+    if ignored is not _UNSAID:
+        if kind.ignored is not AsyncResult.ignored:
+            return partial(_with_ignored, kind, ignored)
+
+        def made_so(task_id: str) -> AsyncResult[Any]:
+            result = new(kind)
+            result.app = app
+            result.id = task_id
+            result.parent = None
+            result._ignored = ignored
+            return result
+
+        return made_so
 
     def made(task_id: str) -> AsyncResult[Any]:
         result = new(kind)
@@ -573,6 +590,12 @@ def quick(kind: type[AsyncResult[Any]]) -> Callable[[str], AsyncResult[Any]]:
         return result
 
     return made
+
+
+def _with_ignored(kind: type[AsyncResult[Any]], ignored: Any, task_id: str) -> AsyncResult[Any]:
+    result = kind(task_id)
+    result.ignored = ignored
+    return result
 
 
 def result_from_tuple(r: Any, app: Any = None) -> Any:

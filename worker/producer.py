@@ -147,10 +147,19 @@ class Producer:
             self.post_piece(plan, form.fill(given), queues, patience)
 
     def post_piece(self, plan: Plan, piece: Any, queues: Sequence[Queue], patience: Patience | None) -> None:
-        """`post_filled`, of one."""
+        """`post_filled`, of one; `_write` is spelled out."""
         filled = (piece,)
+        pool = self._pool
         try:
-            self._write(plan.form, filled, queues)
+            desk = pool.take()
+            sound = False
+            try:
+                if queues is not desk.declared:
+                    desk.declare(queues)
+                desk.broker.send_filled(plan.form, filled)
+                sound = True
+            finally:
+                pool.give_back(desk, sound=sound)
         except Exception as problem:  # noqa: BLE001 - raised again, unless it is to be tried again
             self._await_another_try(problem, patience, 0)
             self.post_filled(plan, filled, queues, patience, 1)

@@ -37,6 +37,8 @@ _CONSTANT = frozenset(
 )
 _NOTHING = frozenset(("link", "link_error", "chord", "chain", "producer", "expires", "headers", "stamped_headers"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)  # nothing in a template depends on the time
+_BEFORE, _AFTER, _SENT = signals.before_task_publish, signals.after_task_publish, signals.task_sent
+_held = _state._task_stack.held
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -81,7 +83,7 @@ class Way:
         """Makes a message without options that no task sends, once a broker has made a form of the plan."""
         self.kind = kind
         """The class of its results, where the task leaves their making to the app."""
-        self.make: Any = None if kind is None else _quick_results(kind)
+        self.make: Any = None if kind is None else _quick_results(kind, ignored)
         self.queues = queues
         self.patience = tries
         self.sizes = sizes
@@ -130,36 +132,62 @@ class Shortcuts:
     def apply(self, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Any:
         """`Task.apply_async` in short; None where it must be the long way."""
         app = self._app
-        stack = _state._task_stack.stack
-        parent = _state.get_current_worker_task() if stack else None
         args, kwargs = args or (), kwargs or {}
+        if not options and not _held():
+            way = self._plain(task, args, kwargs)
+            if way is not None and way.plain is not None:
+                sizes, levels = way.sizes, way.levels
+                shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
+                task_id = new_id()
+                try:
+                    piece = way.plain(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, None)
+                    app.amqp.outlet.producer.post_piece(way.plan, piece, way.queues, way.patience)
+                except BadCall:
+                    return None  # kombu may be able to write it, and else has the words for it
+                if way.kind is app.AsyncResult and task._backend is None:
+                    return way.make(task_id)
+                result = task.AsyncResult(task_id)
+                result.ignored = way.ignored
+                return result
+        parent = _state.get_current_worker_task()
         way = self.way(task, args, kwargs, options, parent)
         if way is None:
             return None
         try:
-            plain = way.plain
-            if plain is None or options or parent is not None:
-                given = way.particulars(app, parent, args, kwargs, options)
-                task_id = given.id
-                app.amqp.outlet.producer.post_one(way.plan, given, way.queues, way.patience)
-                if plain is None and way.plan.form is not None:
-                    way.plain = way.plan.form.kin()
-            else:
-                task_id = new_id()
-                sizes, levels = way.sizes, way.levels
-                shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
-                piece = plain(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, None)
-                app.amqp.outlet.producer.post_piece(way.plan, piece, way.queues, way.patience)
+            given = way.particulars(app, parent, args, kwargs, options)
+            app.amqp.outlet.producer.post_one(way.plan, given, way.queues, way.patience)
         except BadCall:
-            return None  # kombu may be able to write it, and else has the words for it
+            return None
+        if way.plain is None and way.plan.form is not None:
+            way.plain = way.plan.form.kin()
         if way.kind is app.AsyncResult and task._backend is None:
-            result = way.make(task_id)
+            result = way.make(given.id)
         else:
-            result = task.AsyncResult(task_id)
-        result.ignored = way.ignored
+            result = task.AsyncResult(given.id)
+            result.ignored = way.ignored
         if parent is not None and way.traced:
             parent.add_trail(result)
         return result
+
+    def _plain(self, task: Any, args: Any, kwargs: Any) -> Way | None:
+        """`way` of a call without options that no task makes, if it is known: most are, and nothing else is asked."""
+        app = self._app
+        known = self._kept.__dict__.get(task)
+        conf = app._conf
+        if (
+            known is None
+            or conf is None
+            or _BEFORE.receivers
+            or _AFTER.receivers
+            or _SENT.receivers
+            or type(kwargs) is not dict
+            or (type(args) is not tuple and type(args) is not list)
+            or "send_task" in app.__dict__
+            or known[0] != (conf.edition, CHANGES.count, type(app).send_task, task._exec_options, task.ignore_result)
+        ):
+            return None
+        way: Way | None = known[1].get(())
+        return way
 
     def way(self, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any], parent: Any) -> Way | None:
         """Where this kind of call goes, if it may be short."""
@@ -313,10 +341,10 @@ def _usual_results(task: Any) -> bool:
     return kind.AsyncResult is Task.AsyncResult and kind.backend is Task.backend and "AsyncResult" not in vars(task)
 
 
-def _quick_results(kind: Any) -> Any:
+def _quick_results(kind: Any, ignored: Any) -> Any:
     from ..result import quick
 
-    return quick(kind)
+    return quick(kind, ignored)
 
 
 def _quiet(backend: Any) -> bool:

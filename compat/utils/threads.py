@@ -159,11 +159,13 @@ class Local:
 class LocalStack:
     """A stack of this thread, greenlet or coroutine."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "held")
 
     def __init__(self) -> None:
         # Immutable tuples: contexts are copied, what is in them is not.
         self._held: ContextVar[tuple[Any, ...]] = ContextVar("celery.LocalStack", default=())
+        self.held = self._held.get
+        """`stack`, as it is kept."""
 
     def __release_local__(self) -> None:
         self._held.set(())

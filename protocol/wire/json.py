@@ -10,7 +10,7 @@ import json
 import re
 import sys
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, ItemsView, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
@@ -51,10 +51,14 @@ class JsonTypes:
     encoders: Mapping[type, tuple[str | None, Encoder]]
     decoders: Mapping[str, Decoder]
     encode: Callable[[Any], str] = field(init=False, repr=False, compare=False)
+    chunks: Callable[[Any, int], Iterable[str]] = field(init=False, repr=False, compare=False)
+    """The quick half of `encode`, for who joins its pieces (the second argument is 0) and asks `encode` if it fails."""
     decode: Callable[[str], Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "encode", _encoder(self.reduce))
+        chunks = _chunker(self.reduce)
+        object.__setattr__(self, "chunks", chunks)
+        object.__setattr__(self, "encode", _encoder(self.reduce, chunks))
         object.__setattr__(self, "decode", json.JSONDecoder(object_hook=self.restore, parse_int=_PARSE_INT).decode)
 
     def with_type(
@@ -239,17 +243,24 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
-def _encoder(default: Callable[[Any], Any] | None) -> Callable[[Any], str]:
-    """`json.JSONEncoder(default=default).encode`, which makes its C encoder anew for every value.
+def _chunker(default: Callable[[Any], Any] | None) -> Callable[[Any, int], Iterable[str]]:
+    """The C encoder that `json.JSONEncoder(default=default).encode` makes anew for every value.
 
-    Here that is made once, without its check for circular references: what fails is written again by the plain one,
-    which then says what is wrong.
+    Here it is made once, without its check for circular references.
     """
     plain = json.JSONEncoder(default=default)
     make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
-        return plain.encode
-    chunks = make(None, plain.default, encode_basestring_ascii, None, ": ", ", ", False, False, True)
+        return lambda value, _: (plain.encode(value),)
+    made: Callable[[Any, int], Iterable[str]] = make(
+        None, plain.default, encode_basestring_ascii, None, ": ", ", ", False, False, True
+    )
+    return made
+
+
+def _encoder(default: Callable[[Any], Any] | None, chunks: Callable[[Any, int], Iterable[str]]) -> Callable[[Any], str]:
+    """What fails is written again by the plain encoder, which then says what is wrong."""
+    plain = json.JSONEncoder(default=default)
 
     def encode(value: Any) -> str:
         try:
@@ -275,7 +286,7 @@ def _decoder(plain: json.JSONDecoder) -> Callable[[str], Any]:
 
 
 _PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _bounded_int
-_plain_encode = _encoder(None)
+_plain_encode = _encoder(None, _chunker(None))
 _plain_decode = _decoder(json.JSONDecoder(parse_int=_PARSE_INT))
 
 BUILTIN_TYPES = JsonTypes(

@@ -209,11 +209,23 @@ def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> Callable[[Any,
 def _json_writer(embed: str) -> Callable[[Any, Any], bytes]:
     """The last part of the body stays the same, so only the first two are written again."""
 
-    tail, encode = f", {embed}]", BUILTIN_TYPES.encode
+    tail, chunks, encode = f", {embed}]", BUILTIN_TYPES.chunks, BUILTIN_TYPES.encode
 
     def written(args: Any, kwargs: Any) -> bytes:
         try:
-            return (encode((args, kwargs))[:-1] + tail).encode()
+            if type(kwargs) is dict and not kwargs and (type(args) is tuple or type(args) is list):
+                for item in args:
+                    if type(item) is not int:
+                        break
+                else:  # integers alone, as most arguments are: Python's text of a list is JSON's
+                    return f"[{[*args]}, {{}}{tail}".encode()
+            return f"{''.join(chunks((args, kwargs), 0))[:-1]}{tail}".encode()
+        except Exception:  # noqa: BLE001 - whatever it is, the careful encoder raises it again or better
+            return careful(args, kwargs)
+
+    def careful(args: Any, kwargs: Any) -> bytes:
+        try:
+            return f"{encode((args, kwargs))[:-1]}{tail}".encode()
         except Exception as problem:
             raise Unencodable(problem) from problem
 

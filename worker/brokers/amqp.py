@@ -92,6 +92,8 @@ class AmqpBroker:
             self.can |= {"confirm"}
         self.dropped = 0  # settlements of deliveries that are no longer ours: the broker has them back already
         self._bell: Bell | None = None
+        self.send_filled: Callable[[AmqpForm, Sequence[Piece]], None] = self._outbox.send_filled
+        """`send`, of what a form has filled. There is somebody to tell from the first `fileno` on."""
         self._to_move: list[tuple[Held, str, str, bytes]] = []
         self._consuming = False
         self._lines: dict[str, _Line] = {}  # by consumer tag
@@ -141,10 +143,9 @@ class AmqpBroker:
         where = exchange, routing_key
         return AmqpForm(template, where, self._outbox.call(where))
 
-    def send_filled(self, form: AmqpForm, pieces: Sequence[Piece]) -> None:
-        self._outbox.send_filled(form.place, pieces)
-        if self._bell is not None:
-            self._tell()
+    def _send_filled_and_tell(self, form: AmqpForm, pieces: Sequence[Piece]) -> None:
+        self._outbox.send_filled(form, pieces)
+        self._tell()
 
     # -- listening --
 
@@ -365,6 +366,7 @@ class AmqpBroker:
     def fileno(self) -> int:
         if self._bell is None:
             self._bell = Bell(self._link.fileno())
+            self.send_filled = self._send_filled_and_tell
             self._tell()
         return self._bell.fileno()
 
@@ -390,6 +392,7 @@ class AmqpBroker:
         if self._bell is not None:
             self._bell.close()
             self._bell = None
+            self.send_filled = self._outbox.send_filled
 
     def _part(self) -> None:
         deadline = monotonic() + _FAREWELL

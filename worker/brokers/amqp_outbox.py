@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from ...protocol.wire.amqp.confirms import Confirms
 from ...protocol.wire.amqp.contents import ContentWriter
@@ -31,6 +31,12 @@ _ACK_BEGINS, _ACK_ENDS = write_ack(PUBLISHING, 0)[:11], write_ack(PUBLISHING, 0)
 Answered = Callable[[bool], None]
 Piece = bytes | tuple[bytes, bytes]
 """A publish in its frames, or properties and body."""
+
+
+class To(Protocol):
+    """What knows where its messages go: the exchange, the routing key."""
+
+    place: tuple[str, str]
 
 
 class Outbox:
@@ -71,7 +77,7 @@ class Outbox:
         call = self.call((parcel.exchange, parcel.routing_key))
         return write_publish(call, PUBLISHING, content, parcel.message.body, self._link.frame_max)
 
-    def send_filled(self, where: tuple[str, str], filled: Sequence[Piece]) -> None:
+    def send_filled(self, form: To, filled: Sequence[Piece]) -> None:
         """The same for what is bytes already, all to one place."""
         link, confirms = self._link, self._confirms
         if (
@@ -82,19 +88,19 @@ class Outbox:
             and monotonic() - link.heard < _QUIET
         ):
             given = filled[0]
-            piece = given if type(given) is bytes else self._framed(where, *given)
+            piece = given if type(given) is bytes else self._framed(form.place, *given)
             if not self.confirming:
                 link.write(piece, self._timeout)
                 return
             # When no other answer is awaited, the next that comes is nearly always the plain one to this.
             confirms.sent = number = confirms.sent + 1
             if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout):
-                confirms.settle_last()
+                confirms.first = number + 1
             else:
                 self._written = link.spoke
                 self._await(0, self._written)
             return
-        self._send(piece if type(piece) is bytes else self._framed(where, *piece) for piece in filled)
+        self._send(piece if type(piece) is bytes else self._framed(form.place, *piece) for piece in filled)
 
     def _framed(self, where: tuple[str, str], content: bytes, body: bytes) -> bytes:
         return write_publish(self.call(where), PUBLISHING, content, body, self._link.frame_max)

@@ -21,7 +21,10 @@ class Confirms:
         self.sent = 0
         """The number of the last publish."""
         self.first = 1
-        """The lowest number without an answer: beyond `sent` where none waits."""
+        """The lowest number without an answer: beyond `sent` where none waits.
+
+        Who publishes one while none waits, and hears its answer, may count both up by himself.
+        """
         self._ahead: set[int] = set()  # answered, above it
 
     def published(self, count: int = 1) -> int:
@@ -56,10 +59,6 @@ class Confirms:
             first += 1
         self.first = first
         return settled
-
-    def settle_last(self) -> None:
-        """The answer to the last publish, where no other was without one."""
-        self.first = self.sent + 1
 
     def __len__(self) -> int:
         """How many have no answer yet."""
