@@ -61,31 +61,47 @@ class EnvelopeTemplate:
 class EnvelopeKin:
     """An `EnvelopeTemplate` of which more is known."""
 
-    __slots__ = ("_body", "_line", "_pick")
+    __slots__ = ("_body", "_constant", "_holes")
 
-    def __init__(self, body: Body, constant: Sequence[str], holes: Sequence[int]) -> None:
+    def __init__(self, body: Body, constant: Sequence[str], holes: tuple[int, ...]) -> None:
         self._body = body
-        self._line = _with_holes(constant)
-        self._pick: Callable[[tuple[str, ...]], Any] = itemgetter(*holes)
+        self._constant = constant
+        self._holes = holes
 
-    def fill(
-        self,
-        task_id: str,
-        args: Sequence[Any],
-        kwargs: Any,
-        argsrepr: str,
-        kwargsrepr: str,
-        group_index: int | None,
-        delivery_tag: str,
-    ) -> bytes:
-        """What `EnvelopeTemplate.fill` writes of these."""
-        body = b2a_base64(self._body(args, kwargs), newline=False).decode("ascii")
-        index = "null" if group_index is None else str(group_index)
-        line = self._line.copy()
-        line[1::2] = self._pick((body, quoted(task_id), quoted(argsrepr), quoted(kwargsrepr), index, delivery_tag))
-        return "".join(line).encode()
+    def filler(self, new_tag: Callable[[], str]) -> Callable[[str, Any, Any, str, str, int | None], bytes]:
+        """From id, args, kwargs, the texts of both and the place in the group to what `EnvelopeTemplate.fill` writes
+        of these. All in one step: this is where a producer's time goes."""
+        body = self._body
+        if self._holes == _USUAL:
+            a, b, c, d, e, f, g, h, i = self._constant
+
+            def usual(
+                task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
+            ) -> bytes:
+                written = b2a_base64(body(args, kwargs), newline=False).decode("ascii")
+                own, index = quoted(task_id), "null" if group_index is None else group_index
+                return (
+                    f"{a}{written}{b}{own}{c}{index}{d}{own}{e}{quoted(argsrepr)}{f}{quoted(kwargsrepr)}"
+                    f"{g}{own}{h}{new_tag()}{i}"
+                ).encode()
+
+            return usual
+        copy, join, pick = _with_holes(self._constant).copy, "".join, itemgetter(*self._holes)
+
+        def fill(
+            task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
+        ) -> bytes:
+            written = b2a_base64(body(args, kwargs), newline=False).decode("ascii")
+            index = "null" if group_index is None else str(group_index)
+            line = copy()
+            line[1::2] = pick((written, quoted(task_id), quoted(argsrepr), quoted(kwargsrepr), index, new_tag()))
+            return join(line).encode()
+
+        return fill
 
 
+# The body, then the id, the place in the group, the root's id, both texts, the id as correlation_id, the tag.
+_USUAL = (0, 1, 4, 1, 2, 3, 1, -1)
 _HOLE = "\0"  # which JSON writes otherwise
 
 

@@ -77,14 +77,7 @@ class RedisForm:
         return self._template.fill(given, new_tag())
 
     def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
-        fill = self._template.kin(root_id, parent_id, group).fill
-
-        def filled(
-            task_id: str, args: Sequence[Any], kwargs: Any, argsrepr: str, kwargsrepr: str, index: int | None
-        ) -> bytes:
-            return fill(task_id, args, kwargs, argsrepr, kwargsrepr, index, new_tag())
-
-        return filled
+        return self._template.kin(root_id, parent_id, group).filler(new_tag)
 
 
 class RedisBroker:

@@ -56,5 +56,6 @@ def test_one_step_is_as_good_as_two(
     whole = EnvelopeTemplate(template, routing_key, priority)
     assert whole.fill(given_ones, "a-tag") == frame.fill(*pieces, "a-tag")
     task_id, args, kwargs, argsrepr, kwargsrepr, root_id, parent_id, _, group, index = given_ones
-    filled = whole.kin(root_id, parent_id, group).fill(task_id, args, kwargs, argsrepr, kwargsrepr, index, "a-tag")
+    fill = whole.kin(root_id, parent_id, group).filler(lambda: "a-tag")
+    filled = fill(task_id, args, kwargs, argsrepr, kwargsrepr, index)
     assert filled == whole.fill(given_ones._replace(eta=None), "a-tag")
