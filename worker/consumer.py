@@ -28,6 +28,7 @@ from .events import Dispatcher
 from .guests import Guest, Host
 from .kept import operational
 from .options import Options
+from .parts import Parts
 from .pools.base import Begun, Ended, Happening, Job, Lost, Overdue, Pool, Promising, Returned
 from .ports import Owner
 from .request import Kind, Request, arrival, open_request
@@ -108,7 +109,7 @@ class Consumer:
         self._entrusted = False
         self._promising = pool if "promise" in pool.can and isinstance(pool, Promising) else None
         self._number = 0
-        self._window = 0
+        self._window, self._parts = 0, Parts()
         self._more = False
         self._widened = self._looked = self._roomed = self._tend_at = self._wake_at = 0.0
         self._sized: tuple[int, int | None] = (0, None)
@@ -128,6 +129,7 @@ class Consumer:
         self._window = 0
         if self._common is not None:
             self._common.connected(broker)
+        self._parts.connected(broker)
         self._listen(broker, now)
         if self._before is not None and isinstance(broker, Inheriting):
             broker.inherit(self._before)
@@ -194,6 +196,8 @@ class Consumer:
         self._window = self._wanted_window()
         self._widened = now
         queues = [queue for group in self.queues.values() for queue in group]
+        late = any(task.acks_late for task in self.owner.tasks.values())
+        self._parts.give(self._window, len(queues), self.pool.size, late=late)
         broker.listen(queues if not self.deliveries.stopping else [], credit=self._window)
 
     def _wanted_window(self) -> int:
@@ -250,7 +254,8 @@ class Consumer:
             wanted = max(told, min(slots, _WIDEST))
             # No task is quick: what the settings say, and who waits aside, is again what the broker may give us.
             usual = wanted == told < self._window and self._aside <= _FEW
-            if wanted > self._window or wanted * 4 < self._window or usual:
+            held_up = self._parts.hold_up(deliveries.busy, room, self.pool.size)
+            if wanted > self._window or wanted * 4 < self._window or usual or held_up:
                 self._window = wanted if wanted == told else min(1 << wanted.bit_length(), _WIDEST)
                 self._widened = now
                 try:
@@ -260,6 +265,7 @@ class Consumer:
 
     def _relisten(self, broker: Broker) -> None:
         if not self.deliveries.stopping:
+            self._parts.end()
             broker.listen([queue for group in self.queues.values() for queue in group], credit=self._window)
 
     def _exchange(self, now: float, readable: bool) -> None:
@@ -452,6 +458,8 @@ class Consumer:
         if number not in self.deliveries:
             return
         self.outside.add(number)
+        if self._parts.end():
+            self.listen(now)
         try:
             strategy(request)
         except Exception:  # noqa: BLE001 - whatever a user's code raises

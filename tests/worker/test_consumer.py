@@ -403,6 +403,89 @@ def test_the_broker_gives_no_more_than_the_settings_say_once_nobody_waits_aside(
     assert told[-1] == 3
 
 
+class Parted(MemoryBroker):
+    """A broker that gives each queue its part; what it was told."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.can |= {"share"}
+        self.told: list[Any] = []
+
+    def share(self, each: int) -> None:
+        self.told.append(("share", each))
+
+    def listen(self, queues: Sequence[Queue], *, credit: int, acks: bool = True) -> None:
+        self.told.append(credit)
+        super().listen(queues, credit=credit, acks=acks)
+
+
+def _parted(scene: Scene, *queues: Queue) -> list[Any]:
+    for queue in queues:
+        scene.consumer.queues[queue.name] = (queue,)
+    scene.consumer.disconnected(time.time())
+    broker = scene.broker = Parted(scene.store)
+    scene.consumer.connected(broker, time.time())
+    return broker.told
+
+
+def test_each_queue_has_its_part_until_something_is_kept_for_later() -> None:
+    """It would use up the part of its queue, and nothing more would come from there."""
+    scene = Scene(prefetch=4)
+    told = _parted(scene, Queue("b"))
+    assert told == [("share", 4), 8]
+    scene.consumer.add_queue("c", time.time())
+    assert told[2:] == [("share", 0), 8], (
+        "a late task is in hand while it runs, and another should be ready for its process"
+    )
+    scene.owner.tasks = {name: task for name, task in scene.owner.tasks.items() if not task.acks_late}
+    scene.consumer.drop_queue("c", time.time())
+    scene.consumer.add_queue("c", time.time())
+    assert told[4:] == [("share", 4), 8, ("share", 2), 8]
+    now = time.time()
+    for number in range(2):
+        scene.send(id=str(number), eta=datetime.fromtimestamp(now + 50, timezone.utc).isoformat())
+    for turn in range(20):
+        scene.consumer.turn(now + turn, readable=True)
+    scene.consumer.drop_queue("c", now)
+    assert told[8:] == [("share", 0), 10, 10], "and no part is given out again on this connection"
+    assert _parted(scene) == [("share", 4), 8]
+
+
+def test_more_queues_than_parts_share_what_there_is() -> None:
+    scene = Scene(prefetch=4)
+    scene.owner.tasks = {}
+    assert _parted(scene, *(Queue(name) for name in "bcdefgh")) == [("share", 1), 8]
+    assert _parted(scene, Queue("i")) == [("share", 0), 8]
+
+
+def test_a_strategy_that_keeps_messages_has_the_whole_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(prefetch=4)
+    told = _parted(scene, Queue("b"))
+    kept: list[Any] = []
+    monkeypatch.setattr(scene.owner, "own_ways", lambda task: (kept.append, None))
+    for number in range(4):
+        scene.send(id=str(number))
+    scene.settle_down()
+    assert len(kept) == 4
+    assert told[2:] == [("share", 0), 8]
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_pool_that_waits_for_more_than_a_part_has_the_whole_window(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(prefetch=4)
+    told = _parted(scene, Queue("b"))
+    monkeypatch.setattr(scene.pool, "room", lambda: room)
+    for number in range(4):
+        scene.send(id=str(number))
+    now = time.time()
+    for turn in range(5):
+        scene.consumer.turn(now + turn, readable=True)
+    assert len(scene.pool.jobs) == 4
+    assert told[2:] == ([("share", 0), 8] if room else [])
+
+
 def test_many_who_wait_aside_are_told_to_the_broker_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(prefetch=1)
     told = told_to(scene, monkeypatch)

@@ -52,7 +52,7 @@ class _Line:
     def __init__(self, queue: str, acks: bool, credit: int) -> None:
         self.queue = queue
         self.acks = acks
-        self.credit = credit  # its own; 0 where the channel has it
+        self.credit = credit  # its own; 0 where the channel alone has it
         self.waiting: deque[Held] = deque()
 
 
@@ -85,7 +85,7 @@ class AmqpBroker:
         self._outbox = Outbox(self._channels, options)
         queue_type = options.get("delayed_delivery", "quorum") or None
         self._declarer = Declarer(self._channels, queue_type)
-        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content", "form", "entrust"})
+        self.can = frozenset({"priority", "fanout", "dead-letter", "descriptor", "content", "form", "entrust", "share"})
         if queue_type is not None:
             self.can |= {"park"}
         if self._outbox.confirming:
@@ -99,6 +99,8 @@ class AmqpBroker:
         self._lines: dict[str, _Line] = {}  # by consumer tag
         self._consumers = 0
         self._global_credit = 0
+        self._own_credit = 0  # as the broker was told, for consumers to come
+        self._each = 0  # of a shared credit, for one queue; 0: all
         self._varies = False  # the credit of what is listened to
         self._turns: deque[_Line] = deque()  # the next to be served first
         self._acks = True
@@ -149,6 +151,9 @@ class AmqpBroker:
 
     # -- listening --
 
+    def share(self, each: int) -> None:
+        self._each = each
+
     def listen(self, queues: Sequence[Queue], *, credit: int, acks: bool = True) -> None:
         self._declarer.declare(queues)
         if acks:
@@ -172,7 +177,7 @@ class AmqpBroker:
         self._tell()
 
     def _grant(self, queues: Sequence[Queue], acks: bool) -> int:
-        """Tell the broker the credit. Returns what each consumer has of its own, 0 where the channel has it."""
+        """Tell the broker the credit. Returns what each consumer has of its own, 0 where the channel alone has it."""
         # More than it has a number for is any number: then `take` alone counts.
         credit = max(self._credit, 1) if acks and self._credit <= _MOST_CREDIT else 0
         wire = [topology.Queue(queue.name, arguments=queue.arguments) for queue in queues]
@@ -183,19 +188,22 @@ class AmqpBroker:
             line.acks and line.credit not in (0, credit) for line in self._lines.values()
         )
         shared = (len(wire) > 1 or self._varies) and topology.qos_is_global(self._link.server, wire)
+        # Without parts the first queue has all of a shared credit at first; then, whenever places become free, one that
+        # RabbitMQ draws by lot may have them all.
+        part = self._each if self._each < credit and len(wire) > 1 else 0
+        own = part if shared else credit
         calls: list[Call] = []
-        if shared and any(line.credit for line in self._lines.values()):
-            calls.append(topology.qos_call(0, is_global=False))
+        if not shared and self._global_credit:
+            calls.append(topology.qos_call(0, is_global=True))
+        if own != self._own_credit or not shared:
+            calls.append(topology.qos_call(own, is_global=False))
         if shared and credit != self._global_credit:
             calls.append(topology.qos_call(credit, is_global=True))
-        elif not shared:
-            if self._global_credit:
-                calls.append(topology.qos_call(0, is_global=True))
-            calls.append(topology.qos_call(credit, is_global=False))
+        self._own_credit = own
         self._global_credit = credit if shared else 0
         if calls:
             self._channels.ask(CHANNEL, calls)
-        return 0 if shared else credit
+        return own
 
     def _consume(self, names: Sequence[str], acks: bool, credit: int) -> None:
         calls: list[Call] = []

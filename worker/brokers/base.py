@@ -145,6 +145,7 @@ ABILITIES: Mapping[str, str] = {
     "arm": "`arm` says whether it is worth while to `take` again",
     "entrust": "`entrust`: its acknowledgements survive the process",
     "inherit": "`inherit`: what a lost connection held comes back at once",
+    "share": "`share`: each queue is given a part of the credit",
     "form": "`form` and `send_filled`: what stays the same from message to message is made once",
 }
 
@@ -165,6 +166,14 @@ class Entrusting(Protocol):
         """`keep` is given the connection that acknowledgements are written to, and `telling` their bytes before each
         write: so another process can complete a write that this one is killed in. Whatever ends this connection
         ends it for that process too."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A broker that can "share"; one that takes from its queues in turn need not."""
+
+    def share(self, each: int) -> None:
+        """From the next `listen` on no queue is given more than so many of the credit at a time. 0: any number."""
 
 
 @runtime_checkable

@@ -375,6 +375,37 @@ def test_several_classic_queues_share_one_credit(double: RabbitDouble) -> None:
     broker.close()
 
 
+def test_each_of_several_queues_has_its_part_of_a_shared_credit(double: RabbitDouble) -> None:
+    """Of its own beside the common one, which holds whatever the parts come to."""
+    broker = connected(double)
+    queues = [Q, Queue("r")]
+    broker.share(4)
+    broker.listen(queues, credit=8)
+    assert qos(double) == [(4, False), (8, True)]
+    broker.listen(queues, credit=8)
+    assert double.names().count("basic.consume") == 2
+    broker.share(3)
+    broker.listen([*queues, Queue("s")], credit=8)
+    assert qos(double)[2:] == [(3, False)]
+    assert double.names().count("basic.cancel") == 2, "their part is another now"
+    broker.share(0)
+    broker.listen(queues, credit=16)
+    assert qos(double)[3:] == [(0, False), (16, True)]
+    broker.listen(queues, credit=8)
+    assert qos(double)[5:] == [(8, True)]
+    assert double.names().count("basic.consume") == 2 + 3 + 2
+    broker.close()
+
+
+@pytest.mark.parametrize(("each", "queues"), [(8, 3), (3, 1)])
+def test_a_part_that_is_all_is_none(double: RabbitDouble, each: int, queues: int) -> None:
+    broker = connected(double)
+    broker.share(each)
+    broker.listen([Q, Queue("r"), Queue("s")][:queues], credit=8)
+    assert qos(double) == [(8, queues > 1)]
+    broker.close()
+
+
 def test_a_credit_that_changes_is_shared_from_then_on(double: RabbitDouble) -> None:
     """A consumer's own cannot be changed, and one that took its place would not count what the first was given."""
     broker = connected(double)
