@@ -76,7 +76,8 @@ def run(
     with servers.redis_server() as server:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "CELERY", "COV"))}
         record = folder / "record"
-        environment = {**kept, **more, "BROKER": server.url, "RECORD": str(record), "PYTHONPATH": str(HERE)}
+        path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**kept, **more, "BROKER": server.url, "RECORD": str(record), "PYTHONPATH": path}
 
         def client(what: str, value: Any) -> Any:
             done = subprocess.run(
