@@ -135,8 +135,8 @@ def test_no_queue_that_it_is_told_to_take_from_ends_a_worker(
 def test_in_which_order_it_takes(project: Project) -> None:
     """By priority, as each broker has it (Redis: whatever queue it is of); from each of its queues in turn, while they last.
 
-    Two messages of each queue are in the worker's hands at any time (a window of six for three). A task takes a few times
-    as long as the broker needs to give the next one of that queue, so that none has run out as its turn comes.
+    Two messages of each queue are in the worker's hands at any time: a window of eight, for these three and its own. A task
+    takes a few times as long as the broker needs to give the next one of that queue, so none has run out as its turn comes.
     """
     redis = project.environment["PROJ_BROKER"].startswith("redis")
     project.client(
@@ -144,7 +144,7 @@ def test_in_which_order_it_takes(project: Project) -> None:
         "for n in range(20): turn.apply_async(['two'], queue='two')\n"
         "for n in (3, 9, 0, 6): turn.apply_async([f'p{n}'], queue='ranked', priority=n)"
     )
-    with project.worker("-Q", "one,two,ranked", PREFETCH="6"):
+    with project.worker("-Q", "one,two,ranked", PREFETCH="8"):
         wait_until(lambda: len(project.notes()) == 44, why=lambda: str(project.notes()))
     notes = project.notes()
     ranked = [f"p{n}" for n in ((0, 3, 6, 9) if redis else (9, 6, 3, 0))]
