@@ -6,9 +6,7 @@ worker's own waiting lets jobs run. A limit is raised where the greenlet waits; 
 
 from __future__ import annotations
 
-import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,11 +15,8 @@ from ...protocol.values import dataclass
 from ..ashore import Ashore
 from ..coroutines import Loops
 from ..limit import GivenUp
-from .base import Begun, Ended, Happening, Job, Lost, Overdue, Program, Returned, taken_out
-from .bell import Bell
-
-_IDLE_TEND = 1.0
-_STEP = 0.005
+from .base import Ended, Happening, Lost, Program
+from .switching import STEP, Running, Switching
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,56 +54,22 @@ def _eventlet() -> Library:
 LIBRARIES: Mapping[str, Callable[[], Library]] = {"gevent": _gevent, "eventlet": _eventlet}
 
 
-@dataclass(eq=False)
-class Running:
-    job: Job
-    since: float
-    greenlet: Any = None
-    told: bool = False
-
-
-class Greenlets:
+class Greenlets(Switching):
     """See `base.Pool`. `library` is a row of `LIBRARIES`."""
-
-    can = frozenset({"soft", "hard", "kill", "resize"})
 
     def __init__(self, program: Program, size: int, library: str) -> None:
         try:
             self._library = LIBRARIES[library]()
         except ImportError as missing:
             raise BadCall(f"the {library} pool needs {library}: pip install 'celeriac[{library}]'") from missing
-        self.size = size
-        self._program = program
-        self._bell = Bell()
+        super().__init__(program, size)
         self._ashore = Ashore(self._library.spawn, (GivenUp, self._library.exit))
-        self._happened: deque[Happening] = deque()
-        self._waiting: deque[Job] = deque()
-        self._held: dict[int, Job] = {}
-        self._running: dict[int, Running] = {}
-        self._done = 0
 
     # --- the contract
 
     def start(self) -> None:
         Loops.ashore = self._ashore
         self._program.begin(0)
-
-    def room(self) -> int:
-        return max(0, self.size - len(self._running) - len(self._held) - len(self._waiting))
-
-    def submit(self, jobs: Sequence[Job]) -> None:
-        self._waiting.extend(jobs)
-        self._hand_out()
-
-    def release(self, numbers: Sequence[int]) -> None:
-        for number in numbers:
-            job = self._held.pop(number, None)
-            if job is not None:
-                self._begin(job)
-
-    def recall(self, numbers: Sequence[int] | None = None) -> None:
-        for job in taken_out(self._waiting, numbers):
-            self._say(Returned(job.number))
 
     def collect(self) -> list[Happening]:
         self._bell.hear()
@@ -118,72 +79,26 @@ class Greenlets:
             self._hand_out()
         return happened
 
-    def fileno(self) -> int:
-        return self._bell.fileno()
-
-    def tend(self, now: float) -> float:
-        again = now + _IDLE_TEND
-        for running in list(self._running.values()):
-            job, ran = running.job, now - running.since
-            if job.hard and ran >= job.hard:
-                self._give_up(running, Lost(job.number, f"over its time limit of {job.hard:g} s", True, job.hard))
-                continue
-            if job.soft and ran >= job.soft and not running.told:
-                running.told = True
-                self._library.throw(running.greenlet, self._program.overdue())
-                self._say(Overdue(job.number, job.soft))
-            for seconds in (job.soft, job.hard):
-                if seconds and seconds > ran:
-                    again = min(again, now + seconds - ran)
-        return again
-
-    def kill(self, number: int, signal: int) -> bool:
-        running = self._running.get(number)
-        if running is None:
-            return False
-        self._give_up(running, Lost(number, f"ended by signal {signal}", True, None, signal))
-        return True
-
-    def resize(self, size: int) -> None:
-        self.size = max(size, 0)
-        self._hand_out()
-
-    def restart(self) -> None:
-        """There are no children to replace."""
-
-    def members(self) -> Sequence[Mapping[str, Any]]:
-        running = sorted(self._running)
-        return [{"place": 0, "pid": os.getpid(), "done": self._done, "running": running[0] if running else None}]
-
     def close(self, timeout: float) -> None:
-        self.recall()
-        for number in list(self._held):
-            del self._held[number]
-            self._say(Returned(number))
-        end = time.monotonic() + timeout
-        while self._running and time.monotonic() < end:
+        def wait() -> None:
             self.tend(time.monotonic())
-            self._library.sleep(_STEP)
-        for running in list(self._running.values()):
-            self._give_up(running, Lost(running.job.number, "the worker stopped before it ended"))
+            self._library.sleep(STEP)
+
+        self._leave(timeout, wait)
         self._ashore.close()
         Loops.ashore = None
 
     # --- greenlets
 
-    def _hand_out(self) -> None:
-        now = time.time()
-        while self._waiting and len(self._running) + len(self._held) < self.size:
-            job = self._waiting.popleft()
-            self._say(Begun(job.number, os.getpid(), now))
-            if job.held:
-                self._held[job.number] = job
-            else:
-                self._begin(job)
+    def _spawn(self, runs: Sequence[Running]) -> None:
+        for running in runs:
+            running.what = self._library.spawn(self._run, running)
 
-    def _begin(self, job: Job) -> None:
-        running = self._running[job.number] = Running(job, time.monotonic())
-        running.greenlet = self._library.spawn(self._run, running)
+    def _strike(self, running: Running) -> None:
+        self._library.throw(running.what, self._program.overdue())
+
+    def _cancel(self, running: Running) -> None:
+        self._library.throw(running.what, GivenUp())
 
     def _run(self, running: Running) -> None:
         job = running.job
@@ -198,12 +113,3 @@ class Greenlets:
         if self._running.pop(job.number, None) is running:
             self._done += 1
             self._say(end)
-
-    def _give_up(self, running: Running, loss: Lost) -> None:
-        del self._running[running.job.number]
-        self._library.throw(running.greenlet, GivenUp())
-        self._say(loss)
-
-    def _say(self, happening: Happening) -> None:
-        self._happened.append(happening)
-        self._bell.ring()
