@@ -142,7 +142,7 @@ class RedisStore(KeyValueStore):
     # --- keys
 
     def get(self, key: str) -> bytes | None:
-        found: bytes | None = self._call("GET", key)
+        found: bytes | None = self._call("GET", key, within=self._reading())
         return found
 
     def put(self, key: str, value: bytes, expires: int) -> None:
@@ -156,7 +156,7 @@ class RedisStore(KeyValueStore):
         self._do(lambda link: link.transaction(*stores.store(key, value, expires)))
 
     def delete(self, key: str) -> None:
-        self._call("DEL", key)
+        self._call("DEL", key, within=self._reading())
 
     def count(self, key: str) -> int:
         """One more, and how many that makes."""
@@ -170,7 +170,7 @@ class RedisStore(KeyValueStore):
         commands = [("MGET", *keys[start : start + _AT_ONCE]) for start in range(0, len(keys), _AT_ONCE)]
         if not commands:
             return []
-        return [value for values in self._ask(*commands) for value in values]
+        return [value for values in self._ask(*commands, within=self._reading()) for value in values]
 
     # --- waiting
 
@@ -312,26 +312,33 @@ class RedisStore(KeyValueStore):
         if watch is not None:
             redis_watch.leave(self.place, watch)
 
-    def _call(self, *command: Argument) -> Any:
-        return self._do(lambda link: link.call(*command))
+    def _call(self, *command: Argument, within: float = math.inf) -> Any:
+        return self._do(lambda link: link.call(*command), within=within)
+
+    def _reading(self) -> float:
+        """So long is a question that changes nothing asked again: whoever asks waits for it. A server that is frozen
+        costs each try a whole deadline, and is told of after one."""
+        policy = self.policy
+        pauses = math.inf if policy.most is None else policy.most * policy.longest
+        return max(self.place.timeout, pauses)
 
     def _run(self, script: Script, arguments: Sequence[Argument]) -> Any:
         return self._do(lambda link: link.run(script, *arguments))
 
-    def _ask(self, *commands: Command) -> list[Any]:
+    def _ask(self, *commands: Command, within: float = math.inf) -> list[Any]:
         def ask(link: Link) -> list[Any]:
             replies = link.ask(*commands, timeout=self._patience())
             return [link.checked(reply, command[0]) for reply, command in zip(replies, commands, strict=True)]
 
-        return self._do(ask)
+        return self._do(ask, within=within)
 
-    def _do(self, use: Callable[[Link], T], *, twice: bool = True) -> T:
+    def _do(self, use: Callable[[Link], T], *, twice: bool = True, within: float = math.inf) -> T:
         """With a connection that works; when it fails, with the next. An error that Redis answers is final.
 
         Without `twice` only connecting is tried again: of what was sent nobody knows whether it was done.
         """
         retry = 0
-        given_up = time.monotonic() + self.policy.within
+        given_up = time.monotonic() + min(self.policy.within, within)
         while True:
             link = None
             try:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -257,6 +257,16 @@ class TestConnection:
                     store.close()
                 finally:
                     process.terminate()
+
+    @pytest.mark.parametrize("read", [lambda store: store.fetch("x"), lambda store: store.forget("x")])
+    def test_a_frozen_server_is_not_asked_for_twenty_deadlines(self, read: Callable[[RedisStore], Any]) -> None:
+        with listening(lambda connected: None) as place:
+            store = RedisStore(replace(place, timeout=0.5), policy=RetryPolicy(20, 0, 0, 0.01))
+            started = time.monotonic()
+            with pytest.raises(OperationalError, match="no answer"):
+                read(store)
+            assert time.monotonic() - started < 5
+            store.close()
 
     def test_an_error_that_redis_answers_is_final(self, store: RedisStore, caplog: pytest.LogCaptureFixture) -> None:
         store.put(key("x"), b"", 0)
