@@ -10,7 +10,8 @@ import sys
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+from ..protocol.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._state import current_app as current_app

@@ -10,8 +10,8 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
 
+from ..protocol.hints import Any
 from .local import Proxy
 from .utils.threads import LocalStack
 

@@ -23,8 +23,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from types import ModuleType
-from typing import Any
 
+from ..protocol.hints import Any
 from . import lacking
 
 _HERE = __name__.rpartition(".")[0]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from types import FrameType, ModuleType
-from typing import Any
+
+from ..protocol.hints import Any
 
 _WAY_OUT = (
     "What needs it runs on Celery: with `celery` in the place of `celeriac`, without `celeriac run` or "

@@ -9,7 +9,8 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import GenericAlias
-from typing import Any
+
+from ..protocol.hints import Any
 
 __all__ = ("PromiseProxy", "Proxy", "class_property", "maybe_evaluate", "try_import")
 

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ..protocol.hints import TYPE_CHECKING, Any, Generic, TypeVar
 from . import _state, states
 from ._state import _set_task_join_will_block, task_join_will_block
 from .exceptions import IncompleteStream, TimeoutError

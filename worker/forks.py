@@ -9,8 +9,9 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 from weakref import WeakSet
+
+from ..protocol.hints import Any
 
 
 class _Here:

@@ -10,7 +10,8 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+
+from ..protocol.hints import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from logging import Logger

@@ -7,8 +7,8 @@ Law: nothing of an app is in here. Times are seconds, `None` is «no limit» or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from ..protocol.hints import Any
 from ..protocol.values import dataclass, field
 from ..protocol.wire.message import CODECS, Codecs
 

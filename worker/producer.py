@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any
 
+from ..protocol.hints import Any
 from ..protocol.values import dataclass
 from ..protocol.wire.template import Particulars, Template
 from .brokers import connect, failover

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from types import BuiltinFunctionType
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..protocol.errors import BadMessage
+from ..protocol.hints import TYPE_CHECKING, Any, NoReturn, Protocol
 from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
 from . import redis_advice

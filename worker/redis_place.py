@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
 
 from ..protocol.errors import BadCall, shown
+from ..protocol.hints import Any
 from ..protocol.values import dataclass, field
 from .urls import Parts, pairs, split, unquote
 

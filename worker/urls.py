@@ -5,7 +5,7 @@ Law: what is not as plain as nearly all are is left to `urllib`; of a plain one,
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from ..protocol.hints import NamedTuple
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$*+@:/")
 _SCHEME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+")

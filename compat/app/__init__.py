@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+from ...protocol.hints import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 from .. import _state
 from .._state import disable_trace, enable_trace, pop_current_task, push_current_task
 from ..local import Proxy

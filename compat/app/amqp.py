@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from ...protocol.hints import Any, NamedTuple
 from ...protocol.rules import calling
 from ...protocol.rules.calling import Call, Sender
 from ...protocol.rules.routing import Queue as LightQueue

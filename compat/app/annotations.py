@@ -7,7 +7,8 @@ An annotation is a mapping from names of tasks (`"*"`: all) to attributes, or an
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+
+from ...protocol.hints import Any
 
 __all__ = ("MapAnnotation", "prepare", "resolve_all")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import Any
 
+from ...protocol.hints import Any
 from ..exceptions import Ignore, Retry
 
 __all__ = ("add_autoretry_behaviour",)

@@ -16,8 +16,8 @@ from datetime import datetime
 from datetime import timezone as datetime_timezone
 from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+from ...protocol.hints import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 from ...worker.ids import new_id
 from ...worker.late import uncollected
 from .. import _state

@@ -5,8 +5,7 @@ Law: each is made when an app is finalized, and what it needs is imported when i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from ...protocol.hints import TYPE_CHECKING, Any
 from .._state import connect_on_app_finalize
 
 if TYPE_CHECKING:

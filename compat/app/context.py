@@ -5,7 +5,7 @@ Law: whatever is not said has Celery's default, and every attribute is in `__dic
 
 from __future__ import annotations
 
-from typing import Any
+from ...protocol.hints import Any
 
 __all__ = ("Context",)
 

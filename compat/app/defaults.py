@@ -10,7 +10,8 @@ from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
-from typing import Any
+
+from ...protocol.hints import Any
 
 __all__ = ("NAMESPACES", "Option", "find", "flatten")
 

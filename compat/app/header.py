@@ -6,7 +6,8 @@ Law: importing a module full of tasks compiles nothing. The check is made when a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+
+from ...protocol.hints import Any
 
 
 class Header:

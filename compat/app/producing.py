@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import Any
 from ...protocol.rules.routing import Queue as LightQueue
 from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
 from ...protocol.wire.compression import compress

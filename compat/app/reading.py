@@ -7,8 +7,8 @@ later is `ImproperlyConfigured` here, with the name of the setting.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
+from ...protocol.hints import Any
 from ..exceptions import ImproperlyConfigured
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
 
+from ...protocol.hints import Any
 from .._state import get_current_app
 from ..exceptions import InvalidTaskError, NotRegistered
 from .autoretry import add_autoretry_behaviour

@@ -6,8 +6,8 @@ Law: what a table of routes answers is decided in `protocol/rules/routing`. Here
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
+from ...protocol.hints import Any
 from ...protocol.rules.routing import RouteMap
 
 __all__ = ("MapRoute", "Router", "expand_router_string", "prepare")

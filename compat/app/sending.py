@@ -9,8 +9,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
+from ...protocol.hints import Any
 from ...protocol.rules.calling import Call
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.dates import parse_iso

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from ...protocol.hints import Any
 from ...worker.brokers import TABLE
 from ...worker.brokers.failover import several
 from ...worker.options import BrokerOptions

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import Any
 from ...protocol.rules.calling import Call, draft, eta_text
 from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
 from ...protocol.wire.message import CODECS

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+from ...protocol.hints import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 from .. import states
 from .._state import _task_stack, current_app
 from ..exceptions import Ignore, ImproperlyConfigured, MaxRetriesExceededError, Reject, Retry

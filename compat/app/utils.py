@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from types import ModuleType
-from typing import Any
 
+from ...protocol.hints import Any
 from ..exceptions import ImproperlyConfigured
 from ..utils.collections import ConfigurationView, DictAttribute
 from ..utils.imports import import_from_cwd, qualname, symbol_by_name

@@ -3,7 +3,7 @@
 Law: importing this package loads nothing but this file, so that `import celeriac.protocol` stays pure.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # by its name; `typing` costs 3 ms of CPU, and nothing else here needs it
 
 if TYPE_CHECKING:
     from celeriac.compat import Celery as Celery

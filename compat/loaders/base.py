@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from types import ModuleType
-from typing import Any
 
+from ...protocol.hints import Any
 from ..utils.collections import DictAttribute, force_mapping
 from ..utils.imports import NotAPackage, find_module, import_from_cwd, import_module, symbol_by_name
 

@@ -9,7 +9,8 @@ import os
 from collections.abc import Callable
 from functools import cached_property as _cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+from ...protocol.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uuid import UUID

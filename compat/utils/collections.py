@@ -11,7 +11,8 @@ import sys
 from collections import OrderedDict as _OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+
+from ...protocol.hints import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bounded import BufferMap, Evictable, LimitedSet, Messagebuffer

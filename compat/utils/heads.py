@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count as counted
 from types import FunctionType
-from typing import Any
+
+from ...protocol.hints import Any
 
 FUNHEAD_TEMPLATE = """
 def {fun_name}({fun_args}):

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import Any
+
+from ...protocol.hints import Any
 
 __all__ = (
     "NotAPackage",

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
-from typing import Any
 
+from ...protocol.hints import Any
 from ..local import Proxy
 
 __all__ = (

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..hints import Any
 from ..values import dataclass, field, replace
 from ..wire.message import CODECS, Codecs, Message, Posting, Signature, Task, build
 from ..wire.reprs import saferepr

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import translate
-from typing import Any
 
 from ..errors import BadCall, shown
+from ..hints import Any
 from ..values import dataclass
 
 

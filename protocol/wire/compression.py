@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
 
 from ..errors import BadCall, Undecodable, shown
+from ..hints import Any, Protocol
 from ..values import dataclass
 from .json import reason
 

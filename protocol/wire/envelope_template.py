@@ -9,8 +9,8 @@ from binascii import b2a_base64
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
-from typing import Any
 
+from ..hints import Any
 from .envelope import Frame
 from .template import Particulars, Template, kin_places, texts_of
 

@@ -7,7 +7,8 @@ are linear in the bytes. Pickle alone cannot keep that law: it runs what the sen
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from ..hints import Any
 
 PICKLE_PROTOCOL = 4
 # Values that YAML aliases may add to those that are written out, each counted with the length of its text.

@@ -14,9 +14,9 @@ from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from ..errors import BadCall, Undecodable, shown
+from ..hints import TYPE_CHECKING, Any
 from ..values import dataclass, field
 
 if TYPE_CHECKING:

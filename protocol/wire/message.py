@@ -7,9 +7,9 @@ message, whichever protocol carries it; `build` writes what Celery 5.7 writes, b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..hints import Any
 from ..values import dataclass, field
 from .compression import BUILTIN as COMPRESSIONS
 from .compression import Compressions, compress

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from ..errors import BadCall, shown
+from ..hints import Any
 from ..values import dataclass
 from .envelope import clamped
 from .redis_bindings import Binding, member, pattern_of

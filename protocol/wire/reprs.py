@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from numbers import Number
-from typing import Any
+
+from ..hints import Any
 
 MAXLEN = 1024
 MAXLEVELS = 3

@@ -7,9 +7,9 @@ is lost. Memory follows what arrived: a length that is announced costs nothing u
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import BadCall, BadMessage, shown
+from ..hints import Any
 from ..values import dataclass
 
 Argument = bytes | str | int | float

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from encodings import normalize_encoding
 from encodings.aliases import aliases
-from typing import Any, NamedTuple
 
 from ..errors import BadCall, BadMessage, Refused, Undecodable, shown
+from ..hints import Any, NamedTuple
 from ..values import dataclass
 from . import formats
 from .json import BUILTIN_TYPES, JsonTypes, Unencodable, dumps, loads, reason

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
-from typing import Any, NamedTuple
 
 from ..errors import BadCall
+from ..hints import Any, NamedTuple
 from ..values import dataclass, replace
 from .compression import compress
 from .json import BUILTIN_TYPES, Unencodable, dumps

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
 
+from ...protocol.hints import Any
 from ..late import uncollected
 from .base import Broker
 

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from math import ceil
 from time import monotonic
-from typing import Any
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import Any
 from ...protocol.wire.amqp import delayed, topology
 from ...protocol.wire.amqp.headers import HeaderReader
 from ...protocol.wire.amqp.inbox import Called, Event

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import BadCall, shown
+from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.values import dataclass, field
 from ..urls import pairs, split, unquote
 from . import unknown

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
+from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import write_call
 from ...protocol.wire.amqp.inbox import Called, Event

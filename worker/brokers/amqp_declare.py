@@ -7,9 +7,9 @@ it is found, and that is said once; the other declarations are made all the same
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import Any
 from ...protocol.wire.amqp import delayed, topology
 from .. import late
 from .amqp_channels import Call, ChannelClosed, Channels

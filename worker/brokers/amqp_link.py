@@ -12,9 +12,9 @@ import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import BadMessage
+from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, write_call
 from ...protocol.wire.amqp.inbox import Called, Event, Inbox

@@ -6,9 +6,8 @@ RabbitMQ adds to a message's headers on its ways is its own affair and not hande
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...protocol.errors import BadCall, BadMessage
+from ...protocol.hints import Any
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.amqp.contents import read_message
 from ...protocol.wire.amqp.properties import TableReader, read_properties, write_properties

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any, Protocol
 
+from ...protocol.hints import Any, Protocol
 from ...protocol.wire.amqp.confirms import Confirms
 from ...protocol.wire.amqp.contents import ContentWriter
 from ...protocol.wire.amqp.frames import publish_call, write_ack, write_publish

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+from ...protocol.hints import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
 from ...protocol.wire.template import Particulars, Template

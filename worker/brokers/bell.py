@@ -6,8 +6,8 @@ Law: what waits in memory must wake a loop that sleeps on the descriptor, as wha
 from __future__ import annotations
 
 import socket
-from typing import Any
 
+from ...protocol.hints import Any
 from ..polling import unpatched
 
 

@@ -7,9 +7,9 @@ The forms are kombu's: URLs in one text with `;` between them, or a list. One wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import TypeVar
 
 T = TypeVar("T")
 Strategy = Callable[[Sequence[str]], Sequence[str]]

@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from ...protocol.errors import BadCall
+from ...protocol.hints import Any, Generic, NoReturn, Protocol, TypeVar
 from ..forks import HERE
 
 LIMIT = 10  # kombu's `broker_pool_limit`

@@ -14,9 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 from ...protocol.errors import BadCall, shown
+from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.wire import redis
 from ...protocol.wire.envelope import priority_of
 from ...protocol.wire.envelope_template import EnvelopeTemplate

@@ -5,9 +5,8 @@ Law: whatever bytes somebody has put into a queue are delivered.
 
 from __future__ import annotations
 
-from typing import cast
-
 from ...protocol.errors import BadMessage
+from ...protocol.hints import cast
 from ...protocol.wire.envelope import parse
 from ...protocol.wire.message import Message, losses_in
 from ...protocol.wire.sealed import seal

@@ -13,8 +13,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
 
+from ....protocol.hints import Any
 from ....worker import late
 from ...local import PromiseProxy, Proxy
 

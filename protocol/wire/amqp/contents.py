@@ -6,9 +6,9 @@ Law: `Message.properties` never holds what has a field of its own (content type,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ...errors import BadCall
+from ...hints import Any
 from ..message import Message
 from .headers import HeaderWriter
 from .properties import WRITERS, TableReader, pack_flags, read_properties, write_properties

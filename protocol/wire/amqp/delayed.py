@@ -8,9 +8,9 @@ delay as binary digits in front of its routing key, and each exchange reads one 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from ...errors import BadCall, shown
+from ...hints import Any, NamedTuple
 from .topology import Binding, Exchange, ExchangeBinding, Queue, Topology
 
 LEVELS = 28

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from struct import Struct, error
-from typing import Any
 
 from ...errors import BadCall, BadMessage, shown
+from ...hints import Any
 from .methods import write_method, write_short_text
 from .properties import write_content_header
 

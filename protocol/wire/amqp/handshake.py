@@ -6,9 +6,9 @@ Law: decisions as values, by py-amqp's rules. Who sends them, and when, is the t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from ...errors import BadCall, BadMessage
+from ...hints import Any, NamedTuple
 from .frames import DEFAULT_FRAME_MAX
 from .methods import name_of
 from .table import write_table

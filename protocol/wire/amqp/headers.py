@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from struct import error
-from typing import Any
 
 from ...errors import BadCall, BadMessage
+from ...hints import Any
 from .table import LENGTH, READERS, Reader, entries, read_length, read_table, text, write_key, write_value
 
 

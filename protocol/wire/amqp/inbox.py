@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct, error
-from typing import Any, ClassVar, NamedTuple
 
 from ...errors import BadMessage
+from ...hints import Any, ClassVar, NamedTuple
 from .frames import BODY, DEFAULT_FRAME_MAX, HEADER, HEARTBEAT, METHOD, FrameReader
 from .methods import read_method, read_short_text
 from .properties import read_content_header

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from struct import Struct, error
-from typing import Any
 
 from ...errors import BadCall, BadMessage, shown
+from ...hints import Any
 from ...values import dataclass
 from .table import read_table, write_table
 

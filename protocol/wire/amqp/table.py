@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from struct import Struct, error
-from typing import Any
 
 from ...errors import BadCall, BadMessage, shown
+from ...hints import Any
 
 DEEPEST = 64
 

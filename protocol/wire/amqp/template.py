@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from struct import Struct
-from typing import Any
 
+from ...hints import Any
 from ..template import Particulars, Template, kin_places, values_of
 from .frames import BODY, HEADER, OVERHEAD, prefix_of
 from .handshake import FRAME_MIN

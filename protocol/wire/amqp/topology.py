@@ -7,10 +7,10 @@ refuses (406) to declare a thing again with other flags or arguments: these are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ...errors import BadCall
 from ...errors import shown as shown_value
+from ...hints import Any
 from ...values import dataclass, field
 
 QUORUM: Mapping[str, Any] = {"x-queue-type": "quorum"}
