@@ -206,7 +206,7 @@ class Backend:
         """The URL, without its password."""
         if include_password:
             return self.url
-        from ..app.utils import shown_url
+        from ..app.showing import shown_url
 
         url: str = shown_url(self.url or "")
         return url[:-1] if url.endswith(":///") else url

@@ -278,7 +278,7 @@ class SentinelBackend(RedisBackend):
         """The URLs, without their passwords."""
         if include_password:
             return self.url
-        from ..app.utils import shown_url
+        from ..app.showing import shown_url
 
         each = (shown_url(part) for part in (self.url or "").split(";"))
         return ";".join(uri[:-1] if uri.endswith(":///") else uri for uri in each)

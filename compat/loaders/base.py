@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from types import ModuleType
 
-from ...protocol.hints import Any
+from ...protocol.hints import TYPE_CHECKING, Any
 from ..utils.collections import DictAttribute, force_mapping
 from ..utils.imports import NotAPackage, find_module, import_from_cwd, import_module, symbol_by_name
+
+if TYPE_CHECKING:
+    import re
 
 __all__ = ("BaseLoader",)
 
@@ -166,11 +168,13 @@ class BaseLoader:
         self,
         args: Iterable[str],
         namespace: str = "celery",
-        re_type: re.Pattern[str] = re.compile(r"\((\w+)\)"),
+        re_type: re.Pattern[str] | None = None,
         extra_types: Mapping[str, Callable[[str], Any]] | None = None,
         override_types: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Settings of a command line: `worker.prefetch_multiplier=1`, `task_queues=(json){"a": {}}`."""
+        import re
+
         from ..app.defaults import Option
 
         types = {**Option.typemap, **(extra_types or {"json": _json})}
@@ -184,7 +188,7 @@ class BaseLoader:
             name = name.lower().replace(".", "_")
             if name.startswith("_"):
                 name = f"{namespace}{name}" if namespace else name[1:]
-            cast = re_type.match(text)
+            cast = (re_type or re.compile(r"\((\w+)\)")).match(text)
             if cast:
                 return name, types[overrides.get(cast[1], cast[1])](text[cast.end() :])
             try:

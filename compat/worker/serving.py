@@ -14,7 +14,7 @@ from ...worker import recording
 from ...worker.brokers.base import Queue
 from .. import signals, states
 from ..app import trace
-from ..app.utils import shown_url
+from ..app.showing import shown_url
 from ..exceptions import NotRegistered, Retry, TimeLimitExceeded, WorkerLostError
 from . import receiving, running
 from .request import Request, Seen

@@ -7,13 +7,14 @@ may do I/O; a route given as a function is called here, with what Celery calls i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import translate
 
 from ..errors import BadCall, shown
-from ..hints import Any
+from ..hints import TYPE_CHECKING, Any
 from ..values import dataclass
+
+if TYPE_CHECKING:
+    import re
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,17 @@ class RouteMap:
     def _add(self, key: Any, target: Target) -> None:
         if not isinstance(target, (str, Mapping)):
             raise BadCall(f"task_routes: {key!r}: expected a queue name or a mapping of options, got {shown(target)}")
-        if isinstance(key, re.Pattern):
-            self.patterns.append((key, target))
-        elif not isinstance(key, str):
-            raise BadCall(f"task_routes: expected a task name, a glob or a compiled pattern, got {shown(key)}")
-        elif "*" in key:
-            self.patterns.append((re.compile(translate(key)), target))
-        else:
+        if isinstance(key, str) and "*" not in key:
             self.names[key] = target
+            return
+        import re
+        from fnmatch import translate
+
+        if isinstance(key, str):
+            key = re.compile(translate(key))
+        elif not isinstance(key, re.Pattern):
+            raise BadCall(f"task_routes: expected a task name, a glob or a compiled pattern, got {shown(key)}")
+        self.patterns.append((key, target))
 
     def __call__(self, name: str, *_args: Any, **_kwargs: Any) -> Target | None:
         target = self.names.get(name)

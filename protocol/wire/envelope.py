@@ -9,13 +9,13 @@ from __future__ import annotations
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
-from json.encoder import encode_basestring_ascii as quoted
 
 from ..errors import BadCall, BadMessage, shown
 from ..hints import Any
 from ..values import dataclass
 from .json import dumps, loads, plain_dumps, plain_loads
 from .message import LOSSES, Message
+from .quoting import quoted
 
 _WHAT = "envelope"
 LOWEST, HIGHEST = 0, 9

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
-from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 
 from ..hints import Any
 from .envelope import Frame
+from .quoting import quoted
 from .template import Particulars, Template, kin_places, texts_of
 
 Body = Callable[[Any, Any], bytes]

@@ -6,20 +6,19 @@ Nesting is bounded by Python's own limit, integers by its limit on digits; the r
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
 from datetime import date, datetime, time
-from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 
 from ..errors import BadCall, Undecodable, shown
 from ..hints import TYPE_CHECKING, Any
 from ..values import dataclass, field
+from .quoting import make_encoder, quoted
 
 if TYPE_CHECKING:
+    from json import JSONDecoder, JSONEncoder
     from uuid import UUID
 
 _DIGITS = 4300  # sys.int_info.default_max_str_digits, for the first releases of 3.10 that have no limit
@@ -59,7 +58,12 @@ class JsonTypes:
         chunks = _chunker(self.reduce)
         object.__setattr__(self, "chunks", chunks)
         object.__setattr__(self, "encode", _encoder(self.reduce, chunks))
-        object.__setattr__(self, "decode", json.JSONDecoder(object_hook=self.restore, parse_int=_PARSE_INT).decode)
+        object.__setattr__(self, "decode", self._decode_first)
+
+    def _decode_first(self, text: str) -> Any:
+        """Makes the function that is `decode` from then on: who reads nothing does without `json`."""
+        object.__setattr__(self, "decode", _reader(object_hook=self.restore).decode)
+        return self.decode(text)
 
     def with_type(
         self, kind: type, marker: str | None, encoder: Encoder, decoder: Decoder = lambda value: value
@@ -116,9 +120,15 @@ def dumps(value: Any, types: JsonTypes | None = None) -> str:
 def loads(data: bytes | str, what: str = "JSON", types: JsonTypes | None = None) -> Any:
     """What kombu reads from this text, typed values restored."""
     text = _text(data, what)
-    if "__type__" in text or ("\\u00" in text and re.search(_HIDDEN, text)):
+    if "__type__" in text or ("\\u00" in text and _is_hidden(text)):
         return _read((types or BUILTIN_TYPES).decode, text, what)
     return _read(_plain_decode, text, what)
+
+
+def _is_hidden(text: str) -> bool:
+    import re
+
+    return re.search(_HIDDEN, text) is not None
 
 
 def plain_dumps(value: Any) -> str:
@@ -243,36 +253,51 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
+def _writer(default: Callable[[Any], Any] | None) -> JSONEncoder:
+    from json import JSONEncoder
+
+    return JSONEncoder(default=default)
+
+
+def _reader(**told: Any) -> JSONDecoder:
+    from json import JSONDecoder
+
+    return JSONDecoder(parse_int=_PARSE_INT, **told)
+
+
 def _chunker(default: Callable[[Any], Any] | None) -> Callable[[Any, int], Iterable[str]]:
     """The C encoder that `json.JSONEncoder(default=default).encode` makes anew for every value.
 
     Here it is made once, without its check for circular references.
     """
-    plain = json.JSONEncoder(default=default)
-    make: Any = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
+    if make_encoder is None:
+        plain = _writer(default)
         return lambda value, _: (plain.encode(value),)
-    made: Callable[[Any, int], Iterable[str]] = make(
-        None, plain.default, encode_basestring_ascii, None, ": ", ", ", False, False, True
+    made: Callable[[Any, int], Iterable[str]] = make_encoder(
+        None, default or _refuse, quoted, None, ": ", ", ", False, False, True
     )
     return made
 
 
 def _encoder(default: Callable[[Any], Any] | None, chunks: Callable[[Any, int], Iterable[str]]) -> Callable[[Any], str]:
     """What fails is written again by the plain encoder, which then says what is wrong."""
-    plain = json.JSONEncoder(default=default)
 
     def encode(value: Any) -> str:
         try:
             return "".join(chunks(value, 0))
         except Exception:  # noqa: BLE001 - whatever it is, the plain encoder raises it again or better
-            return plain.encode(value)
+            return _writer(default).encode(value)
 
     return encode
 
 
-def _decoder(plain: json.JSONDecoder) -> Callable[[str], Any]:
+def _refuse(_value: Any) -> Any:
+    raise TypeError
+
+
+def _decoder() -> Callable[[str], Any]:
     """`decode` without its steps for blanks around a value; where there are any, or an error, that tells."""
+    plain = _reader()
     scan = vars(plain)["scan_once"]  # which type stubs do not know
 
     def decode(text: str) -> Any:
@@ -285,9 +310,14 @@ def _decoder(plain: json.JSONDecoder) -> Callable[[str], Any]:
     return decode
 
 
+def _plain_decode(text: str) -> Any:
+    """As `JsonTypes.decode`: the first call puts what it makes in its own place."""
+    globals()["_plain_decode"] = decode = _decoder()
+    return decode(text)
+
+
 _PARSE_INT = None if hasattr(sys, "get_int_max_str_digits") else _bounded_int
 _plain_encode = _encoder(None, _chunker(None))
-_plain_decode = _decoder(json.JSONDecoder(parse_int=_PARSE_INT))
 
 BUILTIN_TYPES = JsonTypes(
     _OnDemand(),

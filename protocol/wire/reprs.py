@@ -11,7 +11,6 @@ open are closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from numbers import Number
 
 from ..hints import Any
 
@@ -197,7 +196,9 @@ Leaf = Callable[[Any, int], str]
 
 
 def _leaf_of(value: Any) -> Leaf:
-    for kind, show in _LEAF_KINDS:
+    from numbers import Number  # decimal's, numpy's and others': for who sends any but Python's own
+
+    for kind, show in ((Number, _some_number), (bytes, _bytes), (str, _text)):
         if isinstance(value, kind):
             return show
     return _other
@@ -255,11 +256,6 @@ def _some_number(value: Any, left: int) -> str:
     return (_other if isinstance(value, Decimal) else _number)(value, left)
 
 
-_LEAF_KINDS: tuple[tuple[type, Leaf], ...] = (
-    (Number, _some_number),
-    (bytes, _bytes),
-    (str, _text),
-)
 _LEAVES: dict[type, Leaf] = {
     int: _int,
     float: _number,

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone, tzinfo
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from ..errors import BadMessage, shown
 from ..values import dataclass, field
 from . import children, dates, failure, states
 from .failure import Failure
+from .quoting import quoted
 from .stored import JSON, Codec
 
 _WHAT = "result"

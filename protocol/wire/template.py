@@ -7,7 +7,6 @@ placeholders in it, so whatever overrides a field there overrides it here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from json.encoder import encode_basestring_ascii as quoted
 from operator import itemgetter
 
 from ..errors import BadCall
@@ -16,6 +15,7 @@ from ..values import dataclass, replace
 from .compression import compress
 from .json import BUILTIN_TYPES, Unencodable, dumps
 from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2
+from .quoting import quoted
 from .serializers import BUILTIN, encode
 
 

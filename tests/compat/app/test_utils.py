@@ -13,7 +13,8 @@ from kombu.utils.url import maybe_sanitize_url
 
 from celeriac.compat.app.base import Celery
 from celeriac.compat.app.defaults import _TO_NEW_KEY, _TO_OLD_KEY, SETTING_KEYS
-from celeriac.compat.app.utils import Settings, bugreport, detect_settings, find_app, shown_url
+from celeriac.compat.app.showing import shown_url
+from celeriac.compat.app.utils import Settings, bugreport, detect_settings, find_app
 from celeriac.compat.exceptions import ImproperlyConfigured
 from celeriac.compat.utils.collections import DictAttribute
 
