@@ -61,4 +61,15 @@ def uncollected() -> Iterator[None]:
     try:
         yield
     finally:
+        _age()
         gc.enable()
+
+
+def _age() -> None:
+    """Counts all there is as old, as it soon would be: else it is looked through at once, which takes 1 ms and more.
+
+    Freezing and thawing does so, and takes no time. Where somebody keeps something frozen it is left to him.
+    """
+    if hasattr(gc, "freeze") and not gc.get_freeze_count():
+        gc.freeze()
+        gc.unfreeze()

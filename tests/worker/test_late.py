@@ -48,6 +48,33 @@ def test_the_collector_is_as_it_was() -> None:
             gc.enable()
 
 
+def test_what_was_loaded_is_not_looked_through_at_once() -> None:
+    looked: list[str] = []
+    gc.callbacks.append(lambda phase, _info: looked.append(phase))
+    try:
+        with late.uncollected():
+            kept = [[number] for number in range(20_000)]
+        assert gc.get_count()[0] < 100
+        assert not looked
+        assert gc.get_freeze_count() == 0
+        gc.collect()
+        assert looked
+    finally:
+        gc.callbacks.pop()
+    assert len(kept) == 20_000
+
+
+def test_what_somebody_keeps_frozen_stays_so() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with late.uncollected():
+            pass
+        assert gc.get_freeze_count() == frozen
+    finally:
+        gc.unfreeze()
+
+
 def test_chances_are_chances() -> None:
     found = [ids.chance() for _ in range(200)]
     assert all(0 <= one < 1 for one in found)
