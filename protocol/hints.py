@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import NoReturn as NoReturn
     from typing import ParamSpec as ParamSpec
     from typing import Protocol as Protocol
+    from typing import TypeAlias as TypeAlias
     from typing import TypeVar as TypeVar
     from typing import cast as cast
     from typing import overload as overload
@@ -34,6 +35,9 @@ else:
 
     class Any:
         """Stands for any type."""
+
+    class TypeAlias:
+        """Says what is assigned."""
 
     class NoReturn:
         """Stands for none."""

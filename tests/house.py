@@ -43,8 +43,9 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
 MAY_IMPORT = {
     "protocol": ("protocol",),
     "protocol/errors.py": (),
-    "protocol/values.py": (),
-    "protocol/wire": ("protocol/wire", "protocol/errors", "protocol/values"),
+    "protocol/hints.py": (),
+    "protocol/values.py": ("protocol/hints",),
+    "protocol/wire": ("protocol/wire", "protocol/errors", "protocol/hints", "protocol/values"),
     "protocol/rules": ("protocol",),
     "worker": ("worker", "protocol"),
     # One connection to Redis serves brokers and stores, which know nothing of each other; it knows protocol/ alone.
@@ -76,6 +77,7 @@ PURE = frozenset(
         "array",
         "ast",
         "base64",
+        "_json",
         "binascii",
         "bisect",
         "bz2",

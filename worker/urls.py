@@ -9,7 +9,8 @@ from ..protocol.hints import NamedTuple
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$*+@:/")
 _SCHEME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+")
-_PORT_DIGITS = 4  # with five it might be too large
+_PORT_DIGITS = 5
+_LAST_PORT = 65535
 
 
 class Parts(NamedTuple):
@@ -37,7 +38,7 @@ def _plainly(url: str) -> Parts | None:
     who, at, where = authority.rpartition("@")
     name, asked, password = who.partition(":")
     host, _, port = where.partition(":")
-    if port and not (len(port) <= _PORT_DIGITS and port.isdecimal()):
+    if port and not (port.isdecimal() and len(port) <= _PORT_DIGITS and int(port) <= _LAST_PORT):
         return None
     return Parts(
         scheme,

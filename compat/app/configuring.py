@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import UserDict
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
+from ...protocol.hints import TYPE_CHECKING, Any
 from ..local import maybe_evaluate
 from ..utils.dispatch import Signal
 from .utils import detect_settings

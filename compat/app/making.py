@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ...protocol.hints import TYPE_CHECKING, Any, TypeAlias
 from ..utils.imports import qualname
 
 if TYPE_CHECKING:

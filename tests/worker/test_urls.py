@@ -16,7 +16,24 @@ from celeriac.worker import urls
 NAMES = ("scheme", "username", "password", "hostname", "port", "path", "query")
 PIECES = st.sampled_from(
     (
-        *("redis", "://", "//", "/", ":", "@", "a", "Host", "user", "p%40ss", "6379", "65536", "0", "?db=1", "#x"),
+        *(
+            "redis",
+            "://",
+            "//",
+            "/",
+            ":",
+            "@",
+            "a",
+            "Host",
+            "user",
+            "p%40ss",
+            "6379",
+            "65535",
+            "65536",
+            "0",
+            "?db=1",
+            "#x",
+        ),
         *("[::1]", "", " ", ".", "~!$*+", "\t", "\u00e9", "\u00b2", "-1", ";", "redis+socket", "1redis", "Redis"),
     )
 )

@@ -7,9 +7,9 @@ before anything is connected.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ...protocol.errors import BadCall, shown
+from ...protocol.hints import Any
 from ...protocol.wire.redis import Layout
 from ..urls import pairs
 from . import unknown

@@ -6,9 +6,9 @@ Law: each once in a process, and nobody is stopped by it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from ...protocol.errors import shown
+from ...protocol.hints import Any
 from ..late import logger
 
 OF_WHO_SENDS = frozenset({"max_retries", "interval_start", "interval_step", "interval_max", "errback"})
