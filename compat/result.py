@@ -561,35 +561,30 @@ def quick(kind: type[AsyncResult[Any]], ignored: Any = _UNSAID) -> Callable[[str
 
     `ignored` is that of the results, where it is said.
     """
+    said = ignored is not _UNSAID
     if (
         kind.__init__ is not _AS_MADE
         or kind.__new__ is not object.__new__
         or kind.__setattr__ is not object.__setattr__
+        or kind.parent is not None
+        or (said and kind.ignored is not AsyncResult.ignored)
     ):
-        return kind if ignored is _UNSAID else partial(_with_ignored, kind, ignored)
-    app, new = kind.app, kind.__new__
-    if ignored is not _UNSAID:
-        if kind.ignored is not AsyncResult.ignored:
-            return partial(_with_ignored, kind, ignored)
+        return partial(_with_ignored, kind, ignored) if said else kind
+    new = kind.__new__
 
-        def made_so(task_id: str) -> AsyncResult[Any]:
-            result = new(kind)
-            result.app = app
-            result.id = task_id
-            result.parent = None
-            result._ignored = ignored
-            return result
-
-        return made_so
-
+    # The app and the parent, which is none, are the class' own.
     def made(task_id: str) -> AsyncResult[Any]:
         result = new(kind)
-        result.app = app
         result.id = task_id
-        result.parent = None
         return result
 
-    return made
+    def made_so(task_id: str) -> AsyncResult[Any]:
+        result = new(kind)
+        result.id = task_id
+        result._ignored = ignored
+        return result
+
+    return made_so if said and ignored is not kind._ignored else made
 
 
 def _with_ignored(kind: type[AsyncResult[Any]], ignored: Any, task_id: str) -> AsyncResult[Any]:

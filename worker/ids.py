@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from struct import Struct
 
 from .forks import in_child
 
-_AT_ONCE = 64
+_AT_ONCE = 256
 _pool: list[str] = []
 
 
@@ -44,15 +43,22 @@ def chance() -> float:
 
 
 def _refill() -> None:
-    """All of them in a few steps of C: bits of version and variant, hexadecimal, hyphens."""
-    drawn = int.from_bytes(os.urandom(16 * _AT_ONCE), "big") & _RANDOM | _FIXED
-    digits = drawn.to_bytes(16 * _AT_ONCE, "big").hex().encode()
-    _pool.extend(b" ".join(map(b"-".join, _GROUPS.iter_unpack(digits))).decode().split())
+    """All of them in a few steps of C: the first digits of all, the second ones, and so on."""
+    digits = os.urandom(16 * _AT_ONCE).hex().encode()
+    text = bytearray(_FORM * _AT_ONCE)
+    width = len(_FORM)
+    for place, number in _PLACES:
+        text[place::width] = digits[number::32]
+    text[_VARIANT::width] = digits[16::32].translate(_TO_VARIANT)
+    _pool.extend(text.decode().split())
 
 
-_GROUPS = Struct("8s4s4s4s12s")
-_RANDOM = int("ffffffffffff0fff3fffffffffffffff" * _AT_ONCE, 16)
-_FIXED = int("00000000000040008000000000000000" * _AT_ONCE, 16)
+_FORM = b"........-....-4...-*...-............ "
+_VARIANT = _FORM.index(b"*")
+# Where a random digit goes, and which of the 32 that are drawn for each id: those of version and variant are not free.
+_FREE = (at for at, sign in enumerate(_FORM) if sign == ord("."))
+_PLACES = tuple(zip(_FREE, (*range(12), *range(13, 16), *range(17, 32)), strict=True))
+_TO_VARIANT = bytes.maketrans(b"0123456789abcdef", b"89ab" * 4)
 
 in_child(_pool.clear)
 _tags = _Tags()

@@ -199,6 +199,12 @@ def test_ids_are_random_uuids_and_not_a_parents() -> None:
     mine = {ids.new_id() for _ in range(1000)}
     assert len(mine) == 1000
     assert {(uuid.UUID(each).version, uuid.UUID(each).variant) for each in mine} == {(4, uuid.RFC_4122)}
+    assert all(str(uuid.UUID(each)) == each for each in mine)
+    # Every digit that is free takes all its values, and none is another's.
+    columns = ["".join(column) for column in zip(*mine, strict=True)]
+    assert sorted(len(set(column)) for column in columns) == [1] * 5 + [4] + [16] * 30
+    free = [column for column in columns if len(set(column)) == 16]
+    assert len({column[:40] for column in free}) == 30
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
