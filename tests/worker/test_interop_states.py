@@ -127,7 +127,7 @@ if not RPC:
     until(lambda: r.state == "RETRY"); told["RETRY"] = [r.state, repr(r.result)]
     app.control.revoke(r.id, reply=True, timeout=20, limit=1)
     told["RETRY, revoked"] = end(r)
-    r = add.apply_async((1, 1), countdown=60); until(lambda: "task-received" in seen.get(r.id, []))
+    r = add.apply_async((1, 1), countdown=50); until(lambda: "task-received" in seen.get(r.id, []))
     app.control.revoke(r.id, reply=True, timeout=20, limit=1); told["REVOKED"] = end(r)
     r = ignored.delay(name("ignored")); until(lambda: os.path.exists(name("ignored"))); time.sleep(0.2)
     told["IGNORED"] = r.state

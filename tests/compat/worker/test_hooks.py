@@ -469,7 +469,7 @@ def test_what_a_worker_holds_can_be_seen(app: Celery) -> None:
         running = wait.delay()
         assert inside.wait(30)
         waiting = wait.delay()
-        later = wait.apply_async(countdown=60)
+        later = wait.apply_async(countdown=50)
         until(lambda: len(state.scheduled_requests) == 1)
         until(lambda: len(state.reserved_requests) == 2)
         assert [each.id for each in state.active_requests] == [running.id]
