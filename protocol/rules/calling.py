@@ -121,20 +121,10 @@ _REFUSED = {
 }
 
 
-def task_options(attributes: Mapping[str, Any], options: Mapping[str, Any], *, by_name: bool = False) -> dict[str, Any]:
-    """A call's options over its task's: for `apply_async` all of them, for `send_task` those that say something.
-
-    The difference shows: a priority that is None because the task has none is absent on RabbitMQ, see `compose`.
-    """
-    if by_name:
-        attributes = {name: value for name, value in attributes.items() if value is not None}
-    return {**attributes, **options}
-
-
 def compose(
     call: Call, sender: Sender, route: Route, now: datetime, *, new_id: str = "", parent: Parent | None = None
 ) -> Outgoing:
-    """The message of a call whose options have been through `Router.expand`, and whose route is known.
+    """The message of a call whose options are those of its task and its route too, and whose place is known.
 
     A priority of None means no priority at all, which is what `queue=` without one comes to; without the option it
     is 0. `task_id` is taken from the options, or is `new_id`.

@@ -1,13 +1,11 @@
-"""Where a task goes: from the setting `task_routes` and the options of a call to an exchange and a routing key.
+"""Which target a route gives a task, and which queues get a message.
 
-Two questions, in this order: which options does a route give this task (`Router.expand`), and where is a message
-with these options published (`Router.resolve`). Law: routes given as import paths are resolved by the caller, who
-may do I/O; a route given as a function is called here, with what Celery calls it with.
+Law: nothing is looked up here: routes given as import paths, functions and router objects are asked by the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import BadCall, shown
 from ..hints import TYPE_CHECKING, Any
@@ -40,9 +38,6 @@ class Route:
 
 Target = str | Mapping[str, Any]
 """What a route answers: a queue's name, or options."""
-
-RouteRule = Callable[..., Target | None]
-"""Called as `rule(name, args, kwargs, options, task=task)`; None leaves the task to the next rule."""
 
 
 class RouteMap:
@@ -82,132 +77,6 @@ class RouteMap:
         if target is not None:
             return target
         return next((target for pattern, target in self.patterns if pattern.match(name)), None)
-
-
-def read_routes(setting: Any) -> tuple[RouteRule, ...]:
-    """The setting `task_routes` in any of its forms: None, a mapping, a function, or a list of these.
-
-    A list of pairs, `[("feed.*", "feeds"), ...]`, is one map only inside another list, as in Celery.
-    """
-    if setting is None:
-        return ()
-    if not isinstance(setting, (list, tuple)):
-        setting = (setting,)
-    return tuple(map(_rule, setting))
-
-
-def _rule(route: Any) -> RouteRule:
-    if isinstance(route, (Mapping, list, tuple)):
-        return RouteMap(route)
-    instance_method = getattr(route, "route_for_task", None)
-    if instance_method is not None:
-        return lambda name, args, kwargs, _options, **_kw: instance_method(name, args, kwargs)
-    if callable(route):
-        rule: RouteRule = route
-        return rule
-    raise BadCall(f"task_routes: expected a mapping, a function or a router object, got {shown(route)}")
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What becomes of a queue that a call names and nobody configured (`task_create_missing_queues` and kin)."""
-
-    create: bool = True
-    exchange_type: str = "direct"
-
-
-class Queues(dict[str, Queue]):
-    """The configured queues by name and by alias; unknown names are made up as `Missing` says."""
-
-    def __init__(self, queues: Iterable[Queue] = (), missing: Missing | None = None) -> None:
-        super().__init__({queue.name: queue for queue in queues})
-        self._missing = missing or Missing()
-        self._aliases = {queue.alias: queue for queue in self.values() if queue.alias}
-
-    def find(self, name: str) -> Queue:
-        queue = self._aliases.get(name) or self.get(name)
-        if queue is not None:
-            return queue
-        if not self._missing.create:
-            raise BadCall(f"Queue {name!r} missing from task_queues")
-        queue = Queue(name, name, self._missing.exchange_type, name)
-        self[name] = queue
-        return queue
-
-
-@dataclass(frozen=True, slots=True)
-class Router:
-    """The routes and the queues of one app."""
-
-    queues: Queues
-    default_queue: str = "celery"
-    rules: Sequence[RouteRule] = ()
-    default_exchange: str = "celery"
-    default_routing_key: str = "celery"
-
-    def expand(
-        self,
-        options: Mapping[str, Any],
-        name: str,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        task: Any = None,
-    ) -> dict[str, Any]:
-        """The options of a call with what its route adds. What the call itself says wins, unless it says None."""
-        own = self._with_queue(options)
-        for rule in self.rules:
-            target = rule(name, args, kwargs or {}, own, task=task)
-            if target is None:
-                continue
-            if not target:
-                break  # an empty answer ends the search and adds nothing
-            return _merge(self._with_queue(target), own)
-        if "queue" not in own:
-            return _merge({"queue": self.queues.find(self.default_queue)}, own)
-        return own
-
-    def _with_queue(self, target: Target) -> dict[str, Any]:
-        options: dict[str, Any] = {"queue": target} if isinstance(target, str) else dict(target)
-        queue = options.pop("queue", None)
-        if queue:
-            options["queue"] = queue if isinstance(queue, Queue) else self.queues.find(_text("queue", queue))
-        return options
-
-    def resolve(self, options: Mapping[str, Any]) -> Route:
-        """Where a message with these options goes.
-
-        A direct exchange is never published to by name unless both it and a routing key are given: the message goes
-        through the anonymous exchange straight to its queue. A lone `routing_key` is therefore ignored.
-        """
-        exchange, routing_key, queue = (
-            options.get("exchange"),
-            options.get("routing_key"),
-            options.get("queue"),
-        )
-        if queue is None and exchange is None:
-            queue = self.queues.find(self.default_queue)
-        elif queue is not None and not isinstance(queue, Queue):
-            queue = self.queues.find(_text("queue", queue))
-        exchange_type = options.get("exchange_type") or (queue.exchange_type if queue else "direct")
-        if exchange_type == "direct" and not (exchange and routing_key):
-            if queue is None:
-                raise BadCall(f"exchange {exchange!r} is given without a routing_key or a queue: nobody would get it")
-            return Route("", queue.name, queue)
-        if queue is not None and exchange is None:
-            exchange = queue.exchange or self.default_exchange
-            routing_key = routing_key or queue.routing_key or self.default_routing_key
-        return Route(_text("exchange", exchange), _text("routing_key", routing_key or ""), queue, exchange_type)
-
-
-def _merge(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    low.update((key, value) for key, value in high.items() if value is not None)
-    return low
-
-
-def _text(field_name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    raise BadCall(f"{field_name}: expected a name, got {shown(value)}")
 
 
 def topic_matches(pattern: str, routing_key: str) -> bool:

@@ -9,7 +9,7 @@ import builtins
 import datetime as dt
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 
 from celeriac.protocol.rules import canvas
 from celeriac.protocol.rules import signature as sigs
-from celeriac.protocol.rules.calling import Call, Outgoing, Sender, compose, task_options
+from celeriac.protocol.rules.calling import Call, Outgoing, Sender, compose
 from celeriac.protocol.rules.freezing import Node, frozen
 from celeriac.protocol.rules.publishing import Facts, SaveGroup, Step, publish
-from celeriac.protocol.rules.routing import Queue, Queues, Router, read_routes
+from celeriac.protocol.rules.routing import Queue, Route, RouteMap
 from celeriac.protocol.rules.stamping import Visitor, stamped
 
 REPLY_TO = "00000000-aaaa-3aaa-8aaa-000000000000"
@@ -260,6 +260,50 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 
 
+def over_the_tasks(attributes: Mapping[str, Any], options: Mapping[str, Any], *, by_name: bool) -> dict[str, Any]:
+    """A call's options over its task's: for `apply_async` all of them, for `send_task` those that say something."""
+    return {**{name: value for name, value in attributes.items() if value is not None or not by_name}, **options}
+
+
+class Router:
+    """Where a call goes, for the calls of the captures. An app's own router is `compat/app/routes`."""
+
+    def __init__(self, queues: Iterable[Queue] = (), default: str = "celery", routes: Any = None) -> None:
+        self.queues = {queue.name: queue for queue in queues}
+        self.default = default
+        routes = () if routes is None else routes if isinstance(routes, (list, tuple)) else (routes,)
+        self.rules = [RouteMap(route) if isinstance(route, (Mapping, list, tuple)) else route for route in routes]
+
+    def find(self, name: str) -> Queue:
+        return self.queues.setdefault(name, Queue(name, name, "direct", name))
+
+    def expand(self, options: Mapping[str, Any], name: str, args: Any = (), kwargs: Any = None) -> dict[str, Any]:
+        own = self._with_queue(options)
+        for rule in self.rules:
+            target = rule(name, args, kwargs or {}, own, task=None)
+            if target is not None:
+                return _over(self._with_queue(target), own)
+        return own if "queue" in own else _over({"queue": self.find(self.default)}, own)
+
+    def _with_queue(self, target: Any) -> dict[str, Any]:
+        options: dict[str, Any] = {"queue": target} if isinstance(target, str) else dict(target)
+        queue = options.pop("queue", None)
+        return {**options, "queue": queue if isinstance(queue, Queue) else self.find(queue)} if queue else options
+
+    def resolve(self, options: Mapping[str, Any]) -> Route:
+        exchange, routing_key, queue = (options.get(name) for name in ("exchange", "routing_key", "queue"))
+        kind = options.get("exchange_type") or (queue.exchange_type if queue else "direct")
+        if queue is not None and kind == "direct" and not (exchange and routing_key):
+            return Route("", queue.name, queue)
+        if queue is not None and exchange is None:
+            exchange, routing_key = queue.exchange, routing_key or queue.routing_key or "celery"
+        return Route(exchange or "", routing_key or "", queue, kind)
+
+
+def _over(low: dict[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    return {**low, **{name: value for name, value in high.items() if value is not None}}
+
+
 class App:
     """The settings of an app, as far as they show in a message."""
 
@@ -275,16 +319,15 @@ class App:
             compression=conf.get("task_compression"),
             delivery_mode=conf.get("task_default_delivery_mode", 2),
         )
-        rules = read_routes(conf.get("task_routes"))
         default = conf.get("task_default_queue", "celery")
-        self.router = Router(Queues(map(_queue, conf.get("_queues", ()))), default, rules)
+        self.router = Router(map(_queue, conf.get("_queues", ())), default, conf.get("task_routes"))
 
     def message(self, call: Call, *, by_name: bool = False) -> Outgoing:
         attributes: dict[str, Any] = dict.fromkeys(EXECUTION)
         if not by_name:
             attributes["ignore_result"] = False
         attributes |= {"priority": self.priority, **TASKS.get(call.name, {})}
-        options = task_options(attributes, call.options, by_name=by_name)
+        options = over_the_tasks(attributes, call.options, by_name=by_name)
         name = options.pop("route_name", None) or call.name
         options = self.router.expand(options, name, call.args, call.kwargs)
         return compose(Call(call.name, call.args, call.kwargs, options), self.sender, self.router.resolve(options), NOW)

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from typing import Any
 
 from celeriac.protocol.errors import BadMessage
-from celeriac.protocol.rules.calling import Call, Sender, compose, task_options
-from celeriac.protocol.rules.routing import Queue, Queues, Router, read_routes
+from celeriac.protocol.rules.calling import Call, Sender, compose
+from celeriac.protocol.rules.routing import Queue
 from celeriac.protocol.wire import envelope
 from celeriac.protocol.wire.compression import decompress
 from celeriac.protocol.wire.message import Message, Posting, Task, build
 from celeriac.protocol.wire.message_reading import BUILT_IN, Reader, read_task
 from celeriac.protocol.wire.serializers import accepted, decode
+from tests.protocol.shell import Router, over_the_tasks
 from tests.protocol.vectors import Tally, Vector, claim
 
 ALL = Reader(accept=accepted(["json", "yaml", "msgpack", "pickle"]))
@@ -221,10 +222,10 @@ def odd_rabbit_messages(vector: Vector, tally: Tally) -> None:
 @claim("amqp/msg/priority-presence")
 def presence_of_the_priority(vector: Vector, tally: Tally) -> None:
     """The calls of the capture, composed: which of them say a priority."""
-    router = Router(Queues([Queue("celery", "celery")]), rules=read_routes({"wire.noop": {"queue": "rq"}}))
+    router = Router([Queue("celery", "celery")], routes={"wire.noop": {"queue": "rq"}})
     for published in vector.capture["published"]:
         name, options, by_name = CALLS[published["call"]]
-        expanded = router.expand(task_options({"priority": None}, options, by_name=by_name), name)
+        expanded = router.expand(over_the_tasks({"priority": None}, options, by_name=by_name), name)
         call = Call(name, (1, 2), {}, expanded)
         sent = compose(call, Sender("o"), router.resolve(expanded), datetime.now(timezone.utc), new_id="1")
         assert sent.message.properties.get("priority", "ABSENT") == published["priority"]

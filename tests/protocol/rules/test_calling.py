@@ -21,11 +21,11 @@ from celeriac.protocol.rules.calling import (
     WrongType,
     compose,
     sent_event,
-    task_options,
 )
-from celeriac.protocol.rules.routing import Queue, Queues, Route, Router
+from celeriac.protocol.rules.routing import Queue, Route
 from celeriac.protocol.wire.message_reading import read_task
 from celeriac.protocol.wire.serializers import NoSerializer
+from tests.protocol.shell import Router, over_the_tasks
 
 NOW = datetime(2026, 11, 1, 5, 30, 0, 123456, tzinfo=timezone.utc)
 SENDER = Sender("gen1@h", "oid")
@@ -196,8 +196,8 @@ def test_a_priority_is_inherited_only_where_the_app_says_so() -> None:
 def test_a_queue_without_a_priority_leaves_it_out(
     attributes: dict[str, Any], options: dict[str, Any], by_name: bool, priority: int | None
 ) -> None:
-    router = Router(Queues([CELERY]))
-    expanded = router.expand(task_options(attributes, options, by_name=by_name), "add")
+    router = Router([CELERY])
+    expanded = router.expand(over_the_tasks(attributes, options, by_name=by_name), "add")
     sent = compose(Call("add", (), {}, expanded), SENDER, router.resolve(expanded), NOW, new_id="1")
     assert sent.message.properties.get("priority") == priority
 
