@@ -7,8 +7,10 @@ Coroutines have no thread of their own: theirs goes through `interruptible`, at 
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ _inside: set[int] = set()
 _struck: dict[int, type[BaseException]] = {}
 _waiting: dict[int, Callable[[BaseException], bool]] = {}
 """Threads that run a coroutine in a loop of their own, and how to raise in it where it waits."""
+_given_up: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 _overdue: weakref.WeakKeyDictionary[asyncio.Task[Any], BaseException] = weakref.WeakKeyDictionary()
 
 
@@ -101,6 +104,30 @@ def strike_coroutine(task: asyncio.Task[Any], error: BaseException) -> None:
     """Raise it where the `interruptible` coroutine that this asyncio task runs waits. For the loop's own thread."""
     _overdue[task] = error
     task.cancel()
+
+
+def give_up_coroutine(task: asyncio.Task[Any]) -> None:
+    """Cancel it: nobody waits for it any more."""
+    _given_up.add(task)
+    task.cancel()
+
+
+def own_cancelling(exc: BaseException) -> Exception | None:
+    """What a task comes to that lets a cancelling out which is its own doing: an awaited task that it has cancelled.
+
+    None: it is no cancelling, or the pool's, which has given the task up. It is told as another exception, since
+    whoever asks for the result and was raised a CancelledError would take itself for cancelled.
+    """
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not isinstance(exc, asyncio.CancelledError):
+        return None
+    if _given_up:
+        with suppress(RuntimeError):  # no loop runs here
+            if asyncio.current_task() in _given_up:
+                return None
+    told = RuntimeError(f"the task was cancelled from within: asyncio.{exc!r}").with_traceback(exc.__traceback__)
+    told.__cause__ = exc
+    return told
 
 
 def overdue_here(cancelled: BaseException) -> BaseException:

@@ -187,9 +187,12 @@ class Run:
                 except Exception as exc:  # noqa: BLE001 - whatever a task raises is its outcome
                     limit.leave(outer)
                     self.raised(exc)
-                except BaseException:
+                except BaseException as exc:
                     limit.leave(outer)
-                    raise
+                    told = None if tracer.eager else limit.own_cancelling(exc)
+                    if told is None:
+                        raise
+                    self.raised(told)
                 else:
                     self.returned(value)
                 self.after()
@@ -217,6 +220,11 @@ class Run:
                         value = await limit.interruptible(value)
                 except Exception as exc:  # noqa: BLE001 - whatever a task raises is its outcome
                     self.raised(exc)
+                except BaseException as exc:
+                    told = limit.own_cancelling(exc)
+                    if told is None:
+                        raise
+                    self.raised(told)
                 else:
                     self.returned(value)
                 self.after()

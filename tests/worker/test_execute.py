@@ -29,7 +29,7 @@ from celeriac.protocol.wire import result as wire
 from celeriac.protocol.wire.chord_keys import Member
 from celeriac.protocol.wire.message import Message, Posting, Task, build
 from celeriac.protocol.wire.message_reading import read_body, read_head, task_of
-from celeriac.worker import brokers
+from celeriac.worker import brokers, limit
 from celeriac.worker.execute import Execution
 from celeriac.worker.pools.base import Job
 from tests.protocol.claims.messages import ALL, amqp_messages, envelopes
@@ -76,6 +76,17 @@ def tasks(app: Any) -> None:
         await asyncio.sleep(0.001)
         assert self.request.id == before
         return [value, before]
+
+    @app.task(shared=False, name="cancels")
+    async def cancels() -> None:
+        other = asyncio.ensure_future(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        other.cancel("enough")
+        await other
+
+    @app.task(shared=False, name="cancelled")
+    def cancelled() -> None:
+        raise asyncio.CancelledError("enough")
 
     @app.task(shared=False, name="boom")
     def boom() -> None:
@@ -173,6 +184,32 @@ def test_a_result_that_cannot_be_written_fails_its_task(scene: Scene) -> None:
     assert (report.state, report.fate, report.internal) == ("FAILURE", Fate.FAILED, False)
     found = scene.stored("s")
     assert (found.status, found.result.exc_type) == ("FAILURE", "EncodeError")
+
+
+@pytest.mark.parametrize("name", ["cancels", "cancelled"])
+@pytest.mark.parametrize("looped", [True, False])
+def test_a_cancelling_that_is_a_tasks_own_is_its_failure(scene: Scene, name: str, looped: bool) -> None:
+    """And no CancelledError for whoever asks for the result: they would take themselves for cancelled."""
+    if looped:
+        (report,) = scene.program.flush([asyncio.run(scene.program.run_async(scene.job(name, id="c")))])
+    else:
+        report = scene.run(name, id="c")
+    assert (report.state, report.fate) == ("FAILURE", Fate.FAILED)
+    found = scene.stored("c").result
+    assert found.exc_type == "RuntimeError"
+    assert "cancelled from within: asyncio.CancelledError(" in found.args[0]
+
+
+def test_one_that_its_pool_gives_up_has_no_outcome(scene: Scene) -> None:
+    async def given_up() -> None:
+        task = asyncio.ensure_future(scene.program.run_async(scene.job("aio", 5, id="g")))
+        await asyncio.sleep(0)
+        limit.give_up_coroutine(task)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(given_up())
+    assert scene.stored("g").status == "PENDING"
 
 
 def test_a_coroutine_runs_in_every_pool(scene: Scene) -> None:

@@ -185,6 +185,19 @@ def test_events_as_a_stock_monitor_sees_them(on_redis: Project) -> None:
     assert {"active", "processed", "sw_ident", "sw_ver", "sw_sys", "pid", "clock", "timestamp"} <= set(heart)
 
 
+def test_a_cancelled_coroutine_keeps_no_place(on_redis: Project) -> None:
+    """One that awaits what it has cancelled itself: a failure, and the next runs; nor does the worker wait for it."""
+    on_redis.more(
+        "\nimport asyncio\n@app.task\nasync def cancels():\n    asyncio.current_task().cancel()\n    await asyncio.sleep(9)\n"
+    )
+    with on_redis.worker("-c", "1", pool="asyncio") as worker:
+        told = on_redis.client(
+            "try: cancels.delay().get(timeout=20)\nexcept Exception as e: print(repr(e))\nprint(add.delay(1, 1).get(timeout=20))"
+        )
+        assert told.split("\n") == ["RuntimeError('the task was cancelled from within: asyncio.CancelledError()')", "2"]
+        assert worker.stop() == 0
+
+
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_revoke_with_terminate(on_redis: Project, pool: str) -> None:
     with on_redis.worker(pool=pool) as worker:

@@ -116,9 +116,9 @@ class Asyncio(Switching):
         number = running.job.number
         try:
             report = await self._program.run_async(running.job)
-        except asyncio.CancelledError:
-            raise  # given up, or the loop ends: nobody waits for it
         except BaseException as problem:  # noqa: BLE001 - SystemExit of a task, or our own fault: it is lost, and said
+            if isinstance(problem, asyncio.CancelledError) and number not in self._running:
+                raise  # given up: nobody waits for it
             _log.error("%s[%s] did not end as tasks do.", running.job.task, running.job.id, exc_info=problem)
             self._say(Lost(number, f"{type(problem).__name__}: {problem}"))
         else:
@@ -144,4 +144,4 @@ class Asyncio(Switching):
     @staticmethod
     def _end(running: Running) -> None:
         if running.what is not None:
-            running.what.cancel()
+            limit.give_up_coroutine(running.what)
