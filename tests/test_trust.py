@@ -22,7 +22,7 @@ from kombu.exceptions import OperationalError
 
 from celeriac import Celery
 from celeriac.compat.bin.top import Watch
-from celeriac.compat.exceptions import SecurityError
+from celeriac.compat.exceptions import ChordError, SecurityError
 from celeriac.protocol.wire.message import Message
 from celeriac.worker import brokers, redis_link, redis_place
 from celeriac.worker.brokers import embedded
@@ -167,6 +167,36 @@ def test_a_pickled_result_is_not_read(house: House) -> None:
     )
     with pytest.raises(Exception):  # noqa: B017 - which one is not promised: that nothing was unpickled is
         house.app.AsyncResult(task_id).get(timeout=2)
+    house.still_works()
+
+
+def test_a_result_that_would_end_who_reads_it_fails_its_chord_alone(house: House) -> None:
+    """`SystemExit` is a class of exceptions; a worker that joins a chord does not leave for it, and the body is told."""
+    for name in ("SystemExit", "KeyboardInterrupt", "GeneratorExit"):
+        member, body = str(uuid.uuid4()), str(uuid.uuid4())
+        failure = {"exc_type": name, "exc_module": "builtins", "exc_message": ["so"]}
+        house.server.call("SET", f"celery-task-meta-{member}", json.dumps({"status": "FAILURE", "result": failure}))
+        call = {"task": "proj.add", "args": [], "kwargs": {}, "options": {"task_id": body}, "subtask_type": None}
+        args = [["g", call], {"result": [[[member, None], None]]}, EMBED]
+        house.send(json.dumps(args).encode(), task="celery.chord_unlock")
+        with pytest.raises(ChordError, match=f"Dependency {member} raised {name}"):
+            house.app.AsyncResult(body).get(timeout=20)
+    assert "WorkerLostError" not in house.running.text()
+    house.still_works()
+
+
+@pytest.mark.parametrize(("module", "name"), [("os", "mkdir"), ("builtins", "SystemExit")])
+def test_a_part_of_a_chord_calls_nothing(house: House, module: str, name: str) -> None:
+    """What a chord's members have left in the store, one of them somebody else's: the body is told."""
+    group, body = str(uuid.uuid4()), str(uuid.uuid4())
+    failure = {"exc_type": name, "exc_module": module, "exc_message": [str(house.loot)]}
+    part = [1, str(uuid.uuid4()), "FAILURE", failure]
+    house.server.call("ZADD", f"celery-taskset-meta-{group}.j", 0, json.dumps(part))
+    call = {"task": "proj.add", "args": [], "kwargs": {}, "options": {"task_id": body}, "subtask_type": None}
+    embed = {**EMBED, "chord": {**call, "chord_size": 2}}
+    house.send(json.dumps([[1, 1], {}, embed]).encode(), group=group, group_index=1)
+    with pytest.raises(ChordError, match=f"Dependency {part[1]} raised"):
+        house.app.AsyncResult(body).get(timeout=20)
     house.still_works()
 
 

@@ -6,6 +6,7 @@ Law: whatever goes wrong, the body gets an outcome. A chord that nobody looks at
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 _log = logging.getLogger("celery.app.builtins")
@@ -29,8 +30,13 @@ def unlock(
     try:
         with allow_join_result():
             values = join(timeout=app.conf.result_chord_join_timeout, propagate=True)
-    except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
+    except BaseException as problem:
         culprit = next(iter(header._failed_join_report()), None)
+        if not isinstance(problem, Exception):
+            # A result may name SystemExit as its exception: that fails the chord, and ends no worker.
+            culprit = next((one for one in _leaves(header) if type(one.result) is type(problem)), None)
+            if culprit is None:
+                raise
         reason = repr(problem) if culprit is None else f"Dependency {culprit.id} raised {problem!r}"
         _fail(app, header, callback, reason, problem)
         return
@@ -38,6 +44,16 @@ def unlock(
         callback.delay(values)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the body is told
         _fail(app, header, callback, f"Callback error: {problem!r}", problem)
+
+
+def _leaves(header: Any) -> Iterator[Any]:
+    from ..result import ResultSet
+
+    for one in header.results:
+        if isinstance(one, ResultSet):
+            yield from _leaves(one)
+        else:
+            yield one
 
 
 def _await(task: Any, header: Any, callback: Any, again: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from ...protocol.rules.continuing import lost_steps
 from ...worker import insisting
 from ...worker.backends.base import Claim
 from .. import states
-from ..exceptions import ChordError, NotRegistered
+from ..exceptions import ChordError, NotRegistered, SecurityError
 
 
 def _log() -> Any:
@@ -221,7 +221,10 @@ def send_body(backend: Any, request: Any, claim: Claim) -> None:
     callback = maybe_signature(request.chord, app=backend.app)
     failed = next((member for member in claim.members if member.failed), None)
     if failed is not None:
-        exc = rebuilt(failed.value) if isinstance(failed.value, Failure) else failed.value
+        try:
+            exc = rebuilt(failed.value) if isinstance(failed.value, Failure) else failed.value
+        except SecurityError as refused:  # it names no exception: the body is told that, too
+            exc = refused
         # The text of a chord that failed for another is not quoted once more at each level: quotes of quotes double.
         reason = f"ChordError: {exc}" if isinstance(exc, ChordError) else safe_repr(exc)
         error = ChordError(f"Dependency {failed.task_id} raised {reason}")
