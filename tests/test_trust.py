@@ -299,7 +299,8 @@ def test_tls_by_settings(tmp_path: Path) -> None:
         def app(**tls: str) -> Any:
             made = Celery("trust", broker=url, backend=url, set_as_current=False)
             made.conf.update(broker_use_ssl=tls, redis_backend_use_ssl=tls, task_publish_retry=False)
-            made.conf.update(broker_transport_options={"socket_timeout": 5}, result_backend_max_retries=0)
+            made.conf.update(broker_transport_options={"socket_timeout": 5})
+            made.conf.update(result_backend_transport_options={"retry_policy": {"max_retries": 0}})
             return closing(made)
 
         with app(ssl_ca_certs=str(pem)) as trusting:
