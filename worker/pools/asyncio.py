@@ -116,7 +116,7 @@ class Asyncio(Switching):
         number = running.job.number
         try:
             report = await self._program.run_async(running.job)
-        except BaseException as problem:  # noqa: BLE001 - SystemExit of a task, or our own fault: it is lost, and said
+        except BaseException as problem:  # SystemExit of a task, or our own fault: it is lost, and said
             if isinstance(problem, asyncio.CancelledError) and number not in self._running:
                 raise  # given up: nobody waits for it
             _log.error("%s[%s] did not end as tasks do.", running.job.task, running.job.id, exc_info=problem)
