@@ -102,6 +102,8 @@ def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -
     if not parts:
         raise BadCall("the URL of a Redis is empty")
     kind = _kind(parts[0])
+    if len(parts) > 1 and kind != "sentinel":
+        raise BadCall(f"one Redis is asked for, and there are {len(parts)} URLs; with ; between them stand Sentinels")
     given = {name: value for name, value in (options or {}).items() if value is not None}
     query = pairs(parts[0].query)
     tls = tls or given.pop("ssl", None)

@@ -24,6 +24,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ..protocol.errors import BadCall
 from ..protocol.rules.delivery import Stop
@@ -128,6 +129,7 @@ class Worker:
         self.mailbox = Mailbox(self.desk, telling, self.speech)
         self.gossip = None if "gossip" in self.without else Gossip(hostname, owner, self.events, telling)
         self.heart = None if "heartbeat" in self.without else Heart(self.events, self.counts, heartbeat)
+        self._reached: WeakKeyDictionary[Broker, str] = WeakKeyDictionary()  # of several URLs, which
         self.tasks = self._kept(self._tasks_up, self._tasks_down)
         self.telling = self._kept(self._telling_up, self._telling_down)
         self._pool_at = self._services_at = 0.0
@@ -290,18 +292,22 @@ class Worker:
 
     def connect(self) -> Broker:
         told = self.options.broker
-        return failover.first_that_answers(
-            told.urls,
-            lambda url: brokers.connect(url, told.options, told.timeout),
-            told.options.get("failover_strategy"),
-        )
+
+        def one(url: str) -> Broker:
+            broker = brokers.connect(url, told.options, told.timeout)
+            if len(told.urls) > 1:
+                self._reached[broker] = url
+            return broker
+
+        return failover.first_that_answers(told.urls, one, told.options.get("failover_strategy"))
 
     @property
     def shown_url(self) -> str:
         return self.owner.shown_url(self.options.broker.urls[0])
 
     def _tasks_up(self, broker: Broker, now: float) -> None:
-        connection_log.info("Connected to %s", self.shown_url)
+        url = self._reached.get(broker, self.options.broker.urls[0])
+        connection_log.info("Connected to %s", self.owner.shown_url(url))
         if not self._is_ready and "mingle" not in self.without:
             mingle.ask(self.connect, self.hostname, self.owner, self.revokes, self.options.telling, self.speech)
         if self.lasting is not None:

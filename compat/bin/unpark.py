@@ -25,16 +25,22 @@ def unpark(ctx: click.Context, json: bool, **_: Any) -> None:
     from ..app.settings_for_broker import broker_options
     from ..app.utils import sanitize_url
 
-    told = broker_options(ctx.obj.app.conf, write=True)
+    told = broker_options(ctx.obj.app.conf)  # workers park where they take
     if not is_redis(told.urls[0]):
         check(told.urls[0])
         app = "" if ctx.find_root().params.get("app") else ". No app was named: celeriac -A proj unpark"
         where = f"{sanitize_url(told.urls[0])} is no Redis{app}"
         ctx.obj.echo('{"unparked": 0}' if json else f"Nothing is parked: {where}")
         return
-    count = 0
-    try:
-        count = give_back(told.urls[0], told.options, told.timeout)
-    except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
-        handle_remote_command_error("unpark", problem)
-    ctx.obj.echo(f'{{"unparked": {count}}}' if json else f"{count} given back.")
+    counts, failures = [], {}
+    for url in filter(is_redis, told.urls):
+        try:
+            counts.append(give_back(url, told.options, told.timeout))
+        except Exception as problem:  # noqa: BLE001, PERF203 - told in one line, with the right exit code
+            failures[url] = problem
+    # Any Sentinel leads to the same master; each of other servers may have had its turn as the fleet's broker.
+    sentinels = all(url.startswith("sentinel") for url in failures)
+    if counts:
+        ctx.obj.echo(f'{{"unparked": {sum(counts)}}}' if json else f"{sum(counts)} given back.")
+    if failures and not (counts and sentinels):
+        handle_remote_command_error("unpark", next(iter(failures.values())))

@@ -120,6 +120,7 @@ def test_sentinels() -> None:
         ("rediss://h?ssl_cert_reqs=maybe", {}, "ssl_cert_reqs is"),
         ("rediss://h", {"ssl_cert_reqs": []}, "ssl_cert_reqs is"),
         ("redis+socket://", {}, "names no path"),
+        ("redis://a;redis://b", {}, "one Redis is asked for, and there are 2 URLs"),
         ("sentinel://h", {}, "master_name"),
         ("sentinel://h", {"master_name": "m", "min_other_sentinels": "x"}, "min_other_sentinels is a number"),
         ("redis://h?socket_timeout=soon", {}, "socket_timeout is a number of seconds"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ def end(result):
     except Exception as problem:
         return repr(problem)
 import json
+import subprocess
+import sys
 print(json.dumps([end(add.delay(2, 3)), end(boom.delay()), end(again.delay()), end(refuse.delay()),
       end(add.apply_async((1, 1), countdown=0.3)), end(add.apply_async((1, 1), expires=-5)) if {expiring} else None,
       end(app.send_task("proj.nobody")), [r.get(timeout=10) for r in [add.delay(n, n) for n in range(50)]]]))
@@ -77,6 +81,22 @@ def test_a_stock_producer_on_rabbitmq(on_rabbitmq: Project, pool: str) -> None:
         _check(_all(on_rabbitmq, expiring=False), expiring=False)
         assert worker.stop() == 0
         assert "Connected to amqp://" in worker.text()
+
+
+def test_the_second_broker_serves_where_the_first_is_away(
+    tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path
+) -> None:
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, f"redis://127.0.0.1:1/0;{redis_server.url}", "rpc://", stock_python)
+    asks = "from proj import *; print(add.delay(2, 3).get(timeout=30))"
+    with project.worker() as worker:
+        done = subprocess.run(
+            [sys.executable, "-m", "celeriac", "run", sys.executable, "-c", asks],
+            cwd=tmp_path, env=project.environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stdout == "5\n", done.stderr + worker.text()
+        assert f"Connected to {redis_server.url}" in worker.text()
+        assert worker.stop() == 0
 
 
 def test_remote_control_from_stock(on_redis: Project) -> None:

@@ -24,6 +24,7 @@ from ...protocol.wire.amqp import topology
 from ...protocol.wire.message import Message
 from ...protocol.wire.result import Result
 from ..brokers import connect as connect_broker
+from ..brokers import failover
 from ..brokers.base import Broker, Parcel, Queue
 from .base import POLL, Address, Found, Settings, Store
 
@@ -347,13 +348,19 @@ def connect(_url: str, settings: Settings) -> RpcStore:
 def sending(url: str, options: Mapping[str, Any], timeout: float = 4.0) -> Dial:
     """Who asked may be gone, and the queue with him: no reason to refuse the result."""
     given = {**options, "mandatory": False} if _is_amqp(url) else options
-    return lambda: connect_broker(url, given, timeout)
+    return _any_of(url, given, timeout)
 
 
 def listening(url: str, options: Mapping[str, Any], timeout: float = 4.0) -> Dial:
     """While nobody waits nobody tends it; a RabbitMQ that gave it up for dead would delete the queue and all in it."""
     given = {**options, "heartbeat": 0} if _is_amqp(url) else options
-    return lambda: connect_broker(url, given, timeout)
+    return _any_of(url, given, timeout)
+
+
+def _any_of(url: str, options: Mapping[str, Any], timeout: float) -> Dial:
+    """Several brokers are tried in turn, as those who send and consume tasks try them."""
+    urls, strategy = failover.several(url), options.get("failover_strategy")
+    return lambda: failover.first_that_answers(urls, lambda each: connect_broker(each, options, timeout), strategy)
 
 
 def _is_amqp(url: str) -> bool:

@@ -298,6 +298,22 @@ def test_what_is_parked_is_given_back(app: Celery, url: str, redis_server: Any) 
     assert run(app, "unpark").output == "0 given back.\n"
 
 
+def test_what_is_parked_is_given_back_by_each_of_several_brokers(app: Celery, url: str, redis_server: Any) -> None:
+    for brokers_of_it, code in ((f"redis://127.0.0.1:1/0;{url}", 69), (f"{url};{url}", 0)):
+        app.conf.broker_url = None
+        app.conf.update(broker_read_url=brokers_of_it, broker_write_url="memory://")
+        with closing(brokers.connect(url)) as broker:
+            broker.send([Parcel(Message(b"{}"), "jobs")])
+            broker.listen([Queue("jobs")], credit=1)
+            (taken,) = broker.take(1, 2)
+            broker.settle([(taken, Park(time.time() + 3600))])
+            broker.tend(time.time())
+        done = run(app, "unpark")
+        assert (done.exit_code, "1 given back." in done.output) == (code, True), done.output
+        assert redis_server.call("LLEN", "jobs") == 1
+        redis_server.call("DEL", "jobs")
+
+
 def test_purging(app: Celery, redis_server: Any) -> None:
     for _ in range(3):
         app.send_task("upkeep.add")

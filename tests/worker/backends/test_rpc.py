@@ -364,3 +364,14 @@ def test_stock_celery_reads_what_is_sent(redis_server: RedisServer, stock_python
     finally:
         reader.kill()
         reader.wait()
+
+
+def test_several_brokers_are_tried_in_turn(url: str) -> None:
+    worker = backends.connect("rpc://", Settings(options={"broker_url": f"redis://127.0.0.1:1/0;{url}"}))
+    client = opened(f"redis://127.0.0.1:1/0;{url}")
+    try:
+        assert worker.store(done("t"), Address(client.answer_to(), "t"))
+        assert client.fetch("t") == done("t")
+    finally:
+        worker.close()
+        client.close()
