@@ -87,12 +87,6 @@ def chunk_group(sig: Signature) -> Signature:
     return group(parts())
 
 
-def route_name(sig: Signature) -> str:
-    """The task whose routes a map, starmap or chunks follows: the one it calls."""
-    inner = sig["kwargs"]["task"]
-    return str(inner["task"] if isinstance(inner, dict) else inner)
-
-
 # --- rules that composing and sending share -----------------------------------------------------------------
 
 

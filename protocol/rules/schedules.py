@@ -12,7 +12,7 @@ of a day and more count days of the calendar, so that "every day" is midnight al
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from ..errors import BadCall, shown
 from ..values import dataclass
@@ -28,16 +28,6 @@ class Due(NamedTuple):
 
     is_due: bool
     next: float
-
-
-class Schedule(Protocol):
-    """What beat asks of any schedule."""
-
-    def remaining_estimate(self, last_run_at: datetime, now: datetime, zone: tzinfo) -> timedelta:
-        """How long until the next run after `last_run_at`; negative when it is overdue."""
-
-    def is_due(self, last_run_at: datetime, now: datetime, zone: tzinfo) -> Due:
-        """Whether the next run after `last_run_at` has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +92,3 @@ def interval(run_every: object, relative: bool = False) -> Interval:
         return Interval(timedelta(seconds=run_every), bool(relative))
     except (ValueError, OverflowError):  # NaN, infinity, and what no timedelta can hold
         raise BadCall(f"interval: {shown(run_every)} seconds are no length of time") from None
-
-
-_S = TypeVar("_S")
-
-
-def maybe_schedule(value: _S, relative: bool = False) -> _S | Interval:
-    """A number or a timedelta becomes an interval; None and anything else is left as it is."""
-    return interval(value, relative) if isinstance(value, (int, float, timedelta)) else value

@@ -214,13 +214,6 @@ def cloned(
     }
 
 
-def with_options(sig: Signature, **options: Any) -> Signature:
-    """The same signature with more options."""
-    copy = owned(sig)
-    copy["options"].update(options)
-    return copy
-
-
 def set_immutable(sig: Signature, flag: bool) -> None:
     """In place: whether it takes its predecessor's result. A group passes it to its tasks, a chord to its header."""
     kind = sig["subtask_type"]

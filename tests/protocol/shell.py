@@ -59,7 +59,7 @@ class Sig(dict[str, Any]):
     def set(self, immutable: bool | None = None, **options: Any) -> Sig:
         if immutable is not None:
             self._become(sigs.immutable(self, immutable))
-        return self._become(sigs.with_options(self, **options))
+        return self._become({"options": {**self["options"], **options}})
 
     def link(self, callback: Sig) -> Sig:
         self._become(sigs.linked(self, callback.plain))
@@ -96,7 +96,8 @@ class Sig(dict[str, Any]):
     def apply_async(self, args: Any = (), kwargs: Any = None, **options: Any) -> Any:
         sig = self.plain
         if sig["task"] in (sigs.MAP, sigs.STARMAP, sigs.CHUNKS):
-            options["route_name"] = canvas.route_name(sig)
+            inner = sig["kwargs"]["task"]
+            options["route_name"] = inner["task"] if isinstance(inner, dict) else inner
         if sig["task"] == sigs.CHUNKS:
             sig = canvas.chunk_group(sig)
         return self.shell.send(sig, args, kwargs, options)

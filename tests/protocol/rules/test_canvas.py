@@ -12,7 +12,7 @@ import pytest
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.rules import canvas
 from celeriac.protocol.rules.canvas import chain, chord, group, joined, raw_chain
-from celeriac.protocol.rules.signature import Signature, chunks, linked, linked_error, signature, starmap, xmap
+from celeriac.protocol.rules.signature import Signature, chunks, linked, linked_error, signature, starmap
 
 
 def s(name: str) -> Signature:
@@ -185,11 +185,6 @@ def test_chunks_become_starmaps_one_at_a_time() -> None:
     assert [len(part["kwargs"]["it"]) for part in parts_of] == [2, 1]
     with pytest.raises(BadCall, match="at least 1"):
         canvas.chunk_group(chunks(s("a"), [], 0))
-
-
-def test_maps_are_routed_as_what_they_call() -> None:
-    assert canvas.route_name(xmap(s("a"), [])) == "a"
-    assert canvas.route_name(signature("celery.map", (), {"task": "b", "it": []})) == "b"
 
 
 def test_a_led_body_is_cut_after_its_first_step() -> None:

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall
-from celeriac.protocol.rules.crontab import crontab
-from celeriac.protocol.rules.schedules import Due, Interval, interval, maybe_schedule
+from celeriac.protocol.rules.schedules import Due, Interval, interval
 
 UTC = timezone.utc
 NEW_YORK = ZoneInfo("America/New_York")
@@ -137,10 +136,6 @@ def test_interval_that_cannot_be_is_refused(value, why) -> None:
         interval(value)
 
 
-def test_maybe_schedule() -> None:
-    daily = crontab(0, 0)
-    assert maybe_schedule(daily) is daily
-    assert maybe_schedule(None) is None
-    assert maybe_schedule(5) == Interval(timedelta(seconds=5))
-    assert maybe_schedule(0.5, relative=True) == Interval(timedelta(seconds=0.5), relative=True)
-    assert maybe_schedule(timedelta(minutes=1)) == interval(60) == interval(timedelta(minutes=1))
+def test_an_interval_is_a_timedelta_or_seconds() -> None:
+    assert interval(0.5, relative=True) == Interval(timedelta(seconds=0.5), relative=True)
+    assert interval(timedelta(minutes=1)) == interval(60) == Interval(timedelta(minutes=1))

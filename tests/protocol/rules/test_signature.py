@@ -132,12 +132,6 @@ def test_links_flatten_depth_first() -> None:
     assert [each["task"] for each in sigs.flatten_links(sig)] == ["a", "b", "c", "d"]
 
 
-def test_options_are_set_on_a_copy() -> None:
-    sig = s()
-    assert sigs.with_options(sig, queue="q")["options"] == {"queue": "q"}
-    assert sig["options"] == {}
-
-
 # --- reading ------------------------------------------------------------------------------------------------
 
 CANVAS = chord(
