@@ -5,6 +5,7 @@ Law: each attack would leave a file behind if it worked, and the worker does hon
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -18,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from kombu.exceptions import OperationalError
 
 from celeriac import Celery
+from celeriac.compat.bin.celery import celery
 from celeriac.compat.bin.top import Watch
+from celeriac.compat.events.dumper import Dumper
 from celeriac.compat.exceptions import ChordError, SecurityError
 from celeriac.protocol.wire.message import Message
 from celeriac.worker import brokers, redis_link, redis_place
@@ -225,6 +229,23 @@ def test_events_are_data(house: House) -> None:
     hears("after")
     watch.stop()
     house.still_works()
+
+
+def test_what_steers_a_terminal_does_not_reach_it(house: House) -> None:
+    """`celeriac events` and `celeriac dead list` show names that anybody may have sent, in the line where they belong."""
+    out = io.StringIO()
+    dumper = Dumper(out)
+    for name in ("\x1b[2J\nforged", {"a": 1}, None):
+        for kind in ("task-received", "task-succeeded", "worker-online"):
+            dumper.on_event({"type": kind, "uuid": name, "name": name, "hostname": name, "timestamp": name, "x": name})
+    assert out.getvalue().count("\n") == 9
+    house.send(b"\xff", id="\x1b[2J\nforged")
+    wait_until(lambda: any("forged" in str(each) for each in house.buried()), 20)
+    told = CliRunner().invoke(celery, ["-b", house.app.conf.broker_url, "dead", "list"], catch_exceptions=False).output
+    for text in (out.getvalue(), told):
+        assert "forged" in text
+        assert "\x1b" not in text
+        assert not [line for line in text.splitlines() if line.startswith("forged")]
 
 
 def test_a_control_request_is_looked_up_not_called(house: House) -> None:

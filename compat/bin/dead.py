@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ..utils.term import harmless
 from .base import COMMA_SEPARATED_LIST, CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
 _LIMIT = 100
@@ -59,8 +60,9 @@ def list_(ctx: click.Context, queues: Any, limit: int, json: bool) -> None:
         ctx.obj.echo(_json.dumps(rows))
         return
     for row in rows:
-        ctx.obj.echo(f"{row['time'] or '-':<19}  {row['id'] or '-':<36}  {row['task'] or '-'}  {row['queue'] or '-'}")
-        ctx.obj.echo(f"    {row['reason'] or 'no reason is told'}")
+        line = f"{row['time'] or '-':<19}  {row['id'] or '-':<36}  {row['task'] or '-'}  {row['queue'] or '-'}"
+        ctx.obj.echo(harmless(line))
+        ctx.obj.echo(harmless(f"    {row['reason'] or 'no reason is told'}"))
     if not rows:
         ctx.obj.echo("No dead letters.")
 

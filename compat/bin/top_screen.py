@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from ..utils.term import harmless
 from .queues import cell, unserved
 
 PAGES = ("tasks", "failures", "queues", "workers")
@@ -235,7 +236,7 @@ def lines(given: View, look: Look, width: int, height: int) -> list[tuple[str, s
         page.append((style, _line(row.cells, heads)))
     page += [("plain", "")] * (height - 2 - len(page))
     page += [_status(given, look), ("dim", _HELP)]
-    return [(style, _clean(text)[:width]) for style, text in page][:height]
+    return [(style, harmless(text)[:width]) for style, text in page][:height]
 
 
 def _status(given: View, look: Look) -> tuple[str, str]:
@@ -256,11 +257,6 @@ def _line(cells: Sequence[str], heads: Sequence[tuple[str, int]]) -> str:
         for cell, (_, width) in zip(cells, heads, strict=False)
     )
     return " ".join(parts).rstrip()
-
-
-def _clean(text: str) -> str:
-    """Without what would steer the terminal: names and arguments are somebody else's."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 _STYLES = {"title": "1", "head": "1;4", "selected": "7", "bad": "31", "dim": "2", "plain": ""}

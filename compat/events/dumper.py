@@ -11,6 +11,7 @@ from typing import Any
 
 from ..app import app_or_default
 from ..utils.functional import LRUCache
+from ..utils.term import harmless
 from ..utils.time import humanize_seconds
 
 __all__ = ("Dumper", "evdump")
@@ -55,7 +56,7 @@ class Dumper:
         hostname = ev.pop("hostname", None)
         task = ""
         if type.startswith("task-"):
-            uuid = ev.pop("uuid", None)
+            uuid = str(ev.pop("uuid", None))  # whoever told it may have sent anything
             if type in _NAMED:
                 name, args, kwargs = (ev.pop(field, None) for field in ("name", "args", "kwargs"))
                 TASK_NAMES[uuid] = f"{name}({uuid}) args={args} kwargs={kwargs}"
@@ -63,12 +64,12 @@ class Dumper:
             self.format_task_event(hostname, timestamp, type, task, ev)
             return
         fields = _fields(ev)
-        self.say(f"{hostname} [{timestamp}] {humanize_type(type)}{':' if fields else ''} {fields}")
+        self.say(harmless(f"{hostname} [{timestamp}] {humanize_type(type)}{':' if fields else ''} {fields}"))
 
     def format_task_event(self, hostname: Any, timestamp: Any, type: str, task: str, event: dict[str, Any]) -> None:
         """A line for an event of a task."""
         fields = _fields(event)
-        self.say(f"{hostname} [{timestamp}] {humanize_type(type)}{':' if fields else ''} {task} {fields}")
+        self.say(harmless(f"{hostname} [{timestamp}] {humanize_type(type)}{':' if fields else ''} {task} {fields}"))
 
 
 def _fields(event: dict[str, Any]) -> str:

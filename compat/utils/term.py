@@ -22,6 +22,11 @@ TERM_IS_SCREEN = bool(TERM and TERM.startswith("screen"))
 _IMAGE_START, _IMAGE_END = ("\033Ptmux;\033\033]", "\a\033\\") if TERM_IS_SCREEN else ("\033]", "\a")
 
 
+def harmless(text: str) -> str:
+    """One line without what would steer the terminal: names and arguments are somebody else's."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def fg(s: int) -> str:
     """The sequence for a colour by number."""
     return COLOR_SEQ % s
