@@ -76,6 +76,11 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def escaped(page: Path) -> list[str]:
+    """Lines that open or close a block and that `blocks` does not see: `~~~`, a title behind the language, one in a quote."""
+    return re.findall(r"^[ >]*(?:```|~~~).*$", _FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+
+
 def unfenced(page: Path) -> list[str]:
     """First lines of indented blocks: those have no language, and nothing would run them."""
     source = _FENCE.sub("", page.read_text(encoding="utf-8"))

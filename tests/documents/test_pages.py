@@ -35,10 +35,16 @@ def identifier(page: Path) -> str:
 @pytest.mark.parametrize("page", PAGES, ids=identifier)
 def test_each_block_says_what_it_is(page: Path) -> None:
     assert blocks.unfenced(page) == [], "indented blocks name no language: fence them"
+    assert blocks.escaped(page) == [], "nothing would run these: begin them with three backticks and a language alone"
     for block in blocks.blocks(page):
         assert block.language in {*blocks.PROGRAMS, *blocks.PROSE}, f"line {block.line}: which language is this?"
         if block.language == "json":
             json.loads(block.text)
+        if block.language in blocks.PROSE and block.said != "output":
+            command = re.search(
+                r"^(?:\$ )?(?:celeriac|celery|pip|make|python\d?|docker) \S.*$", block.text, re.MULTILINE
+            )
+            assert command is None, f"line {block.line}: a command that nothing runs: {command[0]}"
         if block.said == "not run":
             assert len(block.told.split()) >= 3, f"line {block.line}: why is it not run?"
 
@@ -58,6 +64,9 @@ def test_a_page_that_does_not_work_is_found(tmp_path: Path) -> None:
     assert "line 1" in perform(blocks.blocks(page), tmp_path, {})
     page.write_text("text\n\n    indented\n")
     assert blocks.unfenced(page) == ["indented"]
+    for fence in ("~~~bash", "```bash title=x", "> ```bash"):
+        page.write_text(f"{fence}\ntrue\n{fence.rstrip('abcdefghijklmnopqrstuvwxyz= ')}\n")
+        assert blocks.escaped(page) != []
 
 
 @pytest.mark.real
