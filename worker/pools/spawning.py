@@ -114,7 +114,7 @@ def be_child(wire: int, marks: int, journal: int, said: int, places: int, place:
         sys.argv[:], program = pickle.loads(os.pread(said, _WHOLE, 0))  # noqa: S301 - our parent's own
         _BIRTH.under_way = False
         os.close(said)
-        gc.collect()
+        gc.collect(1)
         gc.freeze()
         mark = Marks(places, given=marks).at(place)
         return live(socket.socket(fileno=wire), mark, Journal(given=journal), program, seat, ppid)
