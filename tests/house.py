@@ -60,7 +60,7 @@ MAY_IMPORT = {
         *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids", "worker/veil"),
         *("worker/late", "worker/polling", "worker/urls", "worker/redis_advice", "protocol"),
     ),
-    "worker/polling.py": (),
+    "worker/polling.py": ("protocol/hints",),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "worker/polling", "protocol"),
     # Results that are messages go through a broker.
     # Results beside the broker, in the server that it starts.

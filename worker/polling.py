@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
-from typing import Any, Protocol
+
+from ..protocol.hints import Any, Protocol
 
 
 class Poll(Protocol):
