@@ -1,11 +1,13 @@
 """What it costs to send a task: `add.delay(2, 2)` of stock Celery and of celeriac, the same app, side by side.
 
-    python benchmarks/enqueue.py [--messages 2000] [--turns 4] [redis] [amqp]
+    python benchmarks/enqueue.py [--messages 2000] [--turns 4] [--cores same|apart] [--without-stock] [redis] [amqp]
 
 CPU of the client (user + system) per task, everything included; contenders are asked in turns, A B B A, on servers
 that are started here. After each row the queue holds exactly what was sent. `-results` has a Redis result backend,
 `-unsure` asks RabbitMQ for no confirms, which is stock's default and not ours: in all other rows both are asked to
-confirm. `first` is a whole process: the interpreter, the import, the app and its first task. `bare` is an interpreter
+confirm. `bare socket` sends ready-made bytes and reads the answer, one by one, with nothing else between: what no client
+can go below here. `--cores` keeps servers and senders on one core, or on two: alone neither shows what the other costs.
+`first` is a whole process: the interpreter, the import, the app and its first task. `bare` is an interpreter
 that only ends.
 """
 
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,12 @@ STOCK = ROOT / ".peers" / "celery-5.7.0" / "bin" / "python"
 GOALS = {
     ("redis", "one by one"): "15, never above 25",
     ("redis", "group of 100"): "6, never above 10",
+    ("redis", "one group"): "6, never above 10",
+    ("redis", "starmap"): "6, never above 10",
     ("amqp", "one by one"): "10, never above 20",
     ("amqp", "group of 100"): "10, never above 20",
+    ("amqp", "one group"): "10, never above 20",
+    ("amqp", "starmap"): "10, never above 20",
 }
 
 
@@ -52,7 +59,37 @@ def app_of(kind: str, url: str) -> Any:
     return app
 
 
+def bare_socket(app: Any, task: Any, url: str) -> Callable[[int], None]:
+    """On a connection of its own."""
+    from celeriac.worker import brokers
+
+    form = app.amqp.shortcuts.way(task, (2, 2), {}, {}, None).plan.form
+    piece = form.kin()("e1bd1b8e-8a5e-4d0e-9a0e-3c4d8a9b2f10", (2, 2), {}, "(2, 2)", "{}", None)
+    broker = brokers.connect(url, {**app.conf.broker_transport_options})
+    connection = broker._link._socket  # noqa: SLF001 - the very one that is measured
+    answered = "confirm" in broker.can
+    if url.startswith("amqp"):
+        broker.send_filled(form, (piece,))  # opens the channel
+        data = piece
+    else:
+        data = b"%b%d\r\n%b\r\n" % (form.before_piece, len(piece), piece)
+        connection.sendall(data)
+        connection.recv(4096)
+    connection.setblocking(True)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            connection.sendall(data)
+            if answered:
+                connection.recv(4096)
+
+    return run
+
+
 def contend(kind: str, url: str) -> None:
+    core = os.environ.get("CORE")
+    if core:
+        os.sched_setaffinity(0, {int(core)})
     app = app_of(kind, url)
 
     @app.task(name="bench.add")
@@ -63,16 +100,25 @@ def contend(kind: str, url: str) -> None:
     from celery import group
 
     group(add.s(2, 2) for _ in range(2)).apply_async()  # a first one loads what groups need
-    print("ready", flush=True)
+
+    def one_by_one(count: int) -> None:
+        for _ in range(count):
+            add.delay(2, 2)
+
+    def groups(count: int) -> None:
+        for _ in range(count // 100):
+            group(add.s(2, 2) for _ in range(100)).apply_async()
+
+    rows = {"one by one": one_by_one, "group of 100": groups}
+    if kind.startswith("ours"):
+        rows["one group"] = lambda count: group(add.s(2, 2) for _ in range(count)).apply_async()
+        rows["starmap"] = lambda count: add.starmap_async((2, 2) for _ in range(count))
+        rows["bare socket"] = bare_socket(app, add, url)
+    print(json.dumps([*rows]), flush=True)
     for line in sys.stdin:
         row, count = line.rsplit(" ", 1)
         before = cpu()
-        if row == "one by one":
-            for _ in range(int(count)):
-                add.delay(2, 2)
-        else:
-            for _ in range(int(count) // 100):
-                group(add.s(2, 2) for _ in range(100)).apply_async()
+        rows[row](int(count))
         print(cpu() - before, flush=True)
 
 
@@ -132,48 +178,53 @@ def bare() -> float:
 Taken = dict[tuple[str, str], list[float]]
 
 
-def race(transport: str, url: str, size: Any, messages: int, turns: int) -> Taken:
+def race(
+    transport: str, url: str, size: Any, messages: int, turns: int, *, core: str = "", stock: bool = True
+) -> Taken:
     """By row and kind: CPU us per task; `first` in ms."""
     kinds = ["ours", "stock"] + (["ours-results", "stock-results"] if transport == "redis" else ["ours-unsure"])
-    processes = {}
+    kinds = [kind for kind in kinds if stock or not kind.startswith("stock")]
+    processes, rows = {}, {}
     for kind in kinds:
-        results = environment(RESULTS=url) if kind.endswith("-results") else environment()
+        results = environment(CORE=core, **({"RESULTS": url} if kind.endswith("-results") else {}))
         processes[kind] = subprocess.Popen(
             command(kind, url), env=results, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert processes[kind].stdout.readline() == "ready\n", kind
+        rows[kind] = json.loads(processes[kind].stdout.readline())
     taken: Taken = {}
     for turn in range(turns):
         for kind in kinds if turn % 2 == 0 else reversed(kinds):
-            for row in ("one by one", "group of 100"):
+            for row in rows[kind]:
                 before = size(f"q-{kind}")
                 process = processes[kind]
                 process.stdin.write(f"{row} {messages}\n")
                 process.stdin.flush()
                 taken.setdefault((row, kind), []).append(float(process.stdout.readline()) / messages * 1e6)
-                end = time.monotonic() + 10
+                end = time.monotonic() + 30
                 while (found := size(f"q-{kind}") - before) != messages and time.monotonic() < end:
                     time.sleep(0.05)
                 assert found == messages, f"{kind}, {row}: {found} of {messages} arrived"
     for process in processes.values():
         process.stdin.close()
         process.wait(20)
-    for kind in ("ours", "stock"):
+    for kind in ("ours", "stock")[: 1 + stock]:
         taken["first", kind] = [first(kind, url) for _ in range(turns * 2)]
     return taken
 
 
 def show(transport: str, taken: Taken) -> None:
-    starts = {kind: taken["first", kind] for kind in ("ours", "stock")}
+    starts = {kind: taken.get(("first", kind)) for kind in ("ours", "stock")}
     print(f"\n{transport}: CPU us per task, median (lowest-highest)")
     for (row, kind), figures in sorted(taken.items()):
         if row == "first":
             continue
-        other = taken.get((row, kind.replace("ours", "stock")), taken[row, "stock"])
-        ratio = f"   stock is {statistics.median(other) / statistics.median(figures):.1f} x" if "ours" in kind else ""
-        goal = f"   goal {GOALS[transport, row]}" if kind == "ours" else ""
+        other = taken.get((row, kind.replace("ours", "stock"))) or taken.get((row, "stock"))
+        times = other and statistics.median(other) / statistics.median(figures)
+        ratio = f"   stock is {times:.1f} x" if times and "ours" in kind else ""
+        goal = f"   goal {GOALS[transport, row]}" if kind == "ours" and (transport, row) in GOALS else ""
         print(f"  {row:14}{kind:15}{said(figures)}{ratio}{goal}")
-    print(f"  first, ms: ours {said(starts['ours'])}, stock {said(starts['stock'])}, bare {bare():.0f}   goal 30, 45")
+    whole = ", ".join(f"{kind} {said(figures)}" for kind, figures in starts.items() if figures)
+    print(f"  first, ms: {whole}, bare {bare():.0f}   goal 30, 45")
 
 
 def said(figures: list[float]) -> str:
@@ -192,12 +243,21 @@ def main() -> None:
     parser.add_argument("transports", nargs="*", default=["redis", "amqp"])
     parser.add_argument("--messages", type=int, default=2000)
     parser.add_argument("--turns", type=int, default=4)
+    parser.add_argument("--cores", choices=["same", "apart"])
+    parser.add_argument("--without-stock", action="store_true")
     given = parser.parse_args()
-    print(json.dumps({"messages": given.messages, "turns": given.turns, "python": sys.version.split()[0]}))
+    print(json.dumps({**vars(given), "python": sys.version.split()[0]}))
+    core = {"same": "0", "apart": "1"}.get(given.cores, "")
+    if core:
+        os.sched_setaffinity(0, {0})  # the servers' as well
     for transport in given.transports:
         with servers.redis_server() if transport == "redis" else servers.rabbitmq_server() as server:
             broker = brokers.connect(server.url)
-            show(transport, race(transport, server.url, broker.size, given.messages, given.turns))
+            shown = race(
+                transport, server.url, broker.size, given.messages, given.turns,
+                core=core, stock=not given.without_stock,
+            )  # fmt: skip
+            show(transport, shown)
             broker.close()
 
 
