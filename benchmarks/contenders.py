@@ -102,13 +102,11 @@ def celeriac(url: str, queue: str) -> Rows:
 def celeriac_store(url: str, _queue: str) -> Rows:
     from celeriac.protocol.wire.result import Result
     from celeriac.worker import backends
-    from celeriac.worker.backends.redis import STORE as SCRIPT
     from celeriac.worker.redis_link import connect
     from celeriac.worker.redis_place import parse
 
     store = backends.connect(url)
     link = connect(parse(url))
-    link.load(SCRIPT)
     new = ids()
     kept: list[str] = []
 
@@ -117,10 +115,9 @@ def celeriac_store(url: str, _queue: str) -> Rows:
         store.store(Result(kept[-1], result=4))
 
     def many(count: int) -> None:
-        """As who has finished many: one write, the answers read later."""
+        """As who has finished many."""
         kept.extend(next(new) for _ in range(count))
-        link.post(*[store.store_command(Result(each, result=4)) for each in kept[-count:]], then=store.kept)
-        link.settle()
+        assert not store.store_all(link, [store.row(Result(each, result=4)) for each in kept[-count:]])
 
     def fetch(count: int) -> None:
         for task_id in kept[-count:]:

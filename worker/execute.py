@@ -44,13 +44,13 @@ _JSON = "application/json"
 class Debt:
     """A result that is still to be written, and the report that must not leave before."""
 
-    __slots__ = ("command", "data", "report", "result", "store")
+    __slots__ = ("report", "result", "row", "store")
 
-    def __init__(self, store: Any, result: Result, command: Any, data: bytes) -> None:
+    def __init__(self, store: Any, result: Result, row: tuple[str, bytes]) -> None:
         self.store = store
         self.result = result
-        self.command = command
-        self.data = data
+        self.row = row
+        """Its key and its document."""
         self.report: Report | None = None
 
 
@@ -63,23 +63,22 @@ class Debts(threading.local):
         self.begun = False
         self.links: dict[int, Any] = {}
         self._store: Any = None
-        self._packs: Any = None
+        self._bulk: Any = None
 
     def takes(self, store: Any) -> bool:
         """Whether results of this store can wait for each other."""
-        return self._commanding(store) is not None
+        return self._bulk_of(store) is not None
 
-    def _commanding(self, store: Any) -> Any:
-        """What makes commands of its results; None: nobody does, each must be stored by itself."""
+    def _bulk_of(self, store: Any) -> Any:
+        """What stores many of its results at once; None: nobody does, each must be stored by itself."""
         if store is not self._store:
-            found = store if hasattr(store, "packed") else getattr(store, "inner", None)
-            self._store, self._packs = store, found if hasattr(found, "packed") else None
-        return self._packs
+            found = store if hasattr(store, "store_all") else getattr(store, "inner", None)
+            self._store, self._bulk = store, found if hasattr(found, "store_all") else None
+        return self._bulk
 
     def hold(self, store: Any, result: Result) -> Debt:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        command, value = self._commanding(store).packed(result)
-        debt = Debt(store, result, command, value)
+        debt = Debt(store, result, self._bulk_of(store).row(result))
         self.all.append(debt)
         return debt
 
@@ -100,13 +99,12 @@ class Debts(threading.local):
 
     def _at_once(self, store: Any, debts: list[Debt]) -> list[Debt]:
         """In one write. What is left is to be stored one by one, which has patience."""
-        commanding = self._commanding(store)
+        bulk = self._bulk_of(store)
         try:
-            replies = self._link(commanding).ask(*[debt.command for debt in debts])
+            there = bulk.store_all(self._link(bulk), [debt.row for debt in debts])
         except (redis_link.operational_error(), BadCall):  # or one of them cannot be said: the others can
             return debts
-        kept = commanding.kept
-        return [debt for debt, reply in zip(debts, replies, strict=True) if kept(reply) is None]
+        return [debts[place] for place in there]
 
     def _link(self, store: Any) -> Any:
         link = self.links.get(id(store))
@@ -221,7 +219,7 @@ class Execution:
 
     def debts(self) -> bytes | None:
         last = self._debts.last
-        return None if last is None else last.data
+        return None if last is None else last.row[1]
 
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         if not self._debts.all:
@@ -431,7 +429,7 @@ class Execution:
         return failed_report(exc, None)
 
     def lost(self, debt: Debt, exc: Exception) -> bool:
-        log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.data))
+        log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.row[1]))
         return True
 
     def unstored(self, report: Report, exc: Exception | None) -> Report:

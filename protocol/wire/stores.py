@@ -100,6 +100,34 @@ def store_arguments(key: str, value: bytes, expires: int, seen: bytes | None = N
     return 1, key, value, expires, "" if seen is None else hashlib.sha1(seen, usedforsecurity=False).hexdigest()
 
 
+STORE_ALL = """
+local there = {}
+for i = 1, #KEYS do
+    local kept
+    if ARGV[1] == '0' then
+        kept = redis.call('SET', KEYS[i], ARGV[i + 1], 'NX')
+    else
+        kept = redis.call('SET', KEYS[i], ARGV[i + 1], 'NX', 'EX', ARGV[1])
+    end
+    if kept then
+        redis.call('PUBLISH', KEYS[i], ARGV[i + 1])
+    else
+        there[#there + 1] = i - 1
+    end
+end
+return there
+"""
+"""The same for many results at once, each where nothing is stored; answers the places (from 0) where something is.
+
+Those are for `STORE`, which tells what it is.
+"""
+
+
+def store_all_arguments(rows: Sequence[tuple[str, bytes]], expires: int) -> Command:
+    """What follows EVALSHA <sha of STORE_ALL>: keys with their values, and the seconds that all are kept."""
+    return (len(rows), *[key for key, _ in rows], expires, *[value for _, value in rows])
+
+
 def may_replace(stored: bytes | None, codec: Codec = JSON) -> bool:
     """Whether a new state may be written over what is stored: over anything but a SUCCESS.
 

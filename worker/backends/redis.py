@@ -19,7 +19,7 @@ from ...protocol.wire import chord_keys, stores
 from ...protocol.wire.children import Node
 from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count
 from ...protocol.wire.redis_scripts import Script
-from ...protocol.wire.resp import Argument, Command, ErrorReply, pack
+from ...protocol.wire.resp import Argument, Command
 from ...protocol.wire.result import Result, build, build_group, parse_group
 from ...protocol.wire.stores import may_replace
 from .. import redis_place
@@ -30,13 +30,11 @@ from . import redis_watch
 from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_member, unreadable
 
 STORE = Script("store", stores.STORE)
+STORE_ALL = Script("store_all", stores.STORE_ALL)
 PART = Script("chord_part", chord_keys.PART.text)
 EXTEND = Script("chord_extend", chord_keys.EXTEND.text)
 CLEAN = Script("chord_clean", chord_keys.CLEAN.text)
 
-_COMMAND: Command = ("EVALSHA", STORE.sha, *stores.store_arguments("", b"", 0))
-_BEFORE = pack(_COMMAND[:3]).replace(b"*3", b"*%d" % len(_COMMAND), 1)
-_AFTER = pack(_COMMAND[6:]).partition(b"\r\n")[2]
 LOOK = 0.8
 """Seconds between two looks at what is waited for: gocelery and others store and tell nobody."""
 _FEW = 8  # results at once that only the connection which listens is asked for
@@ -99,7 +97,7 @@ class RedisStore(KeyValueStore):
     # --- one result
 
     def store(self, result: Result, address: Address | None = None) -> bool:
-        key, value, expires = self._row(result)
+        (key, value), expires = self.row(result), self.lifetime(result)
         seen: bytes | None = None
         for _ in range(_TRIES):
             reply = self._run(STORE, stores.store_arguments(key, value, expires, seen))
@@ -112,32 +110,18 @@ class RedisStore(KeyValueStore):
             seen = reply
         raise operational(f"{self.place}: the result of {result.task_id} was changed by others at every attempt")
 
-    def store_command(self, result: Result, seen: bytes | None = None) -> Command:
-        """The same as one command, for a link on which something must come after it; `kept` reads the answer."""
-        return ("EVALSHA", STORE.sha, *stores.store_arguments(*self._row(result), seen))
+    def store_all(self, link: Link, rows: Sequence[tuple[str, bytes]]) -> list[int]:
+        """Store these successes (`row`) on a link of the caller's, in one step, and tell who waits. The places of those
+        that `store` must see to: something is stored there already."""
+        there: list[int] = link.run(STORE_ALL, *stores.store_all_arguments(rows, self.settings.expires))
+        return there
 
-    def packed(self, result: Result) -> tuple[bytes, bytes]:
-        """That command packed, and the document that it stores."""
-        key, value, expires = self._row(result)
-        name, seconds = key.encode(), b"%d" % expires
-        return b"%b$%d\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b" % (
-            *(_BEFORE, len(name), name, len(value), value),
-            *(len(seconds), seconds, _AFTER),
-        ), value
-
-    def kept(self, reply: Any) -> bool | None:
-        """What `store` would have said to that answer of `store_command`; None: it must still be stored."""
-        if isinstance(reply, ErrorReply):
-            return None
-        if isinstance(reply, bytes):
-            return None if may_replace(reply, self.settings.codec) else False
-        return True
-
-    def _row(self, result: Result) -> tuple[str, bytes, int]:
+    def row(self, result: Result) -> tuple[str, bytes]:
+        """Where a result is stored, and its document."""
         value = build(result, self.settings.codec)
         if len(value) > _LONGEST:
             raise BadCall(f"the result of {result.task_id} has {len(value)} bytes; Redis keeps {_LONGEST} in one value")
-        return self.settings.keys.task(result.task_id), value, self.lifetime(result)
+        return self.settings.keys.task(result.task_id), value
 
     # --- keys
 

@@ -81,6 +81,10 @@ def test_store_arguments():
     assert stores.store_arguments("k", b"v", 60, b"old") == (1, "k", b"v", 60, seen)
 
 
+def test_store_all_arguments():
+    assert stores.store_all_arguments([("a", b"1"), ("b", b"2")], 60) == (2, "a", "b", 60, b"1", b"2")
+
+
 @pytest.fixture
 def redis(redis_server):
     redis_server.call("FLUSHALL")
@@ -104,6 +108,20 @@ def test_store_script(redis):
     assert listener.read() == [b"message", b"k", b"done"]
     assert redis.call("GET", "k") == b"done"
     assert redis.call("TTL", "k") == -1
+    listener.close()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("expires", "lives"), [(60, 60), (0, -1)])
+def test_store_all_script(redis, expires, lives):
+    listener = redis.connect()
+    listener.call("PSUBSCRIBE", "*")
+    redis.call("SET", "b", "there")
+    rows = [("a", b"1"), ("b", b"2"), ("c", b"3")]
+    assert redis.call("EVAL", stores.STORE_ALL, *stores.store_all_arguments(rows, expires)) == [1]
+    assert [listener.read()[2:], listener.read()[2:]] == [[b"a", b"1"], [b"c", b"3"]]
+    assert redis.call("MGET", "a", "b", "c") == [b"1", b"there", b"3"]
+    assert (redis.call("TTL", "a"), redis.call("TTL", "c")) == (lives, lives)
     listener.close()
 
 

@@ -21,13 +21,12 @@ from kombu.exceptions import OperationalError
 from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire import chord_keys, states
 from celeriac.protocol.wire.chord_keys import Member
-from celeriac.protocol.wire.resp import ErrorReply, pack
 from celeriac.protocol.wire.result import Result, build
 from celeriac.worker import backends
 from celeriac.worker.backends import redis as redis_module
 from celeriac.worker.backends import redis_watch
 from celeriac.worker.backends.base import Settings, Store
-from celeriac.worker.backends.redis import STORE, RedisStore, RetryPolicy
+from celeriac.worker.backends.redis import RedisStore, RetryPolicy
 from celeriac.worker.backends.settings import read
 from celeriac.worker.redis_link import connect
 from celeriac.worker.redis_place import Place, Tls, parse
@@ -135,48 +134,41 @@ class TestBytes:
         with pytest.raises(BadCall, match="Redis keeps 100 in one value"):
             store.store(done("x", "y" * 200))
 
-    def test_with_an_ack_behind_it_on_one_connection(self, server: RedisServer, store: RedisStore) -> None:
-        fresh, known, over = done(new_id()), done(new_id()), done(new_id())
+    def test_many_at_once_are_stored_as_one_by_one(self, server: RedisServer) -> None:
+        """Where nothing is stored; what is in the way of the others is left to `store`."""
+        store = RedisStore(parse(server.url), Settings(expires=1000))
+        server.call("FLUSHALL")
+        fresh, known, over, last = (done(new_id()) for _ in range(4))
         store.store(Result(known.task_id, states.STARTED, {}))
-        store.store(over)
+        store.store(Result(over.task_id, states.SUCCESS, "before"))
+        server.call("LPUSH", key("no text"), "x")
+        odd = done("no text")
+        ear, link = server.connect(), connect(store.place)
+        with closing(store), closing(ear), closing(link):
+            ear.call("PSUBSCRIBE", key("*"))
+            rows = [store.row(result) for result in (fresh, known, over, odd, last)]
+            assert rows[0] == (key(fresh.task_id), build(fresh))
+            before = calls(server)
+            assert store.store_all(link, rows) == [1, 2, 3]
+            grown = {name: count - before.get(name, 0) for name, count in calls(server).items()}
+            assert (grown["cmdstat_eval"], grown["cmdstat_publish"]) == (1, 2)
+            for result in (fresh, last):
+                assert ear.read() == [b"pmessage", key("*").encode(), key(result.task_id).encode(), build(result)]
+                assert server.call("GET", key(result.task_id)) == build(result)
+                assert server.call("TTL", key(result.task_id)) == 1000
+            assert [store.store(result) for result in (known, over)] == [True, False]
+            assert store.store_all(link, rows) == [0, 1, 2, 3, 4]
+            assert (store.fetch(known.task_id), store.fetch(over.task_id).result) == (known, "before")  # type: ignore[union-attr]  # it was stored above
+            assert calls(server)["cmdstat_evalsha"] > before.get("cmdstat_evalsha", 0)  # known by its sum now
+
+    def test_many_at_once_are_kept_for_ever_where_the_settings_say_so(self, server: RedisServer) -> None:
+        store = RedisStore(parse(server.url), Settings(expires=0))
         link = connect(store.place)
-        link.load(STORE)
-        got: list[Any] = []
-        for result in (fresh, known, over):
-            assert store.packed(result) == (pack(store.store_command(result)), build(result))
-            link.post(store.store_command(result), then=got.append)
-            link.post(("INCR", "acks"))
-        link.settle()
-        assert [store.kept(reply) for reply in got] == [True, None, False]
-        assert store.kept(ErrorReply("LOST", "x")) is None
-        assert server.call("GET", "acks") == b"3"
-        seen = server.call("GET", key(known.task_id))
-        link.post(store.store_command(known, seen), then=got.append)
-        link.settle()
-        assert store.kept(got[-1]) is True
-        assert store.fetch_many([each.task_id for each in (fresh, known, over)]).keys() == {
-            each.task_id for each in (fresh, known, over)
-        }
-        link.close()
-
-    def test_200_000_are_stored_with_nobody_reading_and_nothing_piles_up(
-        self, server: RedisServer, store: RedisStore
-    ) -> None:
-        """A window of replies is owed, never more; the full number by CELERIAC_LONG=1."""
-        count = 200_000 if os.environ.get("CELERIAC_LONG") else 5_000
-        link = connect(store.place)
-        link.load(STORE)
-        lost: list[Any] = []
-
-        def then(reply: Any) -> None:
-            if store.kept(reply) is not True:
-                lost.append(reply)
-
-        for number in range(count):
-            link.post(store.store_command(done(f"many-{number}")), then=then)
-        link.settle()
-        assert (lost, server.call("DBSIZE")) == ([], count)
-        link.close()
+        with closing(store), closing(link):
+            result = done(new_id())
+            assert store.store_all(link, [store.row(result)]) == []
+            assert server.call("TTL", key(result.task_id)) == -1
+            assert store.fetch(result.task_id) == result
 
 
 def calls(server: RedisServer) -> dict[str, int]:
