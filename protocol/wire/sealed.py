@@ -43,7 +43,8 @@ def _usual() -> Callable[[str], re.Match[str] | None]:
 
 
 class Sealed:
-    """Stands for a `Message`, and is opened when somebody looks inside. `parts` are plain values."""
+    """Stands for a `Message`, and is opened when somebody looks inside. `parts` are plain values: texts as the
+    expression has found them, or what they stand for (a body in bytes, numbers) where that was known."""
 
     __slots__ = ("_opened", "parts")
 
@@ -64,6 +65,10 @@ class Sealed:
     @property
     def retries(self) -> int:
         return int(self.parts[6])
+
+    @property
+    def priority(self) -> int:
+        return int(self.parts[-1])
 
     def unsealed(self) -> Message:
         """The message itself."""
@@ -103,7 +108,7 @@ class Sealed:
             "delivery_mode": int(mode),
             "priority": int(priority),
         }
-        return a2b_base64(body), headers, properties
+        return body if type(body) is bytes else a2b_base64(body), headers, properties
 
     @property
     def body(self) -> bytes:

@@ -18,7 +18,7 @@ from math import ceil
 from time import monotonic
 
 from ...protocol.errors import BadCall
-from ...protocol.hints import Any
+from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.wire.amqp import delayed, topology
 from ...protocol.wire.amqp.headers import HeaderReader
 from ...protocol.wire.amqp.inbox import Called, Event
@@ -36,6 +36,9 @@ from .amqp_messages import anew, read_delivery
 from .amqp_outbox import PUBLISHING, Outbox, Piece
 from .base import Again, Delivery, KinFill, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
+
+if TYPE_CHECKING:
+    from .amqp_messages import Seal
 
 logger = late.logger("celeriac.broker")
 
@@ -109,6 +112,7 @@ class AmqpBroker:
         self._ledger = Ledger()
         self._telling: Callable[[bytes], None] | None = None
         self._read_headers = HeaderReader().read
+        self._seal: Seal
 
     # -- queues --
 
@@ -161,6 +165,9 @@ class AmqpBroker:
         self._credit, self._acks = credit, acks
         wanted = {queue.name: queue for queue in queues} if credit > 0 or not acks else {}
         if not self._consuming:
+            from ...protocol.wire.amqp.sealing import seal
+
+            self._seal = seal
             self._channels.open(CHANNEL, "consuming", self._hear_consuming)
             self._consuming = True
         own_credit = self._grant(list(wanted.values()), acks)
@@ -277,7 +284,7 @@ class AmqpBroker:
             line = turns[0]
             turns.rotate(-1)
             if line.waiting:
-                taken.append(read_delivery(line.queue, line.waiting.popleft(), self._read_headers))
+                taken.append(read_delivery(line.queue, line.waiting.popleft(), self._read_headers, self._seal))
                 idle = 0
             else:
                 idle += 1

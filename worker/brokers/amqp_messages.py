@@ -7,7 +7,7 @@ RabbitMQ adds to a message's headers on its ways is its own affair and not hande
 from __future__ import annotations
 
 from ...protocol.errors import BadCall, BadMessage
-from ...protocol.hints import Any
+from ...protocol.hints import TYPE_CHECKING, Any, cast
 from ...protocol.wire.amqp import delayed
 from ...protocol.wire.amqp.contents import read_message
 from ...protocol.wire.amqp.properties import TableReader, read_properties, write_properties
@@ -16,6 +16,13 @@ from .. import late
 from .amqp_declare import parked_in
 from .amqp_ledger import Held
 from .base import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...protocol.wire.sealed import Sealed
+
+    Seal = Callable[[bytes, bytes], Sealed | None]
 
 logger = late.logger("celeriac.broker")
 
@@ -31,9 +38,18 @@ _TRACES = (
 _OWN_TO_A_DELIVERY = ("x-delivery-count", "CC", "BCC")  # the last two would send copies elsewhere once more
 
 
-def read_delivery(queue: str, held: Held, table_reader: TableReader) -> Delivery:
+def read_delivery(queue: str, held: Held, table_reader: TableReader, seal: Seal) -> Delivery:
+    """`seal` is `wire.amqp.sealing`'s, which who only sends need not load."""
     arrived = held.arrived
     body = arrived.body or b""
+    tag = None if held.settled else held
+    usual = seal(arrived.properties, body)
+    if usual is not None:  # it has none of the headers that are looked for below
+        exchange, routing_key = arrived.exchange, arrived.routing_key
+        if exchange == _DELIVERY_EXCHANGE and parked_in(exchange, routing_key):
+            exchange, routing_key = "", queue
+        message = cast("Message", usual)
+        return Delivery(tag, message, queue, exchange, routing_key, arrived.redelivered, usual.priority)
     try:
         message = read_message(arrived.properties, body, table_reader)
     except BadMessage as why:
@@ -48,7 +64,6 @@ def read_delivery(queue: str, held: Held, table_reader: TableReader) -> Delivery
     if headers.get(_REDELIVERED) is True:
         redelivered = headers.pop(_REDELIVERED)
         losses = losses_in(headers)
-    tag = None if held.settled else held
     priority = message.properties.get("priority", 0)
     return Delivery(tag, message, queue, exchange, routing_key, redelivered, priority, losses)
 
