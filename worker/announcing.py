@@ -89,6 +89,11 @@ class Announcer:
 
     # --- decided
 
+    @property
+    def heeded(self) -> bool:
+        """Whether anybody wants to hear what is `received`."""
+        return self.events.on or self.owner.listens("task_received")
+
     def received(self, request: Request, _: decided.Received) -> None:
         if self.owner.listens("task_received"):
             self.owner.signal("task_received", self._sender, request=self.owner.request(request))

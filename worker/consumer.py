@@ -372,9 +372,16 @@ class Consumer:
             self._to_strategy(request, kind.strategy, now)
 
     def _receive(self, request: Request, kind: Kind, now: float) -> None:
-        if not self.deliveries.stopping:
+        deliveries = self.deliveries
+        if not deliveries.stopping:
             self.announcer.arrived(request)
-        self._do(self.deliveries.received(request.number, arrival(request, kind.manner), now), now)
+        number, came = request.number, arrival(request, kind.manner)
+        if not deliveries.takes(number, came, now):
+            self._do(deliveries.received(number, came, now), now)
+            return
+        if self.announcer.heeded:
+            self._announce(decided.Received(number))
+        self._submit(request)
 
     def _kind(self, name: str, now: float) -> Kind | None:
         try:
@@ -528,7 +535,10 @@ class Consumer:
         request.begun, request.pid = begun.at, begun.pid
         self.accepted += 1
         self.done[request.name] += 1
-        self._do(self.deliveries.begun(begun.number, now), now)
+        if self.deliveries.begins(begun.number, now):
+            self._settlements.append((request.delivery, Verdict.ACK))
+        else:
+            self._do(self.deliveries.begun(begun.number, now), now)
         kind = request.kind
         if kind is None or kind.held:
             self._releases.append(begun.number)

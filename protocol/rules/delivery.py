@@ -106,7 +106,7 @@ class Deliveries:
         self._lines: dict[str, Line] = {}
         self._mourned: dict[int, Held] = {}
         self._orphans: dict[tuple[str, int], int] = {}
-        self._acked: deque[tuple[tuple[str, int], float]] = deque(maxlen=_IN_DOUBT)
+        self._acked: deque[tuple[Held, float]] = deque(maxlen=_IN_DOUBT)
         self._done: OrderedDict[tuple[str, int], How] = OrderedDict()
         self._losses: OrderedDict[str, int] = OrderedDict()
         self._strangers: OrderedDict[str, int] = OrderedDict()
@@ -151,8 +151,30 @@ class Deliveries:
 
     # --- from the broker
 
+    def takes(self, number: int, arrival: Arrival, now: float) -> bool:
+        """The usual way in one step: nobody is before it, and there is nothing to wait for. True: it is received and to
+        be submitted. False: nothing has happened yet, and `received` says what is to be done."""
+        if (
+            self._ready
+            or self._busy >= self.slots
+            or self.stopping
+            or arrival.eta is not None
+            or arrival.expires is not None
+            or arrival.stamps
+            or (arrival.redelivered and (self._orphans or self._done))
+            or arrival.name in self._lines
+            or self.revokes.revoked(arrival.id, now)
+        ):
+            return False
+        held = self._held[number] = Held(number, arrival)
+        held.place = Place.SUBMITTED
+        self._busy += 1
+        return True
+
     def received(self, number: int, arrival: Arrival, now: float) -> list[Decision]:
         """A task message that was taken."""
+        if self.takes(number, arrival, now):
+            return [Received(number), Submit(number)]
         if self.stopping:
             return self._settled(Held(number, arrival), How.RESTORE, now)
         if arrival.redelivered and (self._orphans or self._done):
@@ -166,10 +188,6 @@ class Deliveries:
         out: list[Decision] = [Received(number)]
         self._held[number] = held
         eta = arrival.eta
-        free = not self._ready and self._busy < self.slots
-        if free and eta is None and not arrival.stamps and arrival.name not in self._lines:
-            self._submit(held, out)  # the usual way: nobody before it, nothing to wait for
-            return out
         if eta is not None and eta > now:
             if self._may_park(held) and eta - now > self.terms.horizon:
                 self._drop(held)
@@ -224,9 +242,9 @@ class Deliveries:
         """The connection is lost, and with it everything that was owed on it."""
         out: list[Decision] = []
         self.connected = False
-        for key, acked in self._acked:
+        for held, acked in self._acked:
             if acked >= now - _DOUBT:
-                self._remember(key, How.ACK)
+                self._remember(held.key, How.ACK)
         self._acked.clear()
         for held in self._mourned.values():
             held.void = not held.settled
@@ -269,7 +287,27 @@ class Deliveries:
 
     # --- from the pool
 
+    def begins(self, number: int, now: float) -> bool:
+        """The usual way in one step. True: it has begun, and is to be acknowledged now. False: nothing has happened
+        yet, and `begun` says what is to be done."""
+        held = self._held.get(number)
+        if (
+            held is None
+            or held.place is not Place.SUBMITTED
+            or held.settled
+            or held.void
+            or held.kill is not None
+            or held.arrival.manner.late
+        ):
+            return False
+        held.place = Place.BEGUN
+        held.settled = True
+        self._acknowledged(held, now)
+        return True
+
     def begun(self, number: int, now: float) -> list[Decision]:
+        if self.begins(number, now):
+            return [Settle(number, How.ACK)]
         held = self._held.get(number)
         if held is None or held.place is not Place.SUBMITTED:
             return []
@@ -566,10 +604,13 @@ class Deliveries:
                 self._remember(held.key, how)
             return [Forgotten(held.number)]
         if how is How.ACK:
-            self._acked.append((held.key, now))
-            if self._losses:
-                self._losses.pop(held.arrival.id, None)
+            self._acknowledged(held, now)
         return [Settle(held.number, how, losses)]
+
+    def _acknowledged(self, held: Held, now: float) -> None:
+        self._acked.append((held, now))
+        if self._losses:
+            self._losses.pop(held.arrival.id, None)
 
     def _remember(self, key: tuple[str, int], how: How) -> None:
         self._done[key] = how
