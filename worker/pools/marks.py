@@ -14,17 +14,17 @@ import tempfile
 
 _RECORD = 128
 _NUMBER = struct.Struct("=q")
-_TIME = struct.Struct("=d")
 
-# The child writes: which job it runs (0: none), since when, how many it has done.
-_RUNNING, _SINCE, _DONE = 0, 8, 16
+# Which word of a record is what. The child writes: which job it runs (0: none), since when, how many it has done.
+_RUNNING, _SINCE, _DONE = 0, 1, 2
 # The parent writes: the last batch whose held jobs may start, the last that it took back, the job that is overdue,
 # the job that is to end, the last batch that it is about to acknowledge.
-_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 24, 32, 40, 48, 56
+_RELEASED, _RECALLED, _OVERDUE, _CONDEMNED, _PROMISED = 3, 4, 5, 6, 7
 # The child's again: it has begun its life.
-_UP = 64
-# The parent writes, for all, before the first record: whether it is telling the broker something, how many bytes, how
-# many bytes the connection had taken before, and the bytes. So what is told is one word, and is written last.
+_UP = 8
+# The parent writes, for all, before the first record, at these bytes: whether it is telling the broker something, how
+# many bytes, how many bytes the connection had taken before, and the bytes. So what is told is one word, and is written
+# last.
 _TELLING, _LENGTH, _POSITION, _BYTES = 0, 8, 16, 24
 # Room for the acknowledgements of as many messages as a broker gives at most (65,535, of some 70 bytes each); what is
 # not used of it is no memory.
@@ -90,39 +90,43 @@ def _move_of(number: int) -> int:
 class Mark:
     """One child's record."""
 
-    __slots__ = ("_at", "_memory")
+    __slots__ = ("_memory", "_times", "_words")
 
     def __init__(self, memory: mmap.mmap, at: int) -> None:
         self._memory = memory
-        self._at = at
+        record = memoryview(memory)[at : at + _RECORD]
+        # A word is read and written whole, and by no call of a function.
+        self._words = record.cast("q")
+        self._times = record.cast("d")
 
     def clear(self) -> None:
-        self._memory[self._at : self._at + _RECORD] = bytes(_RECORD)
+        for field in range(_RECORD // _NUMBER.size):
+            self._words[field] = 0
 
     # --- the child's
 
     def rise(self) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _UP, 1)
+        self._words[_UP] = 1
 
     def begin(self, number: int, at: float) -> None:
         """The time first: who sees the number sees its time."""
-        _TIME.pack_into(self._memory, self._at + _SINCE, at)
-        _NUMBER.pack_into(self._memory, self._at + _RUNNING, number)
+        self._times[_SINCE] = at
+        self._words[_RUNNING] = number
 
     def finish(self, done: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _DONE, done)
-        _NUMBER.pack_into(self._memory, self._at + _RUNNING, 0)
+        self._words[_DONE] = done
+        self._words[_RUNNING] = 0
 
     @property
     def released(self) -> int:
-        return self._read(_RELEASED)
+        return self._words[_RELEASED]
 
     @property
     def acknowledged(self) -> int:
         """For who has outlived the parent: the last batch whose messages have left the broker, or are about to."""
         if _NUMBER.unpack_from(self._memory, _TELLING)[0]:
-            return max(self._read(_RELEASED), self._read(_PROMISED))
-        return self._read(_RELEASED)
+            return max(self._words[_RELEASED], self._words[_PROMISED])
+        return self._words[_RELEASED]
 
     def moved(self, number: int, times: int) -> bool:
         """Whether this job has gone to another so many times. To be asked soon: the place is another job's one day."""
@@ -131,53 +135,48 @@ class Mark:
 
     @property
     def recalled(self) -> int:
-        return self._read(_RECALLED)
+        return self._words[_RECALLED]
 
     @property
     def overdue(self) -> int:
-        return self._read(_OVERDUE)
+        return self._words[_OVERDUE]
 
     @property
     def condemned(self) -> int:
-        return self._read(_CONDEMNED)
+        return self._words[_CONDEMNED]
 
     # --- the parent's
 
     @property
     def up(self) -> bool:
-        return bool(self._read(_UP))
+        return bool(self._words[_UP])
 
     @property
     def running(self) -> int:
-        return self._read(_RUNNING)
+        return self._words[_RUNNING]
 
     @property
     def since(self) -> float:
-        moment: float = _TIME.unpack_from(self._memory, self._at + _SINCE)[0]
-        return moment
+        return self._times[_SINCE]
 
     @property
     def done(self) -> int:
-        return self._read(_DONE)
+        return self._words[_DONE]
 
     def release(self, batch: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _RELEASED, batch)
+        self._words[_RELEASED] = batch
 
     def promise(self, batch: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _PROMISED, batch)
+        self._words[_PROMISED] = batch
 
     def recall(self, batch: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _RECALLED, batch)
+        self._words[_RECALLED] = batch
 
     def overrun(self, number: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _OVERDUE, number)
+        self._words[_OVERDUE] = number
 
     def condemn(self, number: int) -> None:
-        _NUMBER.pack_into(self._memory, self._at + _CONDEMNED, number)
-
-    def _read(self, field: int) -> int:
-        value: int = _NUMBER.unpack_from(self._memory, self._at + field)[0]
-        return value
+        self._words[_CONDEMNED] = number
 
 
 class Journal:
