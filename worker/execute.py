@@ -19,9 +19,10 @@ from ..protocol.rules.outcome import Fate, Report
 from ..protocol.wire import result as wire
 from ..protocol.wire import states
 from ..protocol.wire.json import loads
+from ..protocol.wire.message import Message
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.result import Result
-from ..protocol.wire.sealed import Sealed, opened
+from ..protocol.wire.sealed import BLANK, Sealed, opened
 from ..protocol.wire.serializers import BUILTIN
 from . import limit, redis_link
 from .coroutines import LOOPS
@@ -44,14 +45,20 @@ _JSON = "application/json"
 class Debt:
     """A result that is still to be written, and the report that must not leave before."""
 
-    __slots__ = ("report", "result", "row", "store")
+    __slots__ = ("_said", "report", "row", "store")
 
-    def __init__(self, store: Any, result: Result, row: tuple[str, bytes]) -> None:
+    def __init__(self, store: Any, said: Result | tuple[Any, ...], row: tuple[str, bytes]) -> None:
         self.store = store
-        self.result = result
+        self._said = said
         self.row = row
         """Its key and its document."""
         self.report: Report | None = None
+
+    @property
+    def result(self) -> Result:
+        """Of a plain success it is made when somebody asks: nobody does, if all goes well."""
+        said = self._said
+        return Result(said[0], states.SUCCESS, said[1], None, [], *said[2:]) if type(said) is tuple else said  # type: ignore[return-value]  # else it is one
 
 
 class Debts(threading.local):
@@ -69,6 +76,14 @@ class Debts(threading.local):
         """Whether results of this store can wait for each other."""
         return self._bulk_of(store) is not None
 
+    def hold_plain(
+        self, store: Any, task_id: str, value: Any, date_done: str, group_id: str | None, parent_id: str | None
+    ) -> Debt | None:
+        """`hold` of a success that says no more than this, of a store that it `takes`. None: `hold` is to be asked."""
+        said = (task_id, value, date_done, group_id, parent_id)
+        row = self._bulk_of(store).plain_row(*said)
+        return None if row is None else self._held(Debt(store, said, row))
+
     def _bulk_of(self, store: Any) -> Any:
         """What stores many of its results at once; None: nobody does, each must be stored by itself."""
         if store is not self._store:
@@ -78,7 +93,9 @@ class Debts(threading.local):
 
     def hold(self, store: Any, result: Result) -> Debt:
         """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        debt = Debt(store, result, self._bulk_of(store).row(result))
+        return self._held(Debt(store, result, self._bulk_of(store).row(result)))
+
+    def _held(self, debt: Debt) -> Debt:
         self.all.append(debt)
         return debt
 
@@ -164,6 +181,8 @@ class Execution:
         self._loads: Callable[[bytes], Any] = (
             loads if known is None or known is BUILTIN["json"] else known.decode or loads
         )
+        self._composes = self._plain_json and (known is None or known.composes)
+        self._blank: dict[str, Any] | None = None
 
     made_by: Callable[[], tuple[Callable[..., Execution], tuple[Any, ...]]] | None = None
     """Says how to make it again in another process, for pools that spawn."""
@@ -187,11 +206,12 @@ class Execution:
             if self.insistence is not None:
                 self.insistence.here()
         try:
+            if type(self._tracers.get(job.task)) is Tracer and (usual := self.usual(job)) is not None:
+                tracer, args, kwargs, request = usual
+                return self.reported(tracer.run(job.id, args, kwargs, request))
             tracer, args, kwargs, request = self.prepared(job)
             if type(tracer) is Tracer:
-                message: Any = job.message  # a `Sealed` stands for a `Message`, and is none
-                known = type(message) is Sealed
-                return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request, known)))
+                return self.reported(tracer.run(job.id, args, kwargs, self.around.Context.adopt(request)))
             return self.foreign(tracer(job.id, args, kwargs, request))
         except _Answered as answer:
             return answer.report
@@ -267,6 +287,37 @@ class Execution:
         if tracer is None:
             tracer = self.resolve(job, request)
         return tracer, args, kwargs, request
+
+    def usual(self, job: Job) -> tuple[Any, Any, Any, Any] | None:
+        """What runs, with what, in the context of its request: of a message that is known by its looks, and whose task
+        has run here before. As `prepared` and `Context.adopt` have it; None: they are to be asked."""
+        message: Any = job.message  # a `Sealed` stands for a `Message`, and is none
+        if type(message) is not Sealed or not self._composes:
+            return None
+        own = (self._blank or self._made_blank()).copy()
+        data = message.fill(own)
+        if not data.endswith(_NOTHING_MORE):
+            return None
+        try:
+            args, kwargs = self._loads(data[: -len(_NOTHING_MORE)] + b"]")
+        except (BadMessage, TypeError, ValueError):
+            return None
+        if type(args) is not list or type(kwargs) is not dict:
+            return None
+        own["properties"] = properties = message.properties_anew()
+        own["reply_to"] = properties["reply_to"]
+        own["correlation_id"] = properties["correlation_id"]
+        own["delivery_info"] = delivery_info(job, properties)
+        own["args"] = args
+        own["kwargs"] = kwargs
+        return self._tracers[job.task], args, kwargs, self.around.Context.adopted(own)
+
+    def _made_blank(self) -> dict[str, Any]:
+        """All that is in such a request, in its order: what is the same in each, and room for the rest."""
+        headers = {**BLANK, "timelimit": [None, None]}
+        blank = self.request(Job(0, "", "", Message(b"")), headers, None, None, _NOTHING_FOLLOWS, {})
+        self._blank = vars(self.around.Context.adopt(blank))
+        return self._blank
 
     def resolve(self, job: Job, request: dict[str, Any]) -> Built:
         try:
@@ -351,12 +402,7 @@ class Execution:
             "reply_to": properties.get("reply_to"),
             "correlation_id": properties.get("correlation_id"),
             "hostname": self.hostname,
-            "delivery_info": {
-                "exchange": job.exchange,
-                "routing_key": job.routing_key,
-                "priority": properties.get("priority"),
-                "redelivered": job.redelivered,
-            },
+            "delivery_info": delivery_info(job, properties),
             "args": args,
             "kwargs": kwargs,
             "is_eager": False,
@@ -438,7 +484,18 @@ class Execution:
         return report._replace(state=states.FAILURE, fate=Fate.FAILED, error=safe_repr(exc), internal=True)
 
 
+def delivery_info(job: Job, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "exchange": job.exchange,
+        "routing_key": job.routing_key,
+        "priority": properties.get("priority"),
+        "redelivered": job.redelivered,
+    }
+
+
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_NOTHING_MORE = b', {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
+"""How the body of a task ends that nothing follows, as everybody writes it."""
 _FATES = {
     states.IGNORED: Fate.DONE,
     states.RETRY: Fate.RETRIED,

@@ -164,6 +164,10 @@ class Held(Protocol):
 
     def hold(self, store: Any, result: Result) -> Any: ...
 
+    def hold_plain(
+        self, store: Any, task_id: str, value: Any, date_done: str, group_id: str | None, parent_id: str | None
+    ) -> Any: ...
+
 
 # --- what a worker asks of the app that it works for, beside running tasks (`consumer`, `worker`)
 

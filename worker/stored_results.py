@@ -7,6 +7,8 @@ by its methods: whoever overrides one is asked.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import lru_cache
+from time import time_ns
 from typing import Any
 
 from ..protocol.wire import states
@@ -63,10 +65,26 @@ def result_of(
     )
 
 
+def is_plain(request: Any, value: Any) -> bool:
+    """Whether its result says no more than the value, when it was done, and its group and parent. (`result_extended`
+    is the caller's to know.)"""
+    return type(value) in _PLAIN and not request._children  # noqa: SLF001 - the property would make a list for each
+
+
 def done_at(app: Any, *, utc: bool) -> str:
-    now = datetime.now(_UTC) if utc else app.now()
-    text: str = now.isoformat()
+    text: str = _utc() if utc else app.now().isoformat()
     return text
+
+
+def _utc() -> str:
+    """`datetime.now(timezone.utc).isoformat()`, of which all but the fraction is the same for a second."""
+    second, fraction = divmod(time_ns() // 1000, 1_000_000)
+    return f"{_second(second)}.{fraction:06d}+00:00" if fraction else f"{_second(second)}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, _UTC).replace(tzinfo=None).isoformat()
 
 
 def is_utc(app: Any) -> bool:

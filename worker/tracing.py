@@ -26,7 +26,7 @@ from .coroutines import LOOPS
 from .einfo import ExceptionInfo, clear_frames
 from .ports import App, Held, Surroundings, Task
 from .recording import failed_report, report_internal_error, running, safe_repr, signal_internal_error
-from .stored_results import is_utc, native, result_of
+from .stored_results import done_at, is_plain, is_utc, native, result_of
 
 LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
 LOG_IGNORED = "Task %(name)s[%(id)s] %(description)s"
@@ -379,16 +379,21 @@ class Run:
         ):
             backend.store_result(self.uuid, value, states.SUCCESS, request=self.request)
         else:
-            result = result_of(
-                tracer.app,
-                backend,
-                self.request,
-                states.SUCCESS,
-                value,
-                extended=tracer.extended,
-                utc=tracer.utc,
+            self.hold(tracer.held, backend, store, value)
+
+    def hold(self, held: Held, backend: Any, store: Any, value: Any) -> None:
+        tracer, request = self.tracer, self.request
+        if is_plain(request, value) and not tracer.extended:
+            done = done_at(tracer.app, utc=tracer.utc)
+            self.debt = held.hold_plain(
+                store, request.id, value, done, request.group or None, request.parent_id or None
             )
-            self.debt = tracer.held.hold(store, result)
+            if self.debt is not None:
+                return
+        result = result_of(
+            tracer.app, backend, request, states.SUCCESS, value, extended=tracer.extended, utc=tracer.utc
+        )
+        self.debt = held.hold(store, result)
 
     # --- anything else
 

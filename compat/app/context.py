@@ -90,18 +90,22 @@ class Context:
             self.time_limit = self.soft_time_limit = None
 
     @classmethod
-    def adopt(cls, own: dict[str, Any], known: bool = False) -> Context:
-        """The same as `Context(own)`, for a caller that has no further use for the mapping. `known`: its sender has
-        put nothing of his own into it."""
+    def adopt(cls, own: dict[str, Any]) -> Context:
+        """The same as `Context(own)`, for a caller that has no further use for the mapping."""
         self = cls.__new__(cls)
-        if known:
-            own["headers"] = None
-        elif own.get("headers") is None:
+        if own.get("headers") is None:
             own["headers"] = None if own.keys() <= KNOWN else self._get_custom_headers(own)
         limits = own.get("timelimit", _UNSET)
         if limits is not _UNSET:
             spelled = isinstance(limits, (list, tuple)) and len(limits) >= 2
             own["time_limit"], own["soft_time_limit"] = limits[:2] if spelled else (None, None)
+        self.__dict__ = own
+        return self
+
+    @classmethod
+    def adopted(cls, own: dict[str, Any]) -> Context:
+        """The same of what `adopt` would leave as it is."""
+        self = cls.__new__(cls)
         self.__dict__ = own
         return self
 

@@ -7,7 +7,7 @@ exception, Celery 3.1's four keys. What says no status, or is no document at all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone, tzinfo
 from typing import Any
 
@@ -111,34 +111,46 @@ def _add_about(doc: dict[str, Any], about: About) -> None:
 
 def build(result: Result, codec: Codec = JSON) -> bytes:
     """The bytes to store."""
-    if (
-        result.traceback is None
-        and result.about is None
-        and result.children == []
-        and not result.extra
-        and codec.compress is None
-        and (row := codec.table.get(codec.serializer)) is not None
-        and row.composes
-        and row.encode is not None
-    ):
-        found = _usual(result, row.encode)
+    if result.traceback is None and result.about is None and result.children == [] and not result.extra:
+        found = plain(
+            codec,
+            result.task_id,
+            result.result,
+            result.date_done,
+            result.group_id,
+            result.parent_id,
+            status=result.status,
+        )
         if found is not None:
             return found
     return codec.encode(document(result))
 
 
-def _usual(result: Result, encode: Callable[[Any], bytes | str]) -> bytes | None:
-    """The same text in one step. None: the long way says what cannot be written."""
+def plain(
+    codec: Codec,
+    task_id: str,
+    value: Any,
+    date_done: str | None,
+    group_id: str | None,
+    parent_id: str | None,
+    *,
+    status: str = states.SUCCESS,
+) -> bytes | None:
+    """`build` of a result that says no more than this and has no children, in one step. None: only `build` can do it,
+    or says why not."""
+    row = codec.table.get(codec.serializer)
+    if codec.compress is not None or row is None or not row.composes or row.encode is None:
+        return None
     try:
-        value = encode(result.result)
-        if type(value) is not str:
+        text = row.encode(value)
+        if type(text) is not str:
             return None
-        group = f'"group_id": {quoted(result.group_id)}, ' if result.group_id else ""
-        parent = f'"parent_id": {quoted(result.parent_id)}, ' if result.parent_id else ""
-        date = "null" if result.date_done is None else quoted(result.date_done)
+        group = f'"group_id": {quoted(group_id)}, ' if group_id else ""
+        parent = f'"parent_id": {quoted(parent_id)}, ' if parent_id else ""
+        date = "null" if date_done is None else quoted(date_done)
         return (
-            f'{{"status": {quoted(result.status)}, "result": {value}, "traceback": null, '
-            f'"children": [], "date_done": {date}, {group}{parent}"task_id": {quoted(result.task_id)}}}'
+            f'{{"status": {quoted(status)}, "result": {text}, "traceback": null, '
+            f'"children": [], "date_done": {date}, {group}{parent}"task_id": {quoted(task_id)}}}'
         ).encode()
     except Exception:  # noqa: BLE001 - whatever a value of somebody's raises
         return None

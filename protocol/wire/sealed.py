@@ -22,6 +22,12 @@ _SHOWN = rf'(?:null|"({_QUIET}(?:\\(?:["\\/bfnrt]|u[0-9a-f]{{4}}){_QUIET})*)")'
 _NUMBER = "(?:null|(0|[1-9][0-9]{0,8}))"
 _QUARTET = 4  # letters of base64
 _FLAGS = {"true": True, "false": False, "null": None}
+BLANK: dict[str, Any] = {
+    **dict.fromkeys(("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit")),
+    **dict.fromkeys(("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result")),
+    **dict.fromkeys(("replaced_task_nesting", "stamped_headers", "stamps")),
+}
+"""The headers of a sealed message, in their order: those that say nothing in all of them, and room for the rest."""
 
 
 @cache
@@ -79,36 +85,38 @@ class Sealed:
 
     def contents(self) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
         """Its body, headers and properties, made anew for whoever asks."""
-        body, lang, task, task_id, group, index, retries, root, parent, args, kwargs, origin, *rest = self.parts
-        ignored, nesting, correlated, reply_to, mode, _, _, priority = rest
-        headers = {
-            "lang": lang,
-            "task": task,
-            "id": task_id,
-            "shadow": None,
-            "eta": None,
-            "expires": None,
-            "group": group,
-            "group_index": index and int(index),
-            "retries": int(retries),
-            "timelimit": [None, None],
-            "root_id": root,
-            "parent_id": parent,
-            "argsrepr": loads(f'"{args}"') if args and "\\" in args else args,
-            "kwargsrepr": loads(f'"{kwargs}"') if kwargs and "\\" in kwargs else kwargs,
-            "origin": origin,
-            "ignore_result": _FLAGS[ignored],
-            "replaced_task_nesting": nesting and int(nesting),
-            "stamped_headers": None,
-            "stamps": {},
-        }
-        properties = {
+        headers = BLANK.copy()
+        return self.fill(headers), headers, self.properties_anew()
+
+    def fill(self, headers: dict[str, Any]) -> bytes:
+        """Put its headers in the place of those of `BLANK`, and give its body."""
+        body, lang, task, task_id, group, index, retries, root, parent, args, kwargs, origin, *more = self.parts[:14]
+        ignored, nesting = more
+        headers["lang"] = lang
+        headers["task"] = task
+        headers["id"] = task_id
+        headers["group"] = group
+        headers["group_index"] = index and int(index)
+        headers["retries"] = int(retries)
+        headers["timelimit"] = [None, None]
+        headers["root_id"] = root
+        headers["parent_id"] = parent
+        headers["argsrepr"] = loads(f'"{args}"') if args and "\\" in args else args
+        headers["kwargsrepr"] = loads(f'"{kwargs}"') if kwargs and "\\" in kwargs else kwargs
+        headers["origin"] = origin
+        headers["ignore_result"] = _FLAGS[ignored]
+        headers["replaced_task_nesting"] = nesting and int(nesting)
+        headers["stamps"] = {}
+        return body if type(body) is bytes else a2b_base64(body)
+
+    def properties_anew(self) -> dict[str, Any]:
+        correlated, reply_to, mode, _, _, priority = self.parts[14:]
+        return {
             "correlation_id": correlated,
             "reply_to": reply_to,
             "delivery_mode": int(mode),
             "priority": int(priority),
         }
-        return body if type(body) is bytes else a2b_base64(body), headers, properties
 
     @property
     def body(self) -> bytes:

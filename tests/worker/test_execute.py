@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import threading
@@ -10,18 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from celeriac.compat import signals
 from celeriac.compat.app import trace
 from celeriac.compat.app.base import Celery
 from celeriac.compat.exceptions import Ignore, Reject
-from celeriac.protocol.errors import BadMessage
+from celeriac.protocol.errors import BadCall, BadMessage
 from celeriac.protocol.rules.outcome import Fate, Report
 from celeriac.protocol.rules.signature import signature
 from celeriac.protocol.wire import envelope, message_v1
@@ -29,11 +33,13 @@ from celeriac.protocol.wire import result as wire
 from celeriac.protocol.wire.chord_keys import Member
 from celeriac.protocol.wire.message import Message, Posting, Task, build
 from celeriac.protocol.wire.message_reading import read_body, read_head, task_of
-from celeriac.worker import brokers, limit
-from celeriac.worker.execute import Execution
+from celeriac.protocol.wire.sealed import seal
+from celeriac.worker import backends, brokers, limit, stored_results
+from celeriac.worker.execute import Debts, Execution
 from celeriac.worker.pools.base import Job
 from tests.protocol.claims.messages import ALL, amqp_messages, envelopes
 from tests.protocol.vectors import index, vector
+from tests.protocol.wire.test_sealed import built
 from tests.servers import RedisServer
 
 SEEN: list[Any] = []
@@ -325,6 +331,105 @@ def test_every_shape_is_read_as_its_message_says(scene: Scene, name: str) -> Non
             mine, theirs = getattr(context, field), getattr(task, field)
             assert mine == (list(theirs) if isinstance(theirs, tuple) else theirs), field
         assert tuple(context.timelimit or (None, None)) == tuple(task.timelimit)
+
+
+# --- the short way of the usual message
+
+
+@pytest.fixture(scope="module")
+def used() -> Execution:
+    """A program that has run `add` before."""
+    scene = Scene()
+    scene.run("add", 1)
+    return scene.program
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
+BODIES = st.one_of(
+    st.builds(
+        lambda args, kwargs, embed, compact: json.dumps(
+            [args, kwargs, embed], separators=(",", ":") if compact else None
+        ).encode(),
+        st.lists(VALUES, max_size=3),
+        st.dictionaries(st.text(max_size=3), VALUES, max_size=3),
+        st.just(dict.fromkeys(EMBEDDED)) | st.fixed_dictionaries(dict.fromkeys(EMBEDDED, st.none() | st.just([]))),
+        st.booleans(),
+    ),
+    st.lists(VALUES, max_size=4).map(lambda parts: json.dumps([*parts, dict.fromkeys(EMBEDDED)]).encode()),
+    st.sampled_from([b"[", b"[]", b"[[1], {}", b'[{"__type__": "bytes"}]', b"[\xff]"]),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **dict.fromkeys(
+                ("group", "root_id", "parent_id", "argsrepr"), st.none() | st.text('a"\\ \u20ac', max_size=3)
+            ),
+            "retries": st.integers(0, 3),
+            "group_index": st.none() | st.integers(0, 3),
+            "ignore_result": st.none() | st.booleans(),
+        },
+    ),
+    BODIES,
+    st.booleans(),
+)
+def test_the_usual_message_is_run_as_any_other_would_be(
+    used: Execution, headers: Any, body: bytes, redelivered: bool
+) -> None:
+    found = seal(built({**headers, "task": "add"}, None, body, "ex", "key"))
+    if found is None:
+        return
+    job = Job(1, "add", "an-id", found[0], "q", "ex", "key", redelivered)
+    short = used.usual(job)
+    try:
+        args, kwargs, request = used.read(job)
+    except BadMessage:
+        assert short is None
+        return
+    usual = body.endswith(b', {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]')
+    assert (short is not None) is (usual and type(args) is list and type(kwargs) is dict)
+    if short is not None:
+        tracer, *arguments, context = short
+        assert tracer is used.prepared(job)[0]
+        assert repr(arguments) == repr([args, kwargs])  # NaN is not itself
+        assert repr([*vars(context).items()]) == repr([*vars(trace.Context.adopt(request)).items()])
+        context.stamps["a"] = context.delivery_info["a"] = context.properties["a"] = context.timelimit[0] = 1
+        again = used.usual(job)
+        assert again is not None
+        assert repr(vars(again[3])) == repr(vars(trace.Context.adopt(used.read(job)[2])))
+
+
+@given(VALUES | st.builds(object) | st.just({"a"}), st.none() | st.text(max_size=3), st.none() | st.text(max_size=3))
+def test_a_plain_success_is_held_as_any_other_result(value: Any, group: str | None, parent: str | None) -> None:
+    store = backends.connect("redis://127.0.0.1:1/0")  # nobody asks it
+    debts = Debts()
+    said = ("an-id", value, "2030-01-01T00:00:00+00:00", group, parent)
+    result = wire.Result(said[0], "SUCCESS", value, None, [], *said[2:])
+    short = debts.hold_plain(store, *said)
+    try:
+        long = debts.hold(store, result)
+    except BadCall:
+        assert short is None
+        return
+    assert short is not None
+    assert short.row == long.row == ("celery-task-meta-an-id", wire.build(result))
+    assert repr(short.result) == repr(result)
+    assert debts.all == [short, long]
+
+
+@given(st.integers(0, 4 * 10**15))
+def test_the_time_is_written_as_python_writes_it(micros: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored_results, "time_ns", lambda: micros * 1000 + 999)
+        then = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(microseconds=micros)
+        assert stored_results.done_at(None, utc=True) == then.isoformat()
 
 
 # --- results of a batch

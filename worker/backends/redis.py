@@ -20,7 +20,7 @@ from ...protocol.wire.children import Node
 from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count
 from ...protocol.wire.redis_scripts import Script
 from ...protocol.wire.resp import Argument, Command
-from ...protocol.wire.result import Result, build, build_group, parse_group
+from ...protocol.wire.result import Result, build, build_group, parse_group, plain
 from ...protocol.wire.stores import may_replace
 from .. import redis_place
 from ..redis_link import Link, operational, operational_error
@@ -118,10 +118,19 @@ class RedisStore(KeyValueStore):
 
     def row(self, result: Result) -> tuple[str, bytes]:
         """Where a result is stored, and its document."""
-        value = build(result, self.settings.codec)
-        if len(value) > _LONGEST:
-            raise BadCall(f"the result of {result.task_id} has {len(value)} bytes; Redis keeps {_LONGEST} in one value")
-        return self.settings.keys.task(result.task_id), value
+        return self._row(result.task_id, build(result, self.settings.codec))
+
+    def plain_row(
+        self, task_id: str, value: Any, date_done: str | None, group_id: str | None, parent_id: str | None
+    ) -> tuple[str, bytes] | None:
+        """`row` of a success that says no more than this. None: `row` is to be asked."""
+        document = plain(self.settings.codec, task_id, value, date_done, group_id, parent_id)
+        return None if document is None else self._row(task_id, document)
+
+    def _row(self, task_id: str, document: bytes) -> tuple[str, bytes]:
+        if len(document) > _LONGEST:
+            raise BadCall(f"the result of {task_id} has {len(document)} bytes; Redis keeps {_LONGEST} in one value")
+        return self.settings.keys.task(task_id), document
 
     # --- keys
 
