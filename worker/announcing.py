@@ -90,9 +90,9 @@ class Announcer:
     # --- decided
 
     @property
-    def heeded(self) -> bool:
-        """Whether anybody wants to hear what is `received`."""
-        return self.events.on or self.owner.listens("task_received")
+    def hushed(self) -> bool:
+        """Whether nobody wants to hear what has `arrived` and is `received`."""
+        return not (self.events.on or log.isEnabledFor(logging.INFO) or self.owner.listens("task_received"))
 
     def received(self, request: Request, _: decided.Received) -> None:
         if self.owner.listens("task_received"):

@@ -106,11 +106,11 @@ class Consumer:
             self._common = SharedLimits(owner.shown_url(options.broker.urls[0]))
         self._dead = DeadLetters(taking.dead_queue)
         self._arm: Callable[[], bool] | None = None
-        self._entrusted = False
+        self._entrusted = self._told = False
         self._promising = pool if "promise" in pool.can and isinstance(pool, Promising) else None
         self._number = 0
         self._window, self._parts = 0, Parts()
-        self._more = False
+        self._more = self._hushed = False
         self._widened = self._looked = self._roomed = self._tend_at = self._wake_at = 0.0
         self._sized: tuple[int, int | None] = (0, None)
         self.soonest_limit = self._room_at = _NEVER
@@ -139,6 +139,7 @@ class Consumer:
         if self._promising is not None and isinstance(broker, Entrusting):
             broker.entrust(self._promising.keep, self._promising.telling)
         self._arm = broker.arm if "arm" in broker.can and isinstance(broker, Arming) else None
+        self._told = self._arm is None and "descriptor" in broker.can
         self._more, self._tend_at = True, 0.0
 
     def disconnected(self, now: float) -> None:
@@ -280,10 +281,9 @@ class Consumer:
             credit = min(self.deliveries.credit(), _MOST)
             if credit and (readable or self._more or now - self._looked > _SELDOM):
                 taken = broker.take(credit, 0)
-                # Only who got nothing will be told of more.
-                self._more, self._looked = bool(taken), now
-                for delivery in taken:
-                    self.arrived(delivery, now)
+                # Who must ask to be told of more, or is never told, asks until there is nothing.
+                self._more, self._looked = len(taken) == credit if self._told else bool(taken), now
+                self._hear(taken, now)
             elif settled:
                 self._tend_at = 0.0
             if now >= self._tend_at:
@@ -291,6 +291,15 @@ class Consumer:
                 self._more = True  # it may have heard what nobody will hear again
         except operational() as problem:
             self.trouble = problem
+
+    def _hear(self, taken: Sequence[Delivery], now: float) -> None:
+        """Whether anybody wants to hear of what arrives is asked once."""
+        self._hushed = self.announcer.hushed
+        try:
+            for delivery in taken:
+                self.arrived(delivery, now)
+        finally:
+            self._hushed = False
 
     def _settle_all(self, broker: Broker) -> Sequence[Settlement]:
         """What is acknowledged here begins here. Who is killed in between has lost it, unless the pool promises."""
@@ -372,14 +381,14 @@ class Consumer:
             self._to_strategy(request, kind.strategy, now)
 
     def _receive(self, request: Request, kind: Kind, now: float) -> None:
-        deliveries = self.deliveries
-        if not deliveries.stopping:
+        deliveries, hushed = self.deliveries, self._hushed
+        if not hushed and not deliveries.stopping:
             self.announcer.arrived(request)
         number, came = request.number, arrival(request, kind.manner)
         if not deliveries.takes(number, came, now):
             self._do(deliveries.received(number, came, now), now)
             return
-        if self.announcer.heeded:
+        if not hushed:
             self._announce(decided.Received(number))
         self._submit(request)
 
@@ -557,6 +566,10 @@ class Consumer:
             request.buried = self._bury(request.delivery, report.error or "unreadable", settle=False)
         if report.state == "SUCCESS":
             self.succeeded.append(request.id)
+        if self.deliveries.ends(number):
+            self.announcer.ended(request, report)
+            del self.requests[number]
+            return
         told_last = report.fate is Fate.FAILED  # as stock workers do: whether its message was rejected comes first
         if not told_last:
             self.announcer.ended(request, report)
@@ -646,20 +659,15 @@ class Consumer:
         soft, hard = request.soft or kind.soft, request.hard or kind.hard
         if soft or hard:
             self.soonest_limit = min(self.soonest_limit, soft or hard or 0.0, hard or soft or 0.0)
+        # As `Job(...)` makes it, without its dozen of arguments.
         self._submits.append(
-            Job(
-                request.number,
-                request.name,
-                request.id,
-                delivery.message,
-                delivery.queue,
-                delivery.exchange,
-                delivery.routing_key,
-                delivery.redelivered,
-                delivery.priority,
-                soft,
-                hard,
-                kind.held,
+            tuple.__new__(
+                Job,
+                (
+                    *(request.number, request.name, request.id, delivery.message),
+                    *(delivery.queue, delivery.exchange, delivery.routing_key, delivery.redelivered, delivery.priority),
+                    *(soft, hard, kind.held),
+                ),
             )
         )
 

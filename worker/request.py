@@ -162,7 +162,8 @@ def arrival(request: Request, manner: Manner) -> Arrival:
         message: Any = delivery.message
         retries = message.retries if type(message) is Sealed else message.headers.get("retries", 0)
         task_id, name, redelivered, losses = request.id, request.name, delivery.redelivered, delivery.losses
-        return Arrival(task_id, name, manner, None, None, _NOTHING, retries, redelivered, owed, losses)
+        # As `Arrival(...)` makes it, without its arguments.
+        return tuple.__new__(Arrival, (task_id, name, manner, None, None, _NOTHING, retries, redelivered, owed, losses))
     return Arrival(
         head.id,
         head.name,

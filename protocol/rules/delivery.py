@@ -320,8 +320,20 @@ class Deliveries:
             out.append(Kill(number, held.kill))
         return out
 
+    def ends(self, number: int) -> bool:
+        """The usual way in one step. True: it has ended, nothing is owed for it, and nobody waits for its place. False:
+        nothing has happened yet, and `ended` says what is to be done."""
+        held = self._held.get(number)
+        if held is None or not held.settled or held.void or held.place < Place.SUBMITTED or self._ready:
+            return False
+        del self._held[number]
+        self._busy -= 1
+        return True
+
     def ended(self, number: int, fate: Fate, now: float) -> list[Decision]:
         """It ran to its end, and what it had to store and send is stored and sent."""
+        if self.ends(number):
+            return []
         held = self._leave(number)
         if held is None:
             return []

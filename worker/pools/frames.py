@@ -93,4 +93,5 @@ def done_values(done: Done) -> tuple[Any, ...]:
 
 def report_of(values: Sequence[Any]) -> Done:
     number, took, state, fate, *rest = values
-    return number, took, Report(state, _FATES[fate], *rest)
+    # As `Report(...)` makes it, without its arguments.
+    return number, took, tuple.__new__(Report, (state, _FATES[fate], *rest))

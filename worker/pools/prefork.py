@@ -552,6 +552,7 @@ class Prefork:
         for batch, reports in child.reader.feed(data):
             for values in reports:
                 self._done(child, batch, values)
+            child.handed = time.monotonic()
 
     def _done(self, child: Child, batch: int, values: Sequence[Any]) -> None:
         number, took, report = report_of(values)
@@ -568,13 +569,13 @@ class Prefork:
         self._pause = _FIRST_PAUSE
         self._pace.saw(job.task, took)
         self._forget(number)
-        child.handed = time.monotonic()
         self._happened.append(Ended(number, report))
 
     def _forget(self, number: int) -> None:
         self._said.discard(number)
         self._free.discard(number)
-        self._unwanted.pop(number, None)
+        if self._unwanted:
+            self._unwanted.pop(number, None)
 
     def _put_back(self, job: Job) -> None:
         """A child has it no more: it waits again, before all others, or is not wanted any more."""
