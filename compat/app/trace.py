@@ -269,12 +269,17 @@ def _plain(sig: Any) -> Any:
 
 def _takes_more(app: Any, sig: Signature) -> bool:
     """Whether the errback's task is registered here, unbound, and takes more than the id of what failed."""
-    from ..utils.functional import arity_greater
-
     try:
         task = app.tasks[sig["task"]]
     except NotRegistered:
         return False
+    return takes_more(task, sig)
+
+
+def takes_more(task: Any, sig: Signature) -> bool:
+    """Whether the task, called as the signature says, is unbound and takes more than one argument."""
+    from ..utils.functional import arity_greater
+
     header = getattr(task, "__header__", None)
     if header is None or isinstance(header, partial):
         return False

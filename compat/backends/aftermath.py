@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from ...protocol.rules.continuing import lost_steps
@@ -53,6 +52,8 @@ def fail_chain(backend: Any, chain: Any, exc: Any, traceback: Any, store_result:
 
 def call_errbacks(backend: Any, request: Any, exc: Any, traceback: Any) -> None:
     """Call those of the new style that are registered here; send the others, with the id of the task."""
+    from ..app.trace import takes_more
+
     app = backend.app
     away = []
     for each in request.errbacks:
@@ -60,7 +61,7 @@ def call_errbacks(backend: Any, request: Any, exc: Any, traceback: Any) -> None:
         if not errback._app:
             errback._app = app
         try:
-            here = _runs_here(errback)
+            here = takes_more(errback.type, errback)
         except NotRegistered:
             here = False
         if not here:
@@ -77,20 +78,6 @@ def call_errbacks(backend: Any, request: Any, exc: Any, traceback: Any) -> None:
         relatives = {"parent_id": request.id, "root_id": getattr(request, "root_id", None) or request.id}
         eager = app.conf.task_always_eager or (getattr(request, "delivery_info", None) or {}).get("is_eager", False)
         (sent.apply if eager else sent.apply_async)((request.id,), **relatives)
-
-
-def _runs_here(errback: Any) -> bool:
-    header = getattr(errback.type, "__header__", None)
-    if header is None or isinstance(header, partial):
-        return False
-    from ..utils.functional import arity_greater
-
-    if not errback.immutable and (errback.args or errback.kwargs):
-        try:
-            return bool(arity_greater(partial(header, *errback.args, **errback.kwargs), 1))
-        except (TypeError, ValueError):
-            pass
-    return bool(arity_greater(header, 1))
 
 
 # --- chords
