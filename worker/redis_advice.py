@@ -25,9 +25,12 @@ _REFUSALS: Mapping[str, str] = {
 }
 
 
+_SENTINEL = "is this a Sentinel? Then the URL is sentinel://host:26379, with the transport option master_name"
+
+
 def answer(reply: ErrorReply) -> str:
     """What Redis said, and what to do about it where that is known."""
-    advice = _REFUSALS.get(reply.code)
+    advice = _SENTINEL if "unknown command 'MULTI'" in reply.text else _REFUSALS.get(reply.code)
     return reply.text if advice is None else f"{reply.text} ({advice})"
 
 

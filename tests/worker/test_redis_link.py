@@ -22,6 +22,7 @@ from kombu.exceptions import OperationalError
 
 from celeriac.protocol.wire.redis_scripts import Script
 from celeriac.protocol.wire.resp import ErrorReply
+from celeriac.worker import redis_advice
 from celeriac.worker.redis_link import LOST, WINDOW, Link, connect, operational
 from celeriac.worker.redis_place import Place, parse
 from tests import servers
@@ -428,6 +429,10 @@ class TestSentinel:
             connect(self.through(place, min_other_sentinels=0 if b"names" in says.encode() else 2))
 
     @pytest.mark.real
+    def test_one_that_is_taken_for_a_redis(self) -> None:
+        reply = ErrorReply("ERR", "ERR unknown command 'MULTI', with args beginning with: ")
+        assert "is this a Sentinel? Then the URL is sentinel://" in redis_advice.answer(reply)
+
     def test_a_real_one_follows_a_failover(self, tmp_path: Path) -> None:
         with (
             servers.redis_server() as first,

@@ -11,6 +11,7 @@ from typing import Any
 from .base import KeyValueStore, Settings
 from .seam import Seam, Server, load, section, server, text
 
+_KNOWN = ("host", "port", "username", "password", "database", "collection", "http_protocol", "verify")
 _GET = "RETURN DOCUMENT(@@collection, @key).task"
 _PUT = "UPSERT {_key: @key} INSERT {_key: @key, task: @value} UPDATE {task: @value} IN @@collection"
 _DELETE = "REMOVE {_key: @key} IN @@collection OPTIONS {ignoreErrors: true}"
@@ -19,7 +20,7 @@ _DELETE = "REMOVE {_key: @key} IN @@collection OPTIONS {ignoreErrors: true}"
 class ArangoStore(KeyValueStore):
     def __init__(self, place: Server, settings: Settings) -> None:
         super().__init__(settings)
-        given = section(settings.options, "arangodb_backend_settings")
+        given = section(settings.options, "arangodb_backend_settings", _KNOWN)
         database, _, collection = place.path.partition("/")
         self._database = database or given.get("database", "celery")
         self._collection = collection or given.get("collection", "celery")

@@ -11,6 +11,8 @@ from typing import Any
 from .base import KeyValueStore, Settings
 from .seam import Seam, Server, load, section, server, text
 
+_KNOWN = ("host", "port", "username", "password", "bucket")
+
 
 class CouchbaseStore(KeyValueStore):
     can = KeyValueStore.can | {"expire"}
@@ -18,7 +20,7 @@ class CouchbaseStore(KeyValueStore):
     def __init__(self, place: Server, settings: Settings) -> None:
         super().__init__(settings)
         self._place = place
-        self._given = section(settings.options, "couchbase_backend_settings")
+        self._given = section(settings.options, "couchbase_backend_settings", _KNOWN)
         secrets = (place.password, self._given.get("password"))
         self._seam: Seam[Any] = Seam(place, self._client, _errors, secrets=secrets)
 

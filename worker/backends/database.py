@@ -30,6 +30,7 @@ T = TypeVar("T")
 EXTRA: Final = "sqlalchemy"
 ENGINE_OPTIONS: Final = {"pool_pre_ping": True, "pool_recycle": 3600}
 """Celery's default of `database_engine_options`."""
+_TABLES = ("task", "group")
 
 DEADLINES: Final[Mapping[str, Mapping[str, Any]]] = {
     "psycopg": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
@@ -192,8 +193,8 @@ class DatabaseStore(Store):
     def _open(self) -> _Place:
         engine = _engine(self._url, self.settings.options)
         tasks, groups = tables(
-            section(self.settings.options, "database_table_names"),
-            section(self.settings.options, "database_table_schemas"),
+            section(self.settings.options, "database_table_names", _TABLES),
+            section(self.settings.options, "database_table_schemas", _TABLES),
         )
         for attempt in range(_CREATE_TRIES):
             try:

@@ -26,7 +26,7 @@ from .. import redis_place
 from ..redis_link import Link, operational, operational_error
 from ..redis_link import connect as dial
 from ..redis_place import Place
-from . import redis_watch
+from . import redis_watch, unknown
 from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_member, unreadable
 
 STORE = Script("store", stores.STORE)
@@ -389,11 +389,18 @@ class RedisStore(KeyValueStore):
 
 # --- from the configuration
 
+_TRANSPORT = (
+    *("retry_policy", "global_keyprefix", "result_chord_ordered"),
+    *("master_name", "min_other_sentinels", "sentinel_kwargs"),
+    *("visibility_timeout", "additional_connection_errors"),  # of the broker; of redis-py's errors, which are all ours
+)
+
 
 def connect(url: str, settings: Settings) -> RedisStore:
     """By `redis://`, `rediss://`, `redis+socket://`, `sentinel://...;sentinel://...`, or `redis` and its settings."""
     options = settings.options
     transport = options.get("result_backend_transport_options") or {}
+    unknown.name("result_backend_transport_options", transport, _TRANSPORT)
     names = ("host", "port", "db", "username", "password", "max_connections")
     given = {name: options.get(f"redis_{name}") for name in names} | {
         "socket_timeout": options.get("redis_socket_timeout"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from types import ModuleType
@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ...protocol.errors import BadCall, ProtocolError, shown
 from ...protocol.values import dataclass, field
+from . import unknown
 
 C = TypeVar("C")
 Errors = Callable[[], tuple[type[BaseException], ...]]
@@ -65,13 +66,15 @@ def server(url: str) -> Server:
     )
 
 
-def section(options: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A setting that is a group of settings, `mongodb_backend_settings` for instance."""
+def section(options: Mapping[str, Any], name: str, known: Collection[str] = ()) -> dict[str, Any]:
+    """A setting that is a group of settings, `mongodb_backend_settings` for instance. What is not `known` is named."""
     found = options.get(name)
     if found is None:
         return {}
     if not isinstance(found, Mapping):
         raise BadCall(f"{name} is a mapping of settings, not {shown(found)}")
+    if known:
+        unknown.name(name, found, known)
     return dict(found)
 
 

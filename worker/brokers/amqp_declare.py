@@ -19,6 +19,7 @@ logger = late.logger("celeriac.broker")
 
 _CHANNEL = 3
 _NOT_FOUND, _ACCESS_REFUSED, _PRECONDITION_FAILED = 404, 403, 406
+_AGREE = " (to make them agree, delete it there, or say in the configuration what it is)"
 _PARKED = ".celeriac-parked"  # ends a parked message's key: no queue of anybody else's is bound to it
 _LONGEST_KEY = 255
 
@@ -60,7 +61,9 @@ class Declarer:
                 self._ask([(name, {**fields, "passive": True})])
             except ChannelClosed:
                 raise self._channels.refused(what, refusal.closed) from None
-        self._say_once(f"{self._channels.link.address}: {what}: used as it is found there: {refusal.closed.text}")
+        self._say_once(
+            f"{self._channels.link.address}: {what}: used as it is found there: {refusal.closed.text}{_AGREE}"
+        )
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:

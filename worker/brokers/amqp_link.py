@@ -90,7 +90,8 @@ class Link:
             link._log_in(started + connect_timeout, properties)
         except OSError as error:
             link.drop()
-            raise link._trouble(f"{doing} failed after {monotonic() - started:.1f} s: {_reason(error)}") from error
+            why = f"{doing} failed after {monotonic() - started:.1f} s: {_reason(error)}"
+            raise link._trouble(why + (_SPEAKS_TLS if "WRONG_VERSION_NUMBER" in str(error) else "")) from error
         except BaseException:
             link.drop()
             raise
@@ -413,6 +414,8 @@ def _reason(error: OSError) -> str:
 
 
 # -- what to do about a close --
+
+_SPEAKS_TLS = "; does this port speak TLS? RabbitMQ's does on 5671, amqp:// without TLS on 5672"
 
 _HELD_TOO_LONG = (
     "a delivery was held longer than the broker's consumer_timeout: acknowledge before running (acks_late off), "

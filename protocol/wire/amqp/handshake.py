@@ -51,7 +51,7 @@ def start_ok(
     """The answer to `connection.start`: the first login method that both sides know, the capabilities both have."""
     unknown = [method for method in login_methods if method not in MECHANISMS]
     if unknown:
-        raise BadCall(f"unknown login method {', '.join(unknown)}")
+        raise BadCall(f"unknown login method {', '.join(unknown)}; there are {', '.join(MECHANISMS)}")
     offered = str(start.get("mechanisms", "")).split()
     chosen = next((method for method in login_methods if method in offered), None)
     if chosen is None:

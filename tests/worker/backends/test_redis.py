@@ -379,6 +379,14 @@ class TestSettings:
         with pytest.raises(BadCall, match=says):
             backends.connect("redis://", read(conf))
 
+    def test_what_it_does_not_know_is_named_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        told = {"result_chord_orderd": True, "retry_policy": {"max_retries": 1}, "visibility_timeout": 9}
+        for _ in range(2):
+            backends.connect("redis://", read({"result_backend_transport_options": told}))
+        (said,) = [each.getMessage() for each in caplog.records]
+        assert said.startswith("result_backend_transport_options has 'result_chord_orderd', which this result store")
+        assert said.endswith("did you mean result_chord_ordered?")
+
     def test_no_client_library_is_loaded(self, server: RedisServer, celeriac_env: Environment) -> None:
         program = (
             "import sys\nfrom celeriac.worker import backends\nfrom celeriac.protocol.wire.result import Result\n"

@@ -69,6 +69,14 @@ def test_a_forked_child_has_its_own_client() -> None:
     assert left == [os.getpid()]
 
 
+def test_a_group_of_settings_names_what_it_does_not_know(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(2):
+        assert seam.section({"table_names": {"tsk": "x"}}, "table_names", ("task", "group")) == {"tsk": "x"}
+    assert [each.getMessage() for each in caplog.records] == [
+        "table_names has 'tsk', which this result store does not know; did you mean task?"
+    ]
+
+
 def test_urls() -> None:
     place = seam.server("couchdb://us%40er:p%2Fw@host:5/some/where?x=1")
     assert (place.user, place.password, place.host, place.port) == ("us@er", "p/w", "host", 5)
