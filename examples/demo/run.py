@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import celeriac
+from celeriac.protocol.errors import BadCall
+from celeriac.worker.brokers import embedded
 
 if TYPE_CHECKING:
     from celeriac.compat.bin.top import Watch
@@ -27,6 +29,10 @@ SHOWN = threading.Event()
 
 
 def main() -> None:
+    try:
+        embedded.program()
+    except BadCall as problem:
+        sys.exit(f"The demo starts a broker of its own: {problem}")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DEMO_STORE"] = f"embedded://{folder}/store"
         worker = start_worker()

