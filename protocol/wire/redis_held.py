@@ -11,6 +11,7 @@ Two ways. Kombu's: `redis.block`, then `hold`, `ack`, `look` and `restore`. Ours
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -101,39 +102,56 @@ def owner_of(tag: str) -> str | None:
 
 
 def take(layout: Layout, queues: Sequence[str], count: int, owner: str, serial: int, now: float) -> Command:
-    """Up to `count` messages, from the queues in this order. The taker counts `serial` on by as many as it got."""
+    """Up to `count` messages: of each queue its part, or, where the order says so, from the queues in this order. The
+    taker counts `serial` on by as many as it got."""
     if not 0 < count <= MOST:
         raise BadCall(f"1 to {MOST} messages can be taken at once, not {count}")
     return TAKE.call(
         (layout.unacked, layout.unacked_index, *layout.list_keys(*queues)),
-        (now, count, f"{owner}:", serial, *(_tail("", queue) for queue in queues)),
+        (now, count, f"{owner}:", serial, int(_in_turn(layout)), *(_tail("", queue) for queue in queues)),
     )
 
 
 def parse_taken(layout: Layout, reply: Any, queues: Sequence[str]) -> list[Taken]:
     """The answer to `take` with the same queues."""
-    return _taken(reply, queues, layout.list_keys(*queues))
+    return _taken(reply, queues, layout.list_keys(*queues), in_turn=_in_turn(layout))
 
 
-def _taken(reply: Any, queues: Sequence[str], keys: Sequence[str]) -> list[Taken]:
+def _in_turn(layout: Layout) -> bool:
+    return layout.queue_order_strategy == "round_robin"
+
+
+def _taken(reply: Any, queues: Sequence[str], keys: Sequence[str], *, in_turn: bool) -> list[Taken]:
     if not isinstance(reply, list) or len(reply) % _COLUMNS:
         raise BadMessage("take", f"expected rows of tag, list, message, got {shown(reply)}")
     try:
-        return [
+        taken = [
             Taken(tag.decode(), queues[row % len(queues)], keys[row], envelope)
             for tag, row, envelope in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
         ]
+        return _turns(taken, reply[1::3], len(queues)) if in_turn and len(queues) > 1 else taken
     except (AttributeError, TypeError, LookupError, ValueError, ZeroDivisionError) as problem:
         raise BadMessage("take", f"not a row of tag, list, message: {problem}") from None
+
+
+def _turns(taken: Sequence[Taken], rows: Sequence[int], queues: int) -> list[Taken]:
+    """One of each queue, then the next of each, within a priority. `rows` are the numbers of their lists."""
+    seen: Counter[int] = Counter()
+    places = []
+    for row in rows:
+        places.append((row // queues, seen[row]))
+        seen[row] += 1
+    return [taken[at] for at in sorted(range(len(taken)), key=places.__getitem__)]
 
 
 class Taking:
     """`take` and `parse_taken` for who asks the same queues again and again: what stays the same is packed once."""
 
-    __slots__ = ("_after", "_before", "_keys", "_owner", "_queues")
+    __slots__ = ("_after", "_before", "_in_turn", "_keys", "_owner", "_queues")
 
     def __init__(self, layout: Layout, queues: Sequence[str], owner: str) -> None:
         self._queues = queues
+        self._in_turn = _in_turn(layout)
         self._keys = layout.list_keys(*queues)
         name, sha, count, *rest = take(layout, queues, 1, owner, 0, 0.0)
         keys, (_, _, prefix, _, *tails) = rest[: int(count)], rest[int(count) :]
@@ -151,7 +169,7 @@ class Taking:
         )
 
     def taken(self, reply: Any) -> list[Taken]:
-        return _taken(reply, self._queues, self._keys)
+        return _taken(reply, self._queues, self._keys, in_turn=self._in_turn)
 
 
 def hold(layout: Layout, tag: str, held: bytes, now: float) -> list[Command]:

@@ -42,41 +42,52 @@ class Script:
 # Takes up to ARGV[2] messages, served in the lists' order, into unacked in the same step: a message is always
 # either in a list or in somebody's hands. An entry is [message, "", queue]: whoever restores it, kombu too, puts it
 # back into the queue it came from. What is no JSON object goes in as a JSON string, which a sweep can read at least.
-# KEYS: unacked, its index, the lists. ARGV: now, how many, the tags' prefix, the first serial, and for each queue
-# the end of its entries. Answers tag, number of the list (from 0), message, and so on.
+# KEYS: unacked, its index, the lists: of each priority one for each queue. ARGV: now, how many, the tags' prefix, the
+# first serial, whether each queue is to have its part (1) or goes before those after it (0), and for each queue the end
+# of its entries. Answers tag, number of the list (from 0), message, and so on.
 TAKE = Script(
     "take",
     """
-local left, serial, queues = tonumber(ARGV[2]), tonumber(ARGV[4]), #ARGV - 4
-local rows = {}
-for i = 3, #KEYS do
-    local found = redis.pcall('LRANGE', KEYS[i], -left, -1)
+local left, serial, queues = tonumber(ARGV[2]), tonumber(ARGV[4]), #ARGV - 5
+local rows, row = {}, 0
+local function take(i, most)
+    local found = redis.pcall('LRANGE', KEYS[i], -most, -1)
     local n = #found
     if n > 0 then
-        local tail = ARGV[5 + (i - 3) % queues]
-        local held, index = {}, {}
-        for j = n, 1, -1 do
-            local raw = found[j]
-            local tag = ARGV[3] .. string.format('%.0f', serial)
-            serial = serial + 1
+        local now, prefix, tail = ARGV[1], ARGV[3], ARGV[6 + (i - 3) % queues]
+        local held, index, rows, row, list, byte = {}, {}, rows, row, i - 3, string.byte
+        for j = 1, n do
+            local raw = found[n + 1 - j]
+            local tag = prefix .. string.format('%.0f', serial + j - 1)
             local text = raw
-            if string.byte(raw, 1) ~= 123 or string.byte(raw, -1) ~= 125 then
+            if byte(raw, 1) ~= 123 or byte(raw, -1) ~= 125 then
                 text = cjson.encode(raw)
             end
-            held[#held + 1] = tag
-            held[#held + 1] = '[' .. text .. tail
-            index[#index + 1] = ARGV[1]
-            index[#index + 1] = tag
-            rows[#rows + 1] = tag
-            rows[#rows + 1] = i - 3
-            rows[#rows + 1] = raw
+            held[2 * j - 1], held[2 * j] = tag, '[' .. text .. tail
+            index[2 * j - 1], index[2 * j] = now, tag
+            rows[row + 3 * j - 2], rows[row + 3 * j - 1], rows[row + 3 * j] = tag, list, raw
         end
         redis.call('HSET', KEYS[1], unpack(held))
         redis.call('ZADD', KEYS[2], unpack(index))
         redis.call('LTRIM', KEYS[i], 0, -n - 1)
-        left = left - n
-        if left == 0 then break end
     end
+    serial, row, left = serial + n, row + 3 * n, left - n
+    return n
+end
+for first = 3, #KEYS, queues do
+    local lists = {}
+    for i = first, first + queues - 1 do lists[#lists + 1] = i end
+    while left > 0 and #lists > 0 do
+        local more, most = {}, left
+        if ARGV[5] == '1' then most = math.max(1, math.floor(left / #lists)) end
+        for _, i in ipairs(lists) do
+            if left == 0 then break end
+            if most > left then most = left end
+            if take(i, most) == most then more[#more + 1] = i end
+        end
+        lists = more
+    end
+    if left == 0 then break end
 end
 return rows
 """,

@@ -115,7 +115,8 @@ class Ground:
         path = Path(self.env["LEDGER"])
         if not path.exists():
             return []
-        lines = [line.split() for line in path.read_text().splitlines()]
+        whole, _, _ = path.read_text().rpartition("\n")  # of a line that is just being written there may be a beginning
+        lines = [line.split() for line in whole.splitlines()]
         return [Ran(what, number, float(at), int(pid)) for what, number, at, pid in lines]
 
     def seen(self, what: str) -> Counter[int]:

@@ -87,7 +87,8 @@ class Fleet:
     def seen(self, what: str) -> Counter[int]:
         if not self.ledger.exists():
             return Counter()
-        lines = (line.split() for line in self.ledger.read_text().splitlines())
+        whole, _, _ = self.ledger.read_text().rpartition("\n")  # the last line may be just being written
+        lines = (line.split() for line in whole.splitlines())
         return Counter(int(number) for word, number in lines if word == what)
 
     def until(self, done: Callable[[], bool], seconds: float) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -325,7 +325,8 @@ class RedisBroker:
             self._held[each.tag] = each
             deliveries.append(self._opened(each.tag, each.envelope, each.queue))
         if len(asked) > 1:
-            for queue in dict.fromkeys(each.queue for each in taken):
+            given = Counter(each.queue for each in taken)
+            for queue in sorted(given, key=given.__getitem__):  # who has given most comes last
                 self._order = self._order.served(queue)
         if ask:
             ear.asked(replies[-1])

@@ -91,7 +91,8 @@ def test_take_names_its_lists_and_queues() -> None:
     command = redis_held.take(Layout(priority_steps=(0, 5)), ["a", 'b"'], 3, "me", 10, 1.5)
     assert command[:2] == ("EVALSHA", redis_scripts.TAKE.sha)
     assert command[2:9] == (6, "unacked", "unacked_index", "a", 'b"', "a\x06\x165", 'b"\x06\x165')
-    assert command[9:] == (1.5, 3, "me:", 10, ', "", "a"]', ', "", "b\\""]')
+    assert command[9:] == (1.5, 3, "me:", 10, 1, ', "", "a"]', ', "", "b\\""]')
+    assert redis_held.take(Layout(queue_order_strategy="sorted"), ["a"], 3, "me", 10, 1.5)[-2] == 0
     for count in (0, -1, 1001):
         with pytest.raises(BadCall):
             redis_held.take(LAYOUT, ["a"], count, "me", 0, 0)

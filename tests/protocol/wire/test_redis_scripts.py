@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from celeriac.protocol.wire import envelope, redis, redis_held, redis_parked
+from celeriac.protocol.wire.redis import Layout
 from celeriac.protocol.wire.redis_held import Taken
 from tests.protocol.wire.redis_store import LAYOUT, Store, push, written
 from tests.servers import RedisServer
@@ -47,6 +49,37 @@ def test_take_serves_steps_first_and_queues_inside(store: Store) -> None:
     names = [json.loads(each.envelope)["headers"]["id"] for each in store.take("b", "a", count=5)]
     assert names == ["b0", "a0", "b3", "a3", "b9"]
     assert [each.queue for each in store.take("b", "a")] == ["a"]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=4), st.integers(1, 20))
+def test_take_gives_each_queue_its_part(store: Store, sizes: list[int], count: int) -> None:
+    """None gets less than another that has no more of them to give, give or take one; and one of each, again and again."""
+    queues = [f"q{number}" for number in range(len(sizes))]
+    store.do(("FLUSHALL",))
+    for queue, size in zip(queues, sizes, strict=True):
+        if size:
+            store.do(*redis.push(LAYOUT, queue, [written(f"{queue}.{at}") for at in range(size)], 0))
+    taken = store.take(*queues, count=count)
+    of = Counter(each.queue for each in taken)
+    assert len(taken) == min(count, sum(sizes))
+    most = max(of.values(), default=0)
+    for queue, size in zip(queues, sizes, strict=True):
+        assert of[queue] in (size, most, most - 1)
+        own = [json.loads(each.envelope)["headers"]["id"] for each in taken if each.queue == queue]
+        assert own == [f"{queue}.{at}" for at in range(len(own))]
+    rounds = [sum(before.queue == each.queue for before in taken[:at]) for at, each in enumerate(taken)]
+    assert rounds == sorted(rounds)
+    assert [each.queue for each in taken[: len(of)]] == [queue for queue in queues if of[queue]]
+
+
+def test_take_keeps_a_strict_order(redis_server: RedisServer) -> None:
+    store = Store(redis_server, Layout(queue_order_strategy="priority"))
+    for queue in ("a", "b"):
+        for priority in (3, 0, 0):
+            push(store, written(f"{queue}{priority}"), queue=queue, priority=priority)
+    names = [json.loads(each.envelope)["headers"]["id"] for each in store.take("b", "a", count=5)]
+    assert names == ["b0", "b0", "a0", "a0", "b3"]
 
 
 def test_a_queue_name_with_quotes_is_restorable(store: Store) -> None:
