@@ -115,6 +115,7 @@ _any, _bool, _dict, _list, _tuple = _typed("any"), _typed("bool"), _typed("dict"
 _int, _float, _text = _typed("int"), _typed("float"), _typed("string")
 
 _AZURE = "Azure's own library tries again by a policy of its own; Celery reads it nowhere either"
+_STRAIGHT = "a result goes straight to the queue of who asked, whatever it says, in Celery too"
 
 NAMESPACES: dict[str, Any] = Namespace(
     accept_content=_list(
@@ -274,8 +275,8 @@ NAMESPACES: dict[str, Any] = Namespace(
             -1, "Results that a client remembers; -1: none, 0: all.", old={"celery_max_cached_results"}, signed=True
         ),
         compression=_text(None, "Compression of results.", type="str"),
-        exchange=_text("celeryresults", "The exchange of results, for stores that send."),
-        exchange_type=_text("direct", "Type of that exchange."),
+        exchange=_text("celeryresults", "The exchange of results, for stores that send.", ignored=_STRAIGHT),
+        exchange_type=_text("direct", "Type of that exchange.", ignored=_STRAIGHT),
         expires=_float(
             timedelta(days=1),
             "How long a result is kept: a time span or seconds; 0 or None: for ever.",
