@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime  # noqa: ICN001 - the module's own name
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from kombu.exceptions import ContentDisallowed
 from kombu.serialization import registry
 
 from celeriac.compat.exceptions import SecurityError
@@ -54,6 +56,19 @@ def test_nobody_elses_is_read(tmp_path: Path) -> None:
         mine.deserialize("bm90IHNpZ25lZA==")
     with pytest.raises(SecurityError):
         SecureSerializer().serialize(1)
+
+
+def test_another_label_on_what_was_signed_runs_nothing(tmp_path: Path) -> None:
+    """The signature covers the body and not what it is said to be: a text that somebody had signed is no pickle for it."""
+    auth = signer(tmp_path, "me")
+    hostile = f"cos\nmkdir\n(S'{tmp_path / 'loot'}'\ntR."  # a pickle in letters
+    name = base64.b64decode(auth.serialize(hostile)).split(b"\x00\x01")[0]
+    proof = base64.b64encode(auth._key.sign(hostile.encode(), auth._digest))
+    for label in (b"application/x-python-serialize", b"application/x-yaml"):
+        relabelled = b"\x00\x01".join((name, proof, label, b"binary", hostile.encode()))
+        with pytest.raises(ContentDisallowed):
+            auth.deserialize(base64.b64encode(relabelled).decode())
+    assert not (tmp_path / "loot").exists()
 
 
 def test_certificates(tmp_path: Path) -> None:
