@@ -38,7 +38,7 @@ def here(self, text):
 @app.task
 def turn(text):
     note(text)
-    time.sleep(0.005)
+    time.sleep(0.005)  # the work: a few times what the broker needs to give the next one of its queue
 """
 
 

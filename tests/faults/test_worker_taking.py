@@ -72,7 +72,7 @@ def test_priorities_are_kept_at_once_after_tasks_that_waited(rabbitmq_server: An
             "time.sleep(1.1)  # longer than the second after which a worker looks for room anew: nothing tells of it\n"
             "work.apply_async((3,), countdown=0.5)\n"
             "until(lambda: ledger().count('end') == 4)\n"
-            "time.sleep(0.2)  # time to narrow its window, much less than the second that it took once\n"
+            "time.sleep(0.2)  # it tells the broker alone of its narrower window; once it took a second to\n"
             "work.delay(10, 2)\nuntil(lambda: 'start 10' in ledger())\n"
             "for n in range(11, 23): work.apply_async((n,), priority=1)\n"
             "work.apply_async((30,), priority=9)"

@@ -86,7 +86,9 @@ async def fails() -> None:
 async def waits(catch: bool = False) -> str:
     events.append("waits")
     try:
-        await asyncio.sleep(30)  # until it is interrupted: the run would not last so long
+        await asyncio.sleep(
+            30
+        )  # until it is interrupted: left alone it would end with None, and not with what is expected
     except Soft:
         if not catch:
             raise
