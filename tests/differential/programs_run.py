@@ -29,6 +29,7 @@ _ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|.)", re.DOTALL)
 _PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 _META = b"celery-task-meta-"
+_UNSHOWN = "RuntimeError: no repr"
 _PASSING = frozenset({"timestamp", "clock", "pid", "local_received", "utcoffset", "hostname", "runtime"})
 _QUIET = 0.4
 
@@ -175,6 +176,10 @@ def gather(monitored: Sequence[bytes], recorded: Sequence[list[Any]]) -> Seen:
                         # told first. And stock's solo pool shows the Retry, its prefork pool the cause.
                         kind = "retries"
                         del kept["exception"]
+                    elif event["type"] == "task-failed" and kept["traceback"] == _UNSHOWN:
+                        kind = (
+                            "retries"  # so may be one whose cause cannot be shown: it fails after its message was sent
+                        )
                     of(event["uuid"], kind).append(kept)
     for kind, task_id, *told in recorded:
         of(task_id, kind).append(told)

@@ -24,7 +24,12 @@ _OF_A_CHORD = re.compile(r"ChordError.*Dependency \S+ raised ")
 
 
 def _parent_reported(kind: str, stock: Any, ours: Any) -> bool:
-    if kind != "events" or not stock or not ours or stock.get("exception") != "ExceptionWithTraceback()":
+    if (
+        kind not in ("events", "retries")
+        or not stock
+        or not ours
+        or stock.get("exception") != "ExceptionWithTraceback()"
+    ):
         return False
     return {**stock, "exception": 0} == {**ours, "exception": 0}
 
