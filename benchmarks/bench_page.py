@@ -91,7 +91,11 @@ def _head(told: dict[str, Any]) -> Iterator[str]:
         f"{told['size']} size: {told['messages']} messages and {told['tasks']} tasks a measurement, {told['turns']} turns "
         f"A B B A (twice as many for sending); {told['minutes']:.0f} minutes. Load of the machine before it began: "
         f"{told['load']:.1f}, at its end {told['load_after']:.1f}"
-        + (" - others used it: compare ratios, not microseconds." if told["load"] > 1 else ".")
+        + (
+            " - what is above 1 before may be others: ratios say more than microseconds then."
+            if told["load"] > 1
+            else "."
+        )
     )
     yield ""
     yield (
