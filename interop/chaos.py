@@ -1,9 +1,10 @@
 """`python -m interop.chaos [--seconds N] [--seed S]`: a fleet under random faults, with a ledger of all that it did.
 
 Workers and producers of stock Celery and of celeriac share a Redis and, beside it, a RabbitMQ. Parents and children are
-killed, told to leave and frozen; connections are cut, stalled, half-opened and refused; broker and result store are
-killed and come again. The seed decides what happens to whom and when, so that stock Celery alone can be put through the
-same beside it. Then all is whole again, and 30 seconds later everything that was accepted must be done.
+killed, told to leave and frozen; connections are cut, stalled, half-opened, split and refused; broker and result store
+are frozen, and killed and come again; messages that are no tasks lie between the others. The seed decides what happens
+to whom and when, so that stock Celery alone can be put through the same beside it. Then all is whole again, and 30
+seconds later everything that was accepted must be done.
 
 Law: 0 lost, 0 wrongly doubled, 0 stuck in celeriac's hands. What stock lost is counted and shown: `chaos_ledger` says
 whose it was.
@@ -27,6 +28,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kombu.exceptions import OperationalError
+
+from celeriac.protocol.wire.message import Message
+from celeriac.worker import brokers
+from celeriac.worker.brokers.base import Parcel
 from interop import chaos_page
 from interop.brokers import Broker
 from interop.chaos_ledger import PRODUCER, SEEN, WORKER, Account, Fault, Sent, settled
@@ -59,11 +65,22 @@ OPTIONS = {
     "redis": {"visibility_timeout": 5, "unacked_mutex_expire": 5, "socket_timeout": 3, "health_check_interval": 2},
     "rabbitmq": {"confirm_publish": True},
 }
+QUEUE = "queue"
 RATE = 8.0
 """Calls a second of each producer."""
 GRACE = 30.0
 LONG_AFTER = 60.0
 STOP = threading.Event()
+
+_HEAD = {"lang": "py", "task": "chaos.early", "id": "poison", "retries": 0, "timelimit": [None, None]}
+POISON = (
+    Message(b"[[], {}, {}]", "application/json", "utf-8", {**_HEAD, "task": "chaos.unheard_of"}, {}),
+    Message(b"[[", "application/json", "utf-8", _HEAD, {}),
+    Message(b"\x80\x04.", "application/x-python-serialize", "binary", _HEAD, {}),
+    Message(b"[[1, 2, 3, 4], {}, {}]", "application/json", "utf-8", _HEAD, {}),
+    Message(b"no task at all", "text/plain", "utf-8", {}, {}),
+)
+"""Stock survives them too: an unknown task, unreadable and refused bodies, wrong arguments, no task at all."""
 
 # What may happen, how often beside the others, to whom, and for how long.
 KINDS: dict[str, tuple[int, str, tuple[float, float]]] = {
@@ -75,6 +92,10 @@ KINDS: dict[str, tuple[int, str, tuple[float, float]]] = {
     "stall": (2, "", (0.5, 3)),
     "half-open": (2, "", (0.5, 3)),
     "refuse": (2, "", (0.5, 3)),
+    "split": (2, "", (0.5, 3)),
+    "poison": (2, QUEUE, (0, 0)),
+    "freeze the broker": (1, "broker", (0.5, 3)),
+    "freeze the store": (1, "store", (0.5, 3)),
     "kill the broker": (1, "broker", (0.2, 2)),
     "kill the store": (1, "store", (0.5, 5)),
 }
@@ -91,7 +112,7 @@ def scheduled(seed: str, seconds: float, workers: int, producers: int) -> Iterat
         slots = [f"{WORKER}{number}" for number in range(workers)]
         if not whom:
             slots += [f"{PRODUCER}{number}" for number in range(producers)]
-        slot = whom if whom in {"broker", "store"} else chance.choice(slots)
+        slot = chance.choice(slots) if whom in {"", WORKER} else whom
         yield Fault(at, kind, slot, chance.uniform(least, most))
         at += chance.uniform(1.0, 4.0)
 
@@ -209,12 +230,19 @@ class Field:
     def strike(self, fault: Fault, chance: random.Random) -> None:
         slot = self.slots.get(fault.slot)
         done = replace(fault, at=time.time())
-        if slot is None:
+        if fault.slot == QUEUE:
+            if not self._poisoned(chance):
+                return
+        elif slot is None:
             server = self.server if fault.slot == "broker" else self.store
-            server.kill()
-            time.sleep(fault.seconds)
-            server.start()
-            done = replace(done, seconds=time.time() - done.at)
+            if fault.kind.startswith("freeze"):
+                server.signal(signal.SIGSTOP)
+                self.healing.append((done.at + fault.seconds, lambda: server.signal(signal.SIGCONT)))
+            else:
+                server.kill()
+                time.sleep(fault.seconds)
+                server.start()
+                done = replace(done, seconds=time.time() - done.at)
         elif fault.kind in _ON_WIRES:
             if fault.kind == "refuse":
                 slot.wire.refuse()
@@ -225,6 +253,15 @@ class Field:
         self.faults.append(done)
         with (self.folder / "faults").open("a") as noted:
             noted.write(f"{done.at:.3f} {done.kind} {done.slot} {done.seconds:.2f}\n")
+
+    def _poisoned(self, chance: random.Random) -> bool:
+        """Whether the broker, which may be frozen, has taken a message that is no task."""
+        try:
+            with closing(brokers.connect(self.server.url, {}, 2)) as broker:
+                broker.send([Parcel(chance.choice(POISON), "celery")])
+        except OperationalError:
+            return False
+        return True
 
     def _hurt(self, slot: Slot, fault: Fault, chance: random.Random) -> None:
         assert slot.process
@@ -269,6 +306,7 @@ _ON_WIRES: dict[str, Callable[[proxy.Proxy], None]] = {
     "stall": proxy.Proxy.stall,
     "half-open": proxy.Proxy.half_open,
     "refuse": proxy.Proxy.cut,
+    "split": proxy.Proxy.split,
 }
 
 

@@ -56,6 +56,7 @@ class Sent:
 class Account:
     """`missing`, `doubled` and `late` are keys, each with whose it was.
 
+    `complete`: canvases of which all is done; `once`: of them, those of which nothing began twice.
     `last`: when the last task that was done had ended; `seconds`: how long after the faults that was.
     """
 
@@ -63,6 +64,7 @@ class Account:
     unknown: int = 0
     canvases: int = 0
     complete: int = 0
+    once: int = 0
     told: int = 0
     runs: int = 0
     excused: int = 0
@@ -86,8 +88,8 @@ class Account:
         return (
             f"{self.sent} calls, {sum(self.faults.values())} faults: lost {dict(self.by(self.missing))}, wrongly "
             f"doubled {dict(self.by(self.doubled))}, run again with reason {self.excused}, told of {self.told}, "
-            f"late {dict(self.by(self.late))}, canvases {self.complete} of {self.canvases}, the last done "
-            f"{self.seconds:.0f} s after; {self.missing} {self.doubled} {self.late}"
+            f"late {dict(self.by(self.late))}, canvases {self.complete} of {self.canvases}, {self.once} with no "
+            f"second run, the last done {self.seconds:.0f} s after; {self.missing} {self.doubled} {self.late}"
         )
 
 
@@ -115,13 +117,15 @@ def settled(
         if missing:
             whose = _whose(each, missing[0], ends, kinds, folder) if hands else NOBODY
             made.missing |= dict.fromkeys(missing, whose)
+        ran = {slot for key in each.keys for _, slot in starts[key]}
         if each.kind in {"chain", "group", "chord"}:
             made.canvases += 1
             made.complete += not missing
+            made.once += not missing and all(len(starts[key]) == 1 for key in each.keys)
         for key in each.keys:
             made.runs += len(starts[key])
             if len(starts[key]) > 1:
-                if _excused(each, starts[key], faults):
+                if _excused(each, starts[key], ran, faults):
                     made.excused += 1
                 else:
                     made.doubled[key] = kinds[_culprit(key, starts[key], folder)] if hands else NOBODY
@@ -142,23 +146,27 @@ def _read(ledger: Path) -> tuple[dict[str, list[tuple[float, str]]], dict[str, s
     return starts, ends, last
 
 
-def _excused(sent: Sent, runs: Sequence[tuple[float, str]], faults: Sequence[Fault]) -> bool:
-    """Every further run has its reason. Of what is sent by a task, its first runner's harm is its sender's too.
+def _excused(sent: Sent, runs: Sequence[tuple[float, str]], ran: set[str], faults: Sequence[Fault]) -> bool:
+    """Every further run has its reason. `ran`: who ran any step of this call; a step is sent by who ran the one before.
 
     Who ran it last may have had it first, and have lost its hold of it (an ETA) when its connection came to harm.
     """
     runs = sorted(runs)
     for (first, slot), (second, other) in pairwise(runs):
-        since = {slot: first - BEFORE, other: sent.began, "broker": first - BEFORE}
-        since = {"store": first - BEFORE, **since} if sent.kind not in EARLY else since
-        since |= {slot: first - BEFORE}
+        since = {other: sent.began, slot: first - BEFORE, "broker": first - BEFORE}
+        if sent.kind not in EARLY:
+            since["store"] = first - BEFORE
         reasons = (
             fault
             for fault in faults
             if (
                 (fault.slot in since and since[fault.slot] - fault.seconds <= fault.at <= second)
                 or (fault.slot == sent.producer and sent.began - fault.seconds <= fault.at <= sent.ended)
-                or (len(sent.keys) > 1 and fault.slot != "store" and sent.began <= fault.at <= second)
+                or (
+                    len(sent.keys) > 1
+                    and fault.slot in {*ran, "broker"}
+                    and sent.began - fault.seconds <= fault.at <= second
+                )
             )
             and not (sent.kind in EARLY and fault.kind in OF_PROCESSES)
         )

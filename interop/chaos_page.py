@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[[Account], object]] = {
     "run again with a reason": lambda each: each.excused,
     "cut short, and the caller told so": lambda each: each.told,
     "chains, groups and chords complete": lambda each: f"{each.complete} of {each.canvases}",
+    "of these, with each step and body run once": lambda each: each.once,
     "done only later than 30 s after the faults, in celeriac's hands": lambda each: _ours(each, each.late),
     "done only later than 30 s after the faults, in stock's hands": lambda each: each.by(each.late)[STOCK],
     "seconds from the last fault until the last was done": lambda each: f"{each.seconds:.0f}",
@@ -27,18 +28,18 @@ ROWS: dict[str, Callable[[Account], object]] = {
 ABOUT = """# Chaos
 
 `make chaos` puts a fleet under random faults for ten minutes: parents and children killed, told to leave and frozen;
-connections cut, stalled, half-opened and refused; broker and result store killed and started again. Three workers with
-two children each and two producers share one broker: two workers and a producer are celeriac, the others stock Celery
-5.7.0. A seed decides what happens to whom and when; stock Celery alone goes through the same beside it. This page is
-written by it.
+connections cut, stalled, half-opened, split byte from byte and refused; broker and result store frozen, killed and
+started again; messages that are no tasks put between the others. Three workers with two children each and two producers
+share one broker: two workers and a producer are celeriac, the others stock Celery 5.7.0. A seed decides what happens to
+whom and when; stock Celery alone goes through the same beside it. This page is written by it.
 
 """
 READING = """
 Calls are single tasks acknowledged early and late, with an ETA, with a retry, and chains, groups and chords of three
-tasks acknowledged late. Both Celerys have publisher confirms, patience where they publish and store
-(`task_publish_retry_policy`, `result_backend_always_retry`), a visibility timeout of 5 seconds and
-`worker_deduplicate_successful_tasks`. Without that patience a step of a chain fails, and says so, when the broker is
-away for more than a second as the next is to be sent.
+tasks acknowledged late; a step or a body ends only if it was given the results of those before it. Both Celerys have
+publisher confirms, patience where they publish and store (`task_publish_retry_policy`, `result_backend_always_retry`),
+a visibility timeout of 5 seconds and `worker_deduplicate_successful_tasks`. Without that patience a step of a chain
+fails, and says so, when the broker is away for more than a second as the next is to be sent.
 
 - **Lost**: 30 seconds after the last fault, and 60 later, one of its tasks has not ended, and its caller was not told
   that what ran it died. Whose loss it is: on Redis all that the server is told is written down, and says who had a
@@ -49,8 +50,10 @@ away for more than a second as the next is to be sent.
   way.
 - **Wrongly run twice**: nothing explains the second run; it is counted as theirs who received it first. What explains
   it: the connection of who ran it first, the broker or its producer came to harm meanwhile; or the connection of who
-  ran it last, since it was sent; or, where it is acknowledged late, what ran it was killed. A step of a canvas may be
-  sent again by a step that is run again.
+  ran it last, since it was sent; or, where it is acknowledged late, what ran it was killed. A step of a canvas is sent
+  by those that ran the steps before it: what harmed one of them or the broker since the call was made explains it too.
+- **No tasks**: a name that no worker knows, a body that cannot be read or is refused, wrong arguments, no task at all.
+  What ends stock's workers, as a body of two elements does, is put to ours alone ([faults](faults.md)).
 """
 
 

@@ -42,13 +42,17 @@ class Mortal:
             self._process.wait(20)
             self._process = None
 
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def store(self, retry: Retry | None = None, **options: Any) -> Store:
         given = {"redis_socket_timeout": 0.5, "redis_socket_connect_timeout": 0.5} | options
-        return backends.connect(f"redis://127.0.0.1:{self.port}/0", Settings(retry=retry, options=given))
+        return backends.connect(self.url, Settings(retry=retry, options=given))
 
 
 class MortalRabbit:
-    """A RabbitMQ that keeps what it has confirmed, and can be stopped, killed and started again."""
+    """A RabbitMQ that keeps what it has confirmed, and can be frozen, stopped, killed and started again."""
 
     def __init__(self, home: Path) -> None:
         self.port = servers.free_port()
@@ -84,6 +88,10 @@ class MortalRabbit:
         if self._process is not None:
             servers._stop(self._process)
             self._process = None
+
+    def signal(self, sign: signal.Signals) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, sign)
 
     def kill(self) -> None:
         if self._process is not None:

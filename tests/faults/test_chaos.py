@@ -104,6 +104,18 @@ def test_a_second_run_needs_a_reason(fault: Fault | None, excuses: bool, tmp_pat
 
 
 @pytest.mark.real
+@pytest.mark.parametrize(("slot", "excuses"), [("worker0", True), ("worker1", True), ("worker2", False)])
+def test_a_second_run_of_a_step_is_explained_by_who_ran_the_others(slot: str, excuses: bool, tmp_path: Path) -> None:
+    name = "chain-producer0-1"
+    call = sent(name, f"{name}.0", f"{name}.1")
+    lines = [f"start {name}.0 101 worker0", f"end {name}.0 101 worker0"]
+    lines += [f"{what} {name}.1 {at} worker1" for at in (110, 120) for what in ("start", "end")]
+    found = account(tmp_path, lines, Fault(101.5, "kill the parent", slot, 0), calls=[call])
+    assert found.excused == excuses
+    assert (found.canvases, found.complete, found.once) == (1, 1, 0)
+
+
+@pytest.mark.real
 def test_what_should_have_followed_is_lost_with_what_came_before(tmp_path: Path) -> None:
     name = "chain-producer0-1"
     call = sent(name, f"{name}.0", f"{name}.1", f"{name}.2")

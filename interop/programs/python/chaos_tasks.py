@@ -1,5 +1,7 @@
 """The tasks that chaos sends: each leaves a line in a ledger as it starts and one as it ends.
 
+A step that was given other than the result of the one before, or a body other than its members' results, never ends.
+
 Law: a line is one write of less than a page, so that lines of many processes do not mix.
 """
 
@@ -46,9 +48,13 @@ def again(self, key, seconds):
 
 @app.task(name="chaos.step", **LATE)
 def step(before, key, seconds):
+    if before != (int(key[-1]) if key.startswith("chain") else 0):
+        raise ValueError("%s was given %r" % (key, before))
     return work(key, seconds, before + 1)
 
 
 @app.task(name="chaos.total", **LATE)
 def total(numbers, key):
+    if numbers != [1, 1, 1]:
+        raise ValueError("%s was given %r" % (key, numbers))
     return work(key, 0, sum(numbers))
