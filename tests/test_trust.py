@@ -291,7 +291,7 @@ def _children(pid: int) -> list[int]:
 def test_a_worker_without_remote_control_obeys_nobody(
     tmp_path: Path, stock_python: Path, redis_server: RedisServer
 ) -> None:
-    """Nor does it read a state file that stock Celery has written, a shelve of pickles: that is left as it is."""
+    """Nor does it look up what a state file names: one that holds more than stock Celery puts there is left as it is."""
     redis_server.call("FLUSHALL")
     project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
     project.more("\napp.conf.worker_enable_remote_control = False\n")

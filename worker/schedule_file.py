@@ -52,12 +52,10 @@ class ScheduleFile(MutableMapping[str, Any]):
         self._lock: int | None = None
         if self.path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
-        found = dbm.whichdb(str(self.path))
-        self._form = found if found is not None and _is_kept(found, self.path) else _first_choice()
-        self._is_foreign = found not in {None, self._form}
+        self._form, self._is_foreign = form_of(self.path)
         self._take_lock()
         try:
-            self._kept = _read(self.path)
+            self._kept = read(self.path)
         except BaseException:
             self._free_lock()
             raise
@@ -95,10 +93,7 @@ class ScheduleFile(MutableMapping[str, Any]):
             self._free_lock()
             set_aside(self.path)
             self._is_foreign = False
-        if self._form == "dbm.dumb":
-            fresh = _write_dumb(self.path, self._kept)
-        else:
-            fresh = _write_one(self.path, self._form, self._kept)
+        fresh = write(self.path, self._form, self._kept)
         old, self._lock = self._lock, fresh
         if old is not None:
             os.close(old)
@@ -171,6 +166,13 @@ def set_aside(filename: str | os.PathLike[str]) -> list[Path]:
 # --- reading
 
 
+def form_of(path: Path) -> tuple[str, bool]:
+    """The form in which this file is to be written, and whether it now has one that cannot be kept."""
+    found = dbm.whichdb(str(path))
+    form = found if found is not None and _is_kept(found, path) else _first_choice()
+    return form, found not in {None, form}
+
+
 def _is_kept(form: str, path: Path) -> bool:
     """Whether a file of this form can be written as it is."""
     return form == "dbm.dumb" or (form in _FORMS and _can(form) and not _with(path, ".pag").exists())
@@ -189,7 +191,7 @@ def _can(module: str) -> bool:
     return True
 
 
-def _read(path: Path) -> dict[str, bytes]:
+def read(path: Path) -> dict[str, bytes]:
     there = [suffix for suffix in (*SUFFIXES, *_BESIDE) if _with(path, suffix).exists()]
     if not there or there == [".bak"]:
         return {}
@@ -209,6 +211,11 @@ def _opened(path: Path) -> Any:
 
 
 # --- writing
+
+
+def write(path: Path, form: str, values: dict[str, bytes]) -> int:
+    """Replace it as a whole; a descriptor of the new one, which holds a lock on it."""
+    return _write_dumb(path, values) if form == "dbm.dumb" else _write_one(path, form, values)
 
 
 def _write_one(path: Path, form: str, values: dict[str, bytes]) -> int:

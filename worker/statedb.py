@@ -1,25 +1,26 @@
 """What must outlive the worker: revoked tasks and the clock, in a file that is whole at any moment.
 
-Law: written anew beside the old one and renamed, so a worker that is killed leaves the one or the other. It is JSON;
-a file that is something else (Celery's are shelves) is left alone and reported.
+Law: written as a whole each time, so a worker that is killed leaves the old state or the new one. Its form is Celery's
+own (`state_file`); a file that cannot be read is left alone and reported.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..protocol.rules.revokes import Revokes
 from .ports import Owner
 
+if TYPE_CHECKING:
+    from .state_file import StateFile
+
 log = logging.getLogger("celery.worker.state")
 
 _EVERY = 1.0
-_FORM = "celeriac-state-1"
 
 
 def try_out(path: str | None) -> None:
@@ -44,7 +45,12 @@ class StateDb:
     """`path` None: nothing is kept."""
 
     def __init__(self, path: str | None, revokes: Revokes, owner: Owner) -> None:
-        self._path = Path(path) if path else None
+        self._path = path
+        self._file: StateFile | None = None
+        if path:
+            from .state_file import StateFile
+
+            self._file = StateFile(Path(path))
         self._revokes = revokes
         self._owner = owner
         self._written: Any = None
@@ -52,25 +58,24 @@ class StateDb:
         self._at = 0.0
 
     def load(self, now: float) -> None:
-        if self._path is None or not self._path.exists():
+        if self._file is None:
             return
         try:
-            state = json.loads(self._path.read_text("utf-8"))
-            if not isinstance(state, dict) or state.get("form") != _FORM:
-                raise ValueError("not a state file of celeriac")  # noqa: TRY301 - one place says it
+            state = self._file.read()
         except (OSError, ValueError) as problem:
             text = "State file %s cannot be read: %s. It is left as it is, and revokes are not kept: name another file"
             log.error(text, self._path, problem)  # noqa: TRY400 - the text says all that the traceback would
-            self._path = None
+            self._file = None
             return
         self._revokes.load(state, now)
-        clock = state.get("clock")
+        self._revokes.merge(state["revoked"], now)
+        clock = state["clock"]
         if isinstance(clock, int):
             self._owner.clock_adjust(clock)
 
     def tend(self, now: float) -> float:
         """Write it if it has changed."""
-        if self._path is None:
+        if self._file is None:
             return float("inf")
         if now >= self._at:
             self._at = now + _EVERY
@@ -79,17 +84,11 @@ class StateDb:
         return self._at
 
     def save(self, now: float) -> None:
-        if self._path is None:
+        if self._file is None:
             return
         dumped = self._revokes.dump(now)
-        text = json.dumps({"form": _FORM, "clock": self._owner.clock_value(), **dumped})
-        beside = _beside(self._path)
         try:
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            self._file.write(self._owner.clock_value(), dumped)
         except OSError as problem:
             if str(problem) != self._problem:
                 self._problem = str(problem)

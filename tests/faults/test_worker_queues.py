@@ -173,6 +173,32 @@ def test_a_state_file_survives_kill_9(tmp_path: Path, redis_server: servers.Redi
     assert project.notes() == ["fine"]
 
 
+def test_a_state_file_is_stocks_and_ours(tmp_path: Path, redis_server: servers.RedisServer, stock_python: Path) -> None:
+    """What was revoked before a worker was replaced stays so, in both directions, and a kill -9 takes nothing away."""
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    revoke = "assert app.control.revoke({!r}, reply=True, timeout=5, limit=1)"
+    ask = """
+sent = [write.apply_async([each], task_id=each) for each in {!r}]
+for each in sent: each.get(timeout=10, propagate=False)
+print(*[each.state for each in sent])
+"""
+    state = str(tmp_path / "w1.state")
+    with project.stock_worker("--statedb", state):
+        project.client(revoke.format("by stock"))
+    with project.worker("--statedb", state) as worker:
+        assert project.client(ask.format(["by stock", "a"])) == "REVOKED SUCCESS"
+        project.client(revoke.format("by us"))
+        worker.process.send_signal(signal.SIGKILL)
+        worker.process.wait(5)
+    with project.stock_worker("--statedb", state):
+        assert project.client(ask.format(["by us", "b"])) == "REVOKED SUCCESS"
+        project.client(revoke.format("by stock again"))
+    with project.worker("--statedb", state):
+        assert project.client(ask.format(["by stock again", "c"])) == "REVOKED SUCCESS"
+    assert project.notes() == ["a", "b", "c"]
+
+
 def test_what_cannot_be_acknowledged_any_more_is_ended_where_that_is_wanted(
     tmp_path: Path, redis_server: servers.RedisServer
 ) -> None:

@@ -1,4 +1,4 @@
-"""Events, gossip, mingle's file of state and the loop, each by itself."""
+"""Events, gossip and the loop, each by itself."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import json
 import os
 import socket
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kombu.exceptions import OperationalError
 
-from celeriac.protocol.rules.revokes import Revokes
 from celeriac.protocol.wire import event
 from celeriac.protocol.wire.message import Message
-from celeriac.worker import statedb
 from celeriac.worker.brokers.base import Delivery, Queue
 from celeriac.worker.events import Dispatcher
 from celeriac.worker.gossip import Gossip
@@ -24,7 +21,6 @@ from celeriac.worker.heartbeat import Heart
 from celeriac.worker.kept import GivenUp, Kept
 from celeriac.worker.loop import Loop
 from celeriac.worker.options import Telling
-from celeriac.worker.statedb import StateDb
 
 
 class Sent:
@@ -158,53 +154,6 @@ def test_an_election() -> None:
     assert done == [action]
     _hear(gossip, "worker-elect-ack", 100.0, id="e")
     assert done == [action]
-
-
-def test_the_state_file_is_whole_or_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    clock = [5]
-    owner: Any = SimpleNamespace(clock_value=lambda: clock[0], clock_adjust=clock.append)
-    now = time.time()
-    path = tmp_path / "state"
-    first = Revokes()
-    first.revoke(["a"], now)
-    first.revoke_stamps({"k": "v"}, now)
-    db = StateDb(str(path), first, owner)
-    db.load(now)
-    assert db.tend(now) == now + 1
-    written = path.stat().st_mtime_ns
-    db.tend(now + 1)
-    assert path.stat().st_mtime_ns == written  # nothing has changed
-    second = Revokes()
-    StateDb(str(path), second, owner).load(now)
-    assert second.revoked("a", now)
-    assert second.revoking_stamp({"k": "v"}, now)
-    assert clock == [5, 5]
-    assert [each.name for each in tmp_path.iterdir()] == ["state"]
-    path.write_bytes(b"\0a shelf")
-    other = StateDb(str(path), second, owner)
-    other.load(now)
-    other.save(now)
-    assert path.read_bytes() == b"\0a shelf"
-    assert "cannot be read" in caplog.text
-    assert StateDb(None, second, owner).tend(now) == float("inf")
-    lost = StateDb(str(tmp_path / "none" / "state"), second, owner)
-    for turn in range(5):
-        lost.tend(now + turn)
-    assert caplog.text.count("cannot be written") == 1, "said once, and not each second"
-    (tmp_path / "none").mkdir()
-    lost.tend(now + 9)
-    assert (tmp_path / "none" / "state").exists()
-    assert caplog.text.count("is written again") == 1
-
-
-def test_a_state_file_that_cannot_be_written_is_found_before_anything_begins(tmp_path: Path) -> None:
-    statedb.try_out(None)
-    statedb.try_out(str(tmp_path / "state"))
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(IsADirectoryError, match="Is a directory"):
-        statedb.try_out(str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="the state file cannot be written: No such file or directory"):
-        statedb.try_out(str(tmp_path / "none" / "state"))
 
 
 def test_the_loop_names_what_is_readable() -> None:
