@@ -110,7 +110,7 @@ def go_on() -> None:
     program = Path(sys.executable).with_name("celeriac")
     name = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
     print(
-        "\nYour turn, with the same tasks (examples/demo/tasks.py), in two terminals:\n"
+        "\nYour turn, with the same tasks (examples/demo/tasks.py), each in a terminal of its own:\n"
         f"  {name} --workdir examples/demo -A tasks worker -E -l info\n"
         f"  {name} --workdir examples/demo -A tasks call tasks.add --args '[2, 2]'\n"
         f"  {name} --workdir examples/demo -A tasks top\n"
