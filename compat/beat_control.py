@@ -13,6 +13,7 @@ from typing import Any
 
 from kombu import pidbox
 
+from .app.connecting import answering
 from .utils.collections import AttributeDict
 from .utils.log import get_logger
 from .utils.nodenames import default_nodename, host_format
@@ -149,7 +150,7 @@ class BeatPidbox:
 
     def _connect(self) -> Any:
         most = self.app.conf.broker_connection_max_retries if self._may_retry() else 0
-        connection = self.app.connection_for_read()
+        connection = answering(self.app)
         try:
             connection.ensure_connection(self._say, most, callback=self._stop_if_asked)
         except BaseException:

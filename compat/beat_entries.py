@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.errors import BadCall
 from ..protocol.wire.json import dumps, loads
 from ..worker.beat_lease import RedisLease
-from ..worker.redis_place import parse
+from ..worker.redis_place import Place, parse
 from .app.producing import Outlet
 from .app.settings_for_broker import broker_options
 from .beat import ScheduleEntry
@@ -32,6 +32,10 @@ _NO_REDIS = (
     "The leased scheduler needs a Redis or a database: set beat_lease_url to its URL, as db+postgresql://... "
     "(The broker is used when it is a Redis; this one is {0}.)"
 )
+_SEVERAL = (
+    "The leased scheduler needs one place where all beats agree, and broker_url names several {0}:// brokers, each of "
+    "which would have a leader of its own: set beat_lease_url to one Redis or database"
+)
 
 
 def lease_of(app: Any) -> RedisLease | DatabaseLease:
@@ -39,25 +43,33 @@ def lease_of(app: Any) -> RedisLease | DatabaseLease:
     url, options = app.conf.beat_lease_url, {}
     if url and url.startswith("db+"):
         return _database(app, url)
-    if not url:
-        outlet: Outlet = app.amqp.outlet
-        url = outlet.told.urls[0]
-        if outlet.kind != ".redis":
-            raise ImproperlyConfigured(_NO_REDIS.format(url.partition("://")[0]))
-        options = {name: value for name, value in broker_options(app.conf, write=True).options.items() if value}
-    return RedisLease(parse(url, options), app.conf.beat_lease_name)
+    place = None if url else place_of(app)
+    if place is None and not url:
+        told = broker_options(app.conf, write=True)
+        scheme = told.urls[0].partition("://")[0]
+        raise ImproperlyConfigured((_SEVERAL if len(told.urls) > 1 else _NO_REDIS).format(scheme))
+    # What is answered after the lease has ended is too late for anybody.
+    options = {"socket_timeout": app.conf.beat_lease_ttl}
+    return RedisLease(place or parse(url, options), app.conf.beat_lease_name)
+
+
+def place_of(app: Any) -> Place | None:
+    """The one Redis that the queues are in; None if they are elsewhere, or may be in another one tomorrow."""
+    outlet: Outlet = app.amqp.outlet
+    if outlet.kind != ".redis":
+        return None
+    urls = outlet.told.urls
+    if len(urls) > 1 and not all(url.startswith("sentinel://") for url in urls):
+        return None
+    given = {name: value for name, value in outlet.told.options.items() if value}
+    return parse(";".join(urls), {"socket_timeout": app.conf.beat_lease_ttl, **given})
 
 
 def _database(app: Any, url: str) -> DatabaseLease:
-    outlet: Outlet = app.amqp.outlet
-    place = None
-    if outlet.kind == ".redis" and len(outlet.told.urls) == 1:
-        given = {name: value for name, value in outlet.told.options.items() if value}
-        place = parse(outlet.told.urls[0], given)
     try:
         from ..worker.beat_lease_database import DatabaseLease
 
-        return DatabaseLease(url, app.conf.beat_lease_name, place)
+        return DatabaseLease(url, app.conf.beat_lease_name, place_of(app))
     except ImportError as problem:
         raise ImproperlyConfigured(
             f"beat_lease_url names a database, which needs SQLAlchemy: pip install 'celeriac[sqlalchemy]' ({problem})"

@@ -21,7 +21,6 @@ from ..protocol.rules import beat as rules
 from ..protocol.wire.json import dumps
 from ..worker.beat_lease import pushed
 from ..worker.brokers.base import Parcel, Queue
-from ..worker.redis_place import parse
 from . import beat_entries
 from .app.producing import Outlet
 from .beat import Scheduler, SchedulingError, logger
@@ -201,11 +200,9 @@ class LeasedScheduler(Scheduler):
     @cached_property
     def _shares_redis(self) -> bool:
         """Whether the lease can put messages where the queues are."""
-        outlet = self.app.amqp.outlet
-        if outlet.kind != ".redis" or len(outlet.told.urls) != 1:
+        there, here = beat_entries.place_of(self.app), self.store.queues_at
+        if there is None:
             return False
-        options = {name: value for name, value in outlet.told.options.items() if value}
-        there, here = parse(outlet.told.urls[0], options), self.store.queues_at
         same = ("host", "port", "path", "db", "sentinels")
         return all(getattr(there, name) == getattr(here, name) for name in same)
 

@@ -116,6 +116,8 @@ def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -
     else:
         known.update(_address(parts[0], kind, given), db=_db(_database(parts[0], query, given)))
     if kind == "sentinel":
+        for name in ("master_name", "min_other_sentinels"):
+            given.setdefault(name, query.get(name))
         known["sentinels"] = _sentinels(parts, given)
     if secure:
         known["tls"] = read_tls(asked)
@@ -184,7 +186,9 @@ _SENTINEL = (
 def _sentinels(parts: list[Parts], given: Mapping[str, Any]) -> Sentinels:
     master = given.get("master_name")
     if not isinstance(master, str) or not master:
-        raise BadCall("sentinel:// needs the transport option master_name: the name that the Sentinels watch")
+        raise BadCall(
+            "sentinel:// needs the transport option master_name, or ?master_name= in the URL: what the Sentinels watch"
+        )
     inner = dict(given.get("sentinel_kwargs") or {})
     secure = inner.pop("ssl", False) or inner.pop("connection_class", None) is not None
     tls = read_tls({key: inner.pop(key) for key in list(inner) if key.startswith("ssl_")})

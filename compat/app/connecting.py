@@ -47,6 +47,27 @@ def connection(
     )
 
 
+_DEADLINES = {".redis": ("socket_timeout", "socket_connect_timeout"), ".amqp": ("read_timeout", "write_timeout")}
+"""What kombu calls them. Unless told otherwise it waits for ever for a broker that is silent."""
+
+
+def answering(app: Celery, *, write: bool = False) -> Any:
+    """A connection for who wants an answer or an error: it waits `broker_connection_timeout` for each reply."""
+    from .settings_for_broker import broker_options
+
+    told = broker_options(app.conf, write=write)
+    connect = app.connection_for_write if write else app.connection_for_read
+    given = deadlines(told.urls[0], told.timeout)
+    return connect(transport_options={**given, **(app.conf.broker_transport_options or {})})
+
+
+def deadlines(url: str, seconds: float) -> dict[str, float]:
+    """Transport options of kombu's with which no reply of this broker is waited for any longer."""
+    from .producing import kind_of
+
+    return dict.fromkeys(_DEADLINES.get(kind_of(url), ()), seconds)
+
+
 def pool(app: Celery) -> Any:
     """The one of this app's broker; apps of one broker share it."""
     pools.set_limit(app.conf.broker_pool_limit)

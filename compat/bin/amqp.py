@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ..app.connecting import answering
 from ..exceptions import CeleryCommandException
 from ..platforms import EX_FAILURE, EX_UNAVAILABLE
 from .base import handle_preload_options
@@ -34,7 +35,7 @@ class AMQPContext:
     def __init__(self, cli_context: Any, *, alone: bool = False) -> None:
         self.cli_context = cli_context
         self.alone = alone  # one command, whose failure is the program's
-        self.connection = cli_context.app.connection()
+        self.connection = answering(cli_context.app, write=True)
         self.channel: Any = None
         if not alone:
             self.reconnect()

@@ -133,13 +133,11 @@ def _look(app: Any, queues: Any, limit: int) -> Iterator[Any]:
     from ...worker import dead_queue
     from ..app.mailing import connect
     from ..app.settings_for_broker import broker_options
-    from .queues import is_redis
+    from .queues import is_redis, surveyed
 
     told = broker_options(app.conf)
     if is_redis(told.urls[0]):  # they can be looked at where they lie
-        from ...worker.brokers.redis_survey import Survey
-
-        with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+        with closing(surveyed(told)) as survey:
             for place in _places(app, queues):
                 for data in survey.peek(place, limit):
                     try:

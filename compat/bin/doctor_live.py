@@ -14,12 +14,12 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
-from ...worker.brokers.rabbit_management import Unanswered
-from ...worker.brokers.redis_survey import Survey
+from ...worker.brokers.rabbit_management import Management, Unanswered
+from ..app.connecting import answering
 from .doctor_clients import ADVICE, client_of
 from .doctor_rules import FAULT, NOTE, RISK, Finding
-from .queues import NO_ANSWER, is_redis, look, unserved
-from .queues_rabbit import is_rabbit, management
+from .queues import NO_ANSWER, is_redis, look, one_of_several, surveyed, unserved
+from .queues_rabbit import asked, is_rabbit
 
 _SKEW = 2.0
 _START = "start one: celeriac -A <app> worker; one with -P solo answers between its tasks only"
@@ -52,7 +52,11 @@ def fleet(app: Any, timeout: float) -> Iterator[Finding]:
 
 def queues(app: Any, timeout: float) -> Iterator[Finding]:
     """Of all queues that the broker lists: those from which nobody takes, dead letters, litter; else why not."""
+    from ..app.settings_for_broker import broker_options
+
     found = look(app, timeout, thorough=True)
+    if note := one_of_several(broker_options(app.conf), found["broker"]):
+        yield Finding(NOTE, "broker", "broker_url", note)
     for row in found["queues"]:
         name, waiting = row["queue"], row["ready"]
         if row["dead"]:
@@ -76,7 +80,7 @@ def queues(app: Any, timeout: float) -> Iterator[Finding]:
 
 def arguments(app: Any, _: float) -> Iterator[Finding]:
     """Queues that were declared otherwise than the app wants them: a stock worker does not start beside them."""
-    with app.connection_for_read() as connection:
+    with answering(app) as connection:
         connection.ensure_connection(max_retries=1)
         if connection.transport.driver_type != "amqp":
             return
@@ -100,7 +104,7 @@ def clocks(app: Any, timeout: float) -> Iterator[Finding]:
 
     told = broker_options(app.conf)
     if is_redis(told.urls[0]):
-        with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+        with closing(surveyed(told)) as survey:
             before = time.time()
             yield from _skewed("Redis", survey.clock() - (before + time.time()) / 2)
     nodes = {node for reply in app.control.ping(timeout=timeout) or () for node in reply}
@@ -147,7 +151,7 @@ def clients(app: Any, _: float) -> Iterator[Finding]:
     if not is_redis(told.urls[0]):
         yield from _connected(app)
         return
-    with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+    with closing(surveyed(told)) as survey:
         names = {each.name for each in survey.depths(app.amqp.queues.keys())}
         for name in sorted(names | survey.others(names)):
             found = Counter(filter(None, map(client_of, survey.peek(name, _LOOKED_AT))))
@@ -162,7 +166,7 @@ def _connected(app: Any) -> Iterator[Finding]:
     try:
         products = Counter(
             f"{each.get('product', 'a client that does not say its name')} {each.get('version', '')}".strip()
-            for each in management(app).clients()
+            for each in asked(app, Management.clients)
             if each.get("product") not in _PYTHON
         )
     except Unanswered:

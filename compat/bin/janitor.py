@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
-from .queues import is_redis
+from .queues import is_redis, one_of_several, surveyed
 
 
 @click.command(cls=CeleryCommand)
@@ -69,11 +69,11 @@ def _sweep(
     app: Any, told: Any, older: float, answered: Collection[str], *, replies: bool, yes: bool, quiet: bool
 ) -> tuple[list[dict[str, Any]], int, str]:
     from ...worker.brokers import redis_orphans
-    from ...worker.brokers.redis_survey import Survey
 
-    with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+    with closing(surveyed(told)) as survey:
         orphans, kept = redis_orphans.found(survey, answered, app.conf.control_exchange)
         litter = list(dict.fromkeys([*survey.litter(older), *orphans, *(survey.unused_replies() if replies else [])]))
+        kept = ". ".join(filter(None, (kept, one_of_several(told, survey.where))))
         hidden = quiet or not yes or not sys.stderr.isatty()
         with click.progressbar(litter if yes else [], label="janitor", file=sys.stderr, hidden=hidden) as bar:
             removed = sum(survey.remove(each, older) for each in bar)
@@ -83,9 +83,10 @@ def _sweep(
 
 def _sweep_others(app: Any, older: float, *, yes: bool) -> tuple[list[dict[str, Any]], int, str]:
     """What RabbitMQ's management plugin knows; and else why nothing is."""
+    from ..app.connecting import answering
     from . import queues_rabbit as rabbit
 
-    with app.connection_for_write() as connection:
+    with answering(app, write=True) as connection:
         connection.ensure_connection(max_retries=1)
         if connection.transport.driver_type != "amqp":
             return [], 0, "What processes have left cannot be found on this broker: its transport lists no queues."

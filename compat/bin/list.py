@@ -25,15 +25,19 @@ def list_(ctx: click.Context) -> None:
 @click.pass_context
 def bindings(ctx: click.Context) -> None:
     """Show the bindings of queues."""
-    from ...worker.brokers.rabbit_management import Unanswered
+    from ...worker.brokers.rabbit_management import Management, Unanswered
+    from ..app.connecting import answering
     from . import queues_rabbit as rabbit
 
     app = ctx.obj.app
     found: Any = []
     try:
-        with app.connection() as connection:
+        with answering(app, write=True) as connection:
             app.amqp.TaskConsumer(connection).declare()
-            found = rabbit.management(app).bindings() if rabbit.is_rabbit(app) else connection.manager.get_bindings()
+            if rabbit.is_rabbit(app):
+                found = rabbit.asked(app, Management.bindings)
+            else:
+                found = connection.manager.get_bindings()
     except Unanswered as why:
         advice = "enable it with `rabbitmq-plugins enable rabbitmq_management`, or set broker_management_url"
         text = f"RabbitMQ tells its bindings through its management plugin alone, and {why}: {advice}"

@@ -9,6 +9,7 @@ import click
 
 from .base import CeleryCommand, handle_preload_options, handle_remote_command_error, option
 
+_PATIENCE = 4.0
 _MIGRATION = "Migration Options"
 
 
@@ -30,6 +31,7 @@ def migrate(ctx: click.Context, source: str, destination: str, **kwargs: Any) ->
     """
     from kombu.connection import Connection
 
+    from ..app.connecting import deadlines
     from ..contrib.migrate import migrate_tasks
 
     moving = sys.stderr.isatty() and not ctx.obj.quiet
@@ -42,7 +44,9 @@ def migrate(ctx: click.Context, source: str, destination: str, **kwargs: Any) ->
 
     given = {name: value for name, value in kwargs.items() if value is not None}  # silence ends it, as in the library
     try:
-        with Connection(source) as origin, Connection(destination) as goal:  # what stays there is given back at once
+        patience = ctx.obj.app.conf.broker_connection_timeout or _PATIENCE
+        origin, goal = (Connection(url, transport_options=deadlines(url, patience)) for url in (source, destination))
+        with origin, goal:  # what stays there is given back at once
             migrate_tasks(origin, goal, callback=say, app=ctx.obj.app, **given)
     except Exception as problem:  # noqa: BLE001 - told in one line, with the right exit code
         handle_remote_command_error("migrate", problem)

@@ -51,6 +51,23 @@ def is_redis(url: str) -> bool:
     return url.partition("://")[0] in _REDIS
 
 
+def surveyed(told: Any) -> Any:
+    """A look at the first Redis of `broker_url` that answers, as workers and senders take theirs."""
+    from ...worker.brokers.failover import first_that_answers
+    from ...worker.brokers.redis_survey import Survey
+
+    return first_that_answers(
+        [url for url in told.urls if is_redis(url)], lambda url: Survey(url, told.options, told.timeout)
+    )
+
+
+def one_of_several(told: Any, broker: str) -> str:
+    """What a look at one broker has to say where `broker_url` names others. Sentinels all lead to the same one."""
+    if len(told.urls) == 1 or told.urls[0].startswith("sentinel"):
+        return ""
+    return f"This is {broker}, the first that answers of {len(told.urls)} in broker_url; the others were not looked at"
+
+
 def look(
     app: Any,
     timeout: float = 1.0,
@@ -113,10 +130,8 @@ def consumers(app: Any, timeout: float, replies: Any = None) -> dict[str, int]:
 def _in_redis(
     told: Any, names: set[str], ages: Any, sent: Callable[[str], float | None], *, thorough: bool
 ) -> dict[str, Any]:
-    from ...worker.brokers.redis_survey import Survey
-
     now = time.time()
-    with closing(Survey(told.urls[0], told.options, told.timeout)) as survey:
+    with closing(surveyed(told)) as survey:
         names = names | (survey.others(names) if thorough else set())
         rows = [
             {
@@ -131,8 +146,8 @@ def _in_redis(
         ]
         held, parked = survey.totals()
         litter = survey.litter(3600)
-    names_of_litter = [each.name for each in litter]
-    return {"queues": rows, "unacked": held, "parked": parked, "litter": names_of_litter, "unknown": {}}
+    found = {"queues": rows, "unacked": held, "parked": parked, "litter": [each.name for each in litter]}
+    return {**found, "unknown": {}, "broker": survey.where}
 
 
 def _oldest(ready: int | None, age: Any, now: float) -> dict[str, Any]:
@@ -147,10 +162,12 @@ def _oldest(ready: int | None, age: Any, now: float) -> dict[str, Any]:
 
 def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, thorough: bool) -> dict[str, Any]:
     """What a passive declaration tells; of RabbitMQ also what its management plugin and the workers say."""
+    from ..app.connecting import answering
     from . import queues_rabbit as rabbit
 
-    with app.connection_for_read() as connection:
+    with answering(app) as connection:
         connection.ensure_connection(max_retries=1)
+        where = connection.as_uri()
         is_rabbit = connection.transport.driver_type == "amqp"
         known, why = rabbit.standing(app) if is_rabbit else ({}, "this transport does not tell")
         now, rows = time.time(), []
@@ -176,7 +193,8 @@ def _in_others(names: set[str], app: Any, replies: Any, timeout: float, *, thoro
         unknown["unacked"] = f"{why}, and not all who take from the queue are workers that say what they hold"
     litter = [name for name, each in sorted(known.items()) if rabbit.is_litter(each, 3600)]
     total = None if why else sum(each.unacked for each in known.values())
-    return {"queues": rows, "unacked": total, "parked": parked, "litter": litter, "unknown": unknown}
+    found = {"queues": rows, "unacked": total, "parked": parked, "litter": litter}
+    return {**found, "unknown": unknown, "broker": where}
 
 
 def _show(ctx: click.Context, found: dict[str, Any]) -> None:
@@ -202,6 +220,10 @@ def _show(ctx: click.Context, found: dict[str, Any]) -> None:
         ctx.obj.echo("\nthere are dead letters: `celeriac dead list` shows them")
     for column, why in found["unknown"].items():
         ctx.obj.echo(click.wrap_text(f"? {column}: {why}", 100, "\n", "  "))
+    from ..app.settings_for_broker import broker_options
+
+    if note := one_of_several(broker_options(ctx.obj.app.conf), found["broker"]):
+        ctx.obj.echo(f"\n{note}.")
     if found["litter"]:
         ctx.obj.echo(f"\n{len(found['litter'])} queues of processes that are gone: `celeriac janitor` shows them")
 

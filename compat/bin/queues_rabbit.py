@@ -8,13 +8,15 @@ workers themselves where they are all that take from a queue.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from ...protocol.wire.amqp import delayed
 from ...worker.brokers.rabbit_management import Management, Standing, Unanswered
 from ..app.producing import kind_of
 from ..app.settings_for_broker import broker_options
+
+T = TypeVar("T")
 
 _OURS = ("celeryev.", "celery_delayed_")
 _ID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\Z")
@@ -24,9 +26,17 @@ def is_rabbit(app: Any) -> bool:
     return kind_of(broker_options(app.conf).urls[0]) == ".amqp"
 
 
-def management(app: Any) -> Management:
-    told = broker_options(app.conf)
-    return Management(told.urls[0], told.options, app.conf.broker_management_url)
+def asked(app: Any, question: Callable[[Management], T]) -> T:
+    """What the management plugin says, of the first broker in `broker_url` whose plugin answers."""
+    told, where = broker_options(app.conf), app.conf.broker_management_url
+    refusals = []
+    rabbits = [url for url in told.urls if kind_of(url) == ".amqp"]
+    for url in rabbits[:1] if where else rabbits:
+        try:
+            return question(Management(url, told.options, where))
+        except Unanswered as why:  # noqa: PERF203 - each has its turn
+            refusals.append(str(why))
+    raise Unanswered("; ".join(refusals))
 
 
 def standing(app: Any) -> tuple[dict[str, Standing], str]:
@@ -34,7 +44,7 @@ def standing(app: Any) -> tuple[dict[str, Standing], str]:
     if app.conf.broker_management_url == "":
         return {}, "broker_management_url is empty: the management plugin is not asked"
     try:
-        return {each.name: each for each in management(app).queues()}, ""
+        return {each.name: each for each in asked(app, Management.queues)}, ""
     except Unanswered as why:
         return {}, str(why)
 

@@ -64,6 +64,7 @@ class Survey:
         given = {"socket_timeout": timeout, "socket_connect_timeout": timeout, **(options or {})}
         url, self._membership = reached(url)
         place = parse(url, given)
+        self.where = str(place)
         self.layout = Layout.from_options(given, place.db)
         self.link: Link = connect(place)
         (answer,) = self.link.ask(("CLIENT", "NO-TOUCH", "ON"))
