@@ -6,12 +6,14 @@ Law: nothing here is asked for on a hot path but `HERE.pid`, which is an attribu
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from weakref import WeakSet
 
-from ..protocol.hints import Any
+from ..protocol.hints import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
 
 
 class _Here:

@@ -1,7 +1,7 @@
 """What makes starting cheap: a program that sends one task pays for nothing that it does not use.
 
-`logger` brings `logging` (5 ms of CPU) when something is to be said, `plain_host` spares a host the codec of IDNA
-(1 ms), and `uncollected` keeps the garbage collector (5 ms) away while modules are loaded.
+`logger` brings `logging` (5 ms of CPU) when something is to be said, and `uncollected` keeps the garbage collector
+(5 ms) away while modules are loaded.
 """
 
 from __future__ import annotations
@@ -40,15 +40,6 @@ class _Late:
 
     def __getattr__(self, method: str) -> Any:
         return getattr(_real(self._name), method)
-
-
-def plain_host(host: str) -> str | bytes:
-    """For `socket`: what is ASCII needs no IDNA. Who has put another resolver in the place of Python's gets texts."""
-    import socket
-
-    if host.isascii() and socket.getaddrinfo.__module__ == "socket":
-        return host.encode()
-    return host
 
 
 @contextmanager

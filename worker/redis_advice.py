@@ -5,7 +5,7 @@ Law: each is appended to an error that says what happened; nothing is connected,
 
 from __future__ import annotations
 
-import socket
+from _socket import gaierror
 from collections.abc import Mapping
 
 from ..protocol.wire.resp import ErrorReply
@@ -36,7 +36,7 @@ def answer(reply: ErrorReply) -> str:
 
 def unreachable(place: Place, problem: BaseException) -> str:
     """A question that ends the error of who could not connect."""
-    if isinstance(problem, socket.gaierror):
+    if isinstance(problem, gaierror):
         return "is the name right, and does the name server know it?"
     if place.tls is None:
         return "is it up, and reachable?"

@@ -8,8 +8,8 @@ closes the link too: nobody ever reads another one's reply.
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 import sys
 import time
 from collections import deque
@@ -19,15 +19,16 @@ from functools import cache
 from types import BuiltinFunctionType
 
 from ..protocol.errors import BadMessage
-from ..protocol.hints import TYPE_CHECKING, Any, NoReturn, Protocol
+from ..protocol.hints import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
-from . import redis_advice
+from . import redis_advice, sockets
 from .forks import HERE, apart
-from .late import plain_host
 from .redis_place import Place, Sentinels, Tls
 
 if TYPE_CHECKING:
+    import socket
+
     from .veil import Veil, Wire
 
 WINDOW = 1000
@@ -74,14 +75,15 @@ class Link:
         self.place = place
         self.used = self._since = time.monotonic()
         self._socket: Wire | None = connected
-        self._bare = connected if isinstance(connected, socket.socket) else connected.plain
+        veil = _veil(connected)
+        self._bare = cast("socket.socket", connected if veil is None else veil.plain)
         self._armed = place.timeout
         self._pid = HERE.pid
         self._shared = False
         # Python asks for permission before each write to a socket with a deadline. Its descriptor takes what it has
         # room for, and says when it has none: the descriptor never blocks. TLS has no descriptor to write to, and with
         # eventlet `os` waits nonetheless.
-        may = isinstance(connected, socket.socket) and isinstance(os.read, BuiltinFunctionType)
+        may = veil is None and isinstance(os.read, BuiltinFunctionType)
         self._plain = connected.fileno() if may else None
         apart(self._bare)
         self._parser = Parser()
@@ -264,7 +266,8 @@ class Link:
     def seen(self, data: bytes) -> bytes:
         """As these bytes, which are sent next, will be on the wire."""
         connected = self._mine()
-        return data if isinstance(connected, socket.socket) else connected.sealed(data)
+        veil = _veil(connected)
+        return data if veil is None else veil.sealed(data)
 
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
@@ -275,7 +278,7 @@ class Link:
         if connected is not None:
             with suppress(OSError):
                 if self._shared and self._pid == HERE.pid:
-                    connected.shutdown(socket.SHUT_RDWR)
+                    connected.shutdown(_socket.SHUT_RDWR)
                 connected.close()  # without shutdown() where it may be a parent process' connection as well
         while self._owed:
             then = self._owed.popleft()
@@ -377,6 +380,12 @@ class Link:
         raise operational(f"{self.place}: {what} while {doing}, after {spent:.1f} s{ask}") from problem
 
 
+def _veil(connected: Wire) -> Veil | None:
+    """Looked for where TLS has been loaded: sockets are of many classes."""
+    loaded = sys.modules.get(f"{__package__}.veil")
+    return connected if loaded is not None and isinstance(connected, loaded.Veil) else None
+
+
 def _wants(problem: OSError) -> bool:
     """TLS has half a record, or none."""
     return type(problem).__name__ in ("SSLWantReadError", "SSLWantWriteError")
@@ -464,7 +473,7 @@ def _credentials(place: Place) -> tuple[str | None, str | None]:
 
 def _dial(place: Place, timeout: float) -> Wire:
     if place.path is not None:
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connected = sockets.make(_socket.AF_UNIX)
         try:
             connected.settimeout(timeout)
             connected.connect(place.path)
@@ -472,14 +481,13 @@ def _dial(place: Place, timeout: float) -> Wire:
             connected.close()
             raise
         return connected
-    where: Any = plain_host(place.host), place.port  # typeshed knows no host of bytes here
-    connected = socket.create_connection(where, timeout)
+    connected = sockets.dial(place.host, place.port, timeout)
     try:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         if place.keepalive:
-            connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connected.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
             for option, value in place.keepalive_options:
-                connected.setsockopt(socket.IPPROTO_TCP, option, value)
+                connected.setsockopt(_socket.IPPROTO_TCP, option, value)
         return connected if place.tls is None else _secured(connected, place.tls, place.host)
     except BaseException:
         connected.close()

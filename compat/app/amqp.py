@@ -7,7 +7,6 @@ looked at `queues` and none are configured, tasks are routed by light stand-ins 
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from ...protocol.rules.calling import Call, Sender
 from ...protocol.rules.routing import Queue as LightQueue
 from ...protocol.wire.message import shape_v1, shape_v2
 from ...protocol.wire.reprs import saferepr
+from ...worker import sockets
 from .. import alias
 from . import producing
 from . import routes as _routes
@@ -580,7 +580,7 @@ class AMQP:
 
 def origin() -> str:
     """Who sends, where no node has a name: `gen<pid>@<host>`."""
-    return f"gen{os.getpid()}@{socket.gethostname()}"
+    return f"gen{os.getpid()}@{sockets.hostname()}"
 
 
 def _or(given: Any, default: Any) -> Any:

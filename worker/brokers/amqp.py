@@ -8,7 +8,6 @@ confirmed is the old one acknowledged: in between there are two, never none.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from ...protocol.wire.amqp.inbox import Called, Event
 from ...protocol.wire.amqp.inbox import Delivery as Arrived
 from ...protocol.wire.amqp.template import ContentTemplate
 from ...protocol.wire.template import Particulars, Template
-from .. import late
+from .. import late, sockets
 from . import failover
 from .amqp_address import deadline, number, parse
 from .amqp_channels import Call, Channels
@@ -38,6 +37,8 @@ from .base import Again, Delivery, KinFill, Parcel, Queue, Settlement, Verdict
 from .bell import Bell
 
 if TYPE_CHECKING:
+    import socket
+
     from .amqp_messages import Seal
 
 logger = late.logger("celeriac.broker")
@@ -427,7 +428,7 @@ def connect(url: str, options: Mapping[str, Any] | None = None, timeout: float =
             address,
             connect_timeout=number(every, "connect_timeout", timeout),
             timeout=deadline(every, _TIMEOUT),
-            properties={"connection_name": f"{os.getpid()}@{socket.gethostname()}"}
+            properties={"connection_name": f"{os.getpid()}@{sockets.hostname()}"}
             | dict(every.get("client_properties") or {}),
             settings=every.get("socket_settings") or {},
         )

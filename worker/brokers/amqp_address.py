@@ -6,7 +6,6 @@ query); what stands in the URL wins over the options. A password is never shown.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 
 from ...protocol.errors import BadCall, shown
@@ -16,6 +15,7 @@ from ..urls import pairs, split, unquote
 from . import unknown
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     from ..veil import Veil

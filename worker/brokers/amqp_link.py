@@ -7,8 +7,8 @@ without a deadline, and while we wait to write we read, so that two full buffers
 
 from __future__ import annotations
 
+import _socket
 import select
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
@@ -18,12 +18,13 @@ from ...protocol.hints import TYPE_CHECKING, Any
 from ...protocol.wire.amqp import handshake
 from ...protocol.wire.amqp.frames import HEARTBEAT_FRAME, PROTOCOL_HEADER, write_call
 from ...protocol.wire.amqp.inbox import Called, Event, Inbox
-from .. import polling
+from .. import polling, sockets
 from ..forks import apart
-from ..late import plain_host
 from .amqp_address import Address, wrap
 
 if TYPE_CHECKING:
+    import socket
+
     from kombu.exceptions import OperationalError
 
     from ..veil import Veil, Wire
@@ -32,8 +33,8 @@ _CHUNK = 1 << 16  # larger ones are mapped and unmapped for every read
 _FAREWELL = 1.0  # seconds that a closing link waits for the broker's answer
 
 _SOCKET = {
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (_socket.IPPROTO_TCP, _socket.TCP_NODELAY): 1,
+    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE): 1,
 }
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 9}
 
@@ -101,12 +102,12 @@ class Link:
         self._plain = made
         self._socket: Wire = made
         apart(made)
-        wanted = dict(_SOCKET) if made.family != getattr(socket, "AF_UNIX", None) else {}
+        wanted = dict(_SOCKET) if made.family != getattr(_socket, "AF_UNIX", None) else {}
         for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):
-                wanted[socket.IPPROTO_TCP, getattr(socket, name)] = value
+            if hasattr(_socket, name):
+                wanted[_socket.IPPROTO_TCP, getattr(_socket, name)] = value
         for option, value in settings.items():
-            wanted[option if isinstance(option, tuple) else (socket.IPPROTO_TCP, option)] = value
+            wanted[option if isinstance(option, tuple) else (_socket.IPPROTO_TCP, option)] = value
         for (level, option), value in wanted.items():
             made.setsockopt(level, option, value)
         made.setblocking(False)
@@ -210,7 +211,7 @@ class Link:
     def _end(self) -> None:
         if self._shared:
             with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.shutdown(_socket.SHUT_RDWR)
         self._socket.close()
 
     @property
@@ -381,13 +382,13 @@ class Link:
 
 def _reach(address: Address, deadline: float) -> socket.socket:
     """A connected socket: each address of the host gets its share of the time."""
-    found = socket.getaddrinfo(plain_host(address.host), address.port, type=socket.SOCK_STREAM)
+    found = sockets.addresses(address.host, address.port)
     last: OSError = TimeoutError("no time left")
     for number, (family, kind, protocol, _, where) in enumerate(found):
         left = deadline - monotonic()
         if left <= 0:
             break
-        made = socket.socket(family, kind, protocol)
+        made = sockets.make(family, kind, protocol)
         try:
             made.settimeout(left / (len(found) - number))
             made.connect(where)

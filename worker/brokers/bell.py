@@ -5,8 +5,6 @@ Law: what waits in memory must wake a loop that sleeps on the descriptor, as wha
 
 from __future__ import annotations
 
-import socket
-
 from ...protocol.hints import Any
 from ..polling import unpatched
 
@@ -15,6 +13,8 @@ class Bell:
     """Watches `descriptor`; costs a system call only when it is rung or silenced."""
 
     def __init__(self, descriptor: int) -> None:
+        import socket  # only who takes needs it
+
         self._rope, self._clapper = socket.socketpair()
         self._clapper.setblocking(False)
         self._ringing = False

@@ -9,7 +9,6 @@ the first `listen`.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,6 +46,8 @@ from .base import Again, Broker, Delivery, KinFill, Parcel, Park, Queue, Settlem
 from .redis_envelopes import Envelopes
 
 if TYPE_CHECKING:
+    import socket
+
     from ...protocol.wire.redis_held import Acking, Taken, Taking
     from .redis_ear import Ear
     from .redis_lease import Keeper
