@@ -57,6 +57,8 @@ class _Asked:
 
 def _is_import(frame: FrameType) -> bool:
     """Whether this frame is at `from module import name`."""
+    if frame.f_code.co_filename.startswith("<frozen importlib"):  # asks of each such name whether it is a module's
+        return False
     import opcode
 
     return frame.f_lasti >= 0 and opcode.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"

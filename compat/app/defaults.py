@@ -106,7 +106,9 @@ class Option:
 
 def _typed(type: str) -> Callable[..., Option]:
     def option(default: Any, help: str, **kwargs: Any) -> Option:
-        return Option(default, **{"type": type, "help": help, **kwargs})
+        made = Option.__new__(Option)
+        made.__dict__ = {"default": default, "type": type, "help": help, **kwargs}  # there are hundreds of them
+        return made
 
     return option
 
@@ -559,12 +561,6 @@ def _flatten_keys(ns: str, key: str, opt: Option) -> list[tuple[str, Option]]:
     return [(ns + key, opt)]
 
 
-def _to_compat(ns: str, key: str, opt: Option) -> list[tuple[str, str, Option]]:
-    if opt.old:
-        return [(pattern.format(key).upper(), ns + key, opt) for pattern in opt.old]
-    return [((ns + key).upper(), ns + key, opt)]
-
-
 def flatten(
     d: Mapping[str, Any], root: str = "", keyfilter: Callable[[str, str, Option], Iterable[Any]] = _flatten_keys
 ) -> Iterator[Any]:
@@ -579,14 +575,19 @@ def flatten(
                 yield from keyfilter(ns, key, option)
 
 
-_OPTIONS: dict[str, Option] = dict(flatten(NAMESPACES))
+# As `flatten` has them, which takes three times as long.
+_OPTIONS: dict[str, Option] = {key: option for key, option in NAMESPACES.items() if type(option) is Option}
+for _name, _options in NAMESPACES.items():
+    if type(_options) is dict:
+        _OPTIONS.update((f"{_name}_{_key}", _option) for _key, _option in _options.items())
 DEFAULTS: dict[str, Any] = {key: option.default for key, option in _OPTIONS.items()}
-
-_compat = list(flatten(NAMESPACES, keyfilter=_to_compat))
-_OLD_DEFAULTS: dict[str, Any] = {old: option.default for old, _, option in _compat}
-_TO_OLD_KEY: dict[str, str] = {new: old for old, new, _ in _compat}
-_TO_NEW_KEY: dict[str, str] = {old: new for old, new, _ in _compat}
-del _compat
+_TO_NEW_KEY: dict[str, str] = {
+    (old.format(key) if "{" in old else old).upper(): key
+    for key, option in _OPTIONS.items()
+    for old in option.old or (key,)
+}
+_TO_OLD_KEY: dict[str, str] = {new: old for old, new in _TO_NEW_KEY.items()}
+_OLD_DEFAULTS: dict[str, Any] = {old: DEFAULTS[new] for old, new in _TO_NEW_KEY.items()}
 
 SETTING_KEYS = set(DEFAULTS)
 _OLD_SETTING_KEYS = set(_TO_NEW_KEY)
