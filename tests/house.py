@@ -50,15 +50,16 @@ MAY_IMPORT = {
     "worker": ("worker", "protocol"),
     # One connection to Redis serves brokers and stores, which know nothing of each other; it knows protocol/ alone.
     "worker/redis_link.py": (
-        *("worker/redis_place", "worker/redis_advice", "worker/forks", "worker/late", "worker/veil", "protocol"),
+        *("worker/redis_place", "worker/redis_advice", "worker/forks", "worker/sockets", "worker/veil", "protocol"),
     ),
+    "worker/sockets.py": ("protocol/hints",),
     "worker/redis_advice.py": ("worker/redis_place", "protocol"),
     "worker/veil.py": (),
     "worker/redis_place.py": ("worker/urls", "protocol"),
     "worker/urls.py": ("protocol",),
     "worker/brokers": (
         *("worker/brokers", "worker/redis_link", "worker/redis_place", "worker/forks", "worker/ids", "worker/veil"),
-        *("worker/late", "worker/polling", "worker/urls", "worker/redis_advice", "protocol"),
+        *("worker/late", "worker/polling", "worker/sockets", "worker/urls", "worker/redis_advice", "protocol"),
     ),
     "worker/polling.py": ("protocol/hints",),
     "worker/backends": ("worker/backends", "worker/redis_link", "worker/redis_place", "worker/polling", "protocol"),
