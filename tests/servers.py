@@ -1,7 +1,7 @@
 """Real servers for the tests: a private Redis and a private RabbitMQ, on free loopback ports, in folders of their own.
 
-Law: a server that stands here was started here, is stopped here and leaves nothing behind; the machine's own
-Redis, RabbitMQ and epmd are neither used nor touched. A server that does not come up says why, from its own log.
+Law: a server that stands here was started here, is stopped here and leaves nothing behind, even where the run is killed
+(`left_behind`); the machine's own Redis, RabbitMQ and epmd are neither used nor touched. A server that does not come up says why, from its own log.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from typing import Any
 
 import hiredis
 import pytest
+
+from tests import left_behind
 
 _TRIES = 3  # a free port may be taken by somebody else between our look and the server's
 _TAIL = 3000
@@ -280,11 +282,13 @@ def _program(name: str) -> str:
 
 @contextmanager
 def _folder(name: str) -> Iterator[Path]:
-    home = Path(tempfile.mkdtemp(prefix=f"celeriac-{name}-"))
+    home = Path(tempfile.mkdtemp(prefix=f"celeriac-{name}-")).resolve()
+    left_behind.will_be_left(home)
     try:
         yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        left_behind.is_gone(home)
 
 
 def _spawn(command: Sequence[str], home: Path, extra: dict[str, str] | None = None) -> subprocess.Popen[bytes]:

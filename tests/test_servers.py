@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import amqp
 import pytest
 
 from tests import servers
-from tests.conftest import Environment
+from tests.conftest import ROOT, Environment
+from tests.worker.running import wait_until
 
 pytestmark = pytest.mark.real
 
@@ -91,6 +93,30 @@ def _group(pid: int) -> int:
         return os.getpgid(pid)
     except ProcessLookupError:
         return -1
+
+
+def test_a_run_that_is_killed_leaves_no_server_behind(celeriac_env: Environment) -> None:
+    code = (
+        "import sys\n"
+        "from tests import servers\n"
+        "with servers.redis_server() as left:\n"
+        "    print(left.pid, left.call('CONFIG', 'GET', 'dir')[1].decode(), flush=True)\n"
+        "    sys.stdin.read()"
+    )
+    paths = os.pathsep.join(filter(None, [str(ROOT), celeriac_env.variables.get("PYTHONPATH")]))
+    run = subprocess.Popen(
+        [celeriac_env.python, "-c", code],
+        env=celeriac_env.variables | {"PYTHONPATH": paths},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    pid, home = run.stdout.readline().split()
+    assert alive(int(pid))
+    run.kill()
+    run.communicate()
+    wait_until(lambda: not alive(int(pid)) and not Path(home).exists(), 30)
 
 
 def test_stock_celery_is_the_version_we_are_measured_by(stock_python: Path, celeriac_env: Environment) -> None:
