@@ -355,7 +355,7 @@ class Worker:
             how, soft = self._notes.popleft(), self.options.soft_shutdown
             runs = self.consumer.deliveries.busy or self.options.soft_shutdown_when_idle
             if how is Stop.COLD and soft and runs and self._cold_at == _NEVER and self.stopping is not Stop.COLD:
-                log.warning("Initiating Soft Shutdown, terminating in %s seconds", soft)
+                log.warning("Initiating Soft Shutdown, terminating in %g seconds", soft)
                 self._cold_at = now + soft
                 how = Stop.WARM
             self._apply(how, now)

@@ -94,7 +94,10 @@ class Programs:
         if pick.random() < 0.12:
             steps.append(["state", pick.choice(("PROGRESS", "STARTED", "ODD", "SUCCESS")), {"at": pick.randrange(9)}])
         if depth > 0 and pick.random() < 0.08:
-            steps.append(["spawn", self.task(0)])
+            spawned = self.task(0)
+            # Who spawns it may run again: then several with its id would begin by the clock, in either order.
+            spawned[-1].pop("countdown", None)
+            steps.append(["spawn", spawned])
         if name == "limited" and self.limits and pick.random() < 0.3:
             return [*steps, ["catch soft"] if pick.random() < 0.5 else ["sleep", 3]]
         kind = pick.random()
@@ -103,9 +106,7 @@ class Programs:
         elif kind < 0.45:
             steps.append(["value", pick.choice(VALUES)])
         elif kind < 0.6:
-            error = pick.choice(ERRORS)
-            # No coroutine may raise a StopIteration: Python makes a RuntimeError of it.
-            steps.append(["raise", "value" if error == "stop" and name == "later" else error])
+            steps.append(["raise", self._error(name)])
         elif kind < 0.66:
             steps.append(["retry", pick.randint(1, 3), pick.randint(1, 2), pick.choice((None, *ERRORS[:8]))])
         elif kind < 0.7:
@@ -113,7 +114,7 @@ class Programs:
         elif kind < 0.72:
             steps.append(["changed retry"])
         elif kind < 0.77:
-            steps.append(["fail first", pick.randint(1, 3), pick.choice(ERRORS)])
+            steps.append(["fail first", pick.randint(1, 3), self._error(name)])
         elif kind < 0.79:
             steps.append(["ignore", *(["because"] if pick.random() < 0.5 else [])])
         elif kind < 0.81:
@@ -123,3 +124,8 @@ class Programs:
         elif kind < 0.87:
             steps.append(["sleep", 0.02])
         return steps
+
+    def _error(self, name: str) -> str:
+        error = self.random.choice(ERRORS)
+        # No coroutine may raise a StopIteration: Python makes a RuntimeError of it.
+        return "value" if error == "stop" and name == "later" else error

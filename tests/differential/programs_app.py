@@ -331,7 +331,7 @@ OPTIONS = {
         "default_retry_delay": 0,
     },
     "throws": {"throws": (KeyError, ValueError)},
-    "limited": {"soft_time_limit": 0.3},
+    "limited": {"soft_time_limit": 1.5},  # no stall of a busy machine is as long
     "untrailed": {"trail": False},
     "unevented": {"send_events": False},
     "short": {"resultrepr_maxsize": 20},

@@ -191,7 +191,7 @@ def test_remapped_sigterm_is_cold(place: Ground) -> None:
 
 def test_soft_shutdown_waits_so_long(redis_server: Any, tmp_path: Path) -> None:
     redis_server.call("FLUSHALL")
-    with ground.on(tmp_path, redis_server.url, None, worker_soft_shutdown_timeout=1.5) as place:
+    with ground.on(tmp_path, redis_server.url, None, worker_soft_shutdown_timeout=2) as place:
         worker = place.start().ready()
         place.run("late.delay(1, 1.0)\nlate.delay(2, 20)")
         running(worker, place, 2)
@@ -200,6 +200,7 @@ def test_soft_shutdown_waits_so_long(redis_server: Any, tmp_path: Path) -> None:
         assert 1.0 < took < 6
         assert set(place.seen("end")) == {1}
         assert size(redis_server.url, "hurt") == 1
+        assert "Initiating Soft Shutdown, terminating in 2 seconds" in worker.text, "as stock has it"
 
 
 def test_sighup_starts_anew(place: Ground) -> None:
