@@ -15,15 +15,19 @@ from ...protocol.wire.amqp.confirms import Confirms
 from ...protocol.wire.amqp.contents import ContentWriter
 from ...protocol.wire.amqp.frames import publish_call, write_ack, write_publish
 from ...protocol.wire.amqp.inbox import Confirmed, Event, Returned
+from .. import late
 from .amqp_address import flag, number
 from .amqp_channels import Call, Channels
 from .base import Parcel
+
+logger = late.logger("celeriac.broker")
 
 PUBLISHING = 1
 """The channel for it."""
 _PIECE = 1 << 16  # bytes of publishes in one write
 _WINDOW = 4096  # publishes without an answer: more are not sent before some have come
 _QUIET = 0.5  # seconds without a word, after which we look whether the connection still stands
+_UNSEEN = 0.01  # seconds after a look, in which publishes that nobody confirms leave without another
 _PLACES = 256
 
 _ACK_BEGINS, _ACK_ENDS = write_ack(PUBLISHING, 0)[:11], write_ack(PUBLISHING, 0)[19:]  # around its number
@@ -51,6 +55,7 @@ class Outbox:
         self._contents = ContentWriter()
         self._confirms = Confirms()
         self._written = 0.0
+        self._looked = 0.0
         self._refused = 0
         self._returned: list[Returned] = []
         self._posted: dict[int, Answered] = {}
@@ -77,8 +82,21 @@ class Outbox:
         call = self.call((parcel.exchange, parcel.routing_key))
         return write_publish(call, PUBLISHING, content, parcel.message.body, self._link.frame_max)
 
-    def send_filled(self, form: To, filled: Sequence[Piece]) -> None:
+    @property
+    def send_filled(self) -> Callable[[To, Sequence[Piece]], None]:
         """The same for what is bytes already, all to one place."""
+        return self._send_and_hear if self.confirming else self._send_and_go
+
+    def _send_and_go(self, form: To, filled: Sequence[Piece]) -> None:
+        """Nobody answers, so the connection is looked at by the clock: who sends seldom looks before each."""
+        link = self._link
+        if len(filled) == 1 and link.blocked is None and monotonic() - self._looked < _UNSEEN:
+            given = filled[0]
+            link.write(given if type(given) is bytes else self._framed(form.place, *given), self._timeout)
+        else:
+            self._send_pieces(form, filled)
+
+    def _send_and_hear(self, form: To, filled: Sequence[Piece]) -> None:
         link, confirms = self._link, self._confirms
         if (
             len(filled) == 1
@@ -89,9 +107,6 @@ class Outbox:
         ):
             given = filled[0]
             piece = given if type(given) is bytes else self._framed(form.place, *given)
-            if not self.confirming:
-                link.write(piece, self._timeout)
-                return
             # When no other answer is awaited, the next that comes is nearly always the plain one to this.
             confirms.sent = number = confirms.sent + 1
             if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout):
@@ -100,6 +115,9 @@ class Outbox:
                 self._written = link.spoke
                 self._await(0, self._written)
             return
+        self._send_pieces(form, filled)
+
+    def _send_pieces(self, form: To, filled: Sequence[Piece]) -> None:
         self._send(piece if type(piece) is bytes else self._framed(form.place, *piece) for piece in filled)
 
     def _framed(self, where: tuple[str, str], content: bytes, body: bytes) -> bytes:
@@ -107,7 +125,8 @@ class Outbox:
 
     def _send(self, publishes: Iterable[bytes]) -> None:
         """Each in its frames."""
-        if not self._opened or self._link.blocked is not None or monotonic() - self._link.heard > _QUIET:
+        quiet = monotonic() - self._link.heard > _QUIET if self.confirming else monotonic() - self._looked > _UNSEEN
+        if quiet or not self._opened or self._link.blocked is not None:
             self._get_ready()
         pieces: list[bytes] = []
         size = 0
@@ -151,6 +170,10 @@ class Outbox:
                     "free its memory or disk; nothing was sent"
                 )
             self._channels.pump(left)
+        self._looked = monotonic()
+        if self._returned and not self.confirming:
+            logger.warning("AMQP broker %s: %s", self._link.address, self._nowhere())
+            self._returned.clear()
 
     def _open(self) -> None:
         if not self._opened:
@@ -189,16 +212,19 @@ class Outbox:
                 if len(confirms) < missing:
                     deadline = monotonic() + self._timeout
         if self._returned:
-            queues = sorted({each.routing_key for each in self._returned})
-            raise self._link.lose(
-                f"there is no queue named {', '.join(queues)}: {len(self._returned)} messages had nowhere to go; "
-                "start a worker that declares it, or mend the name"
-            )
+            raise self._link.lose(self._nowhere())
         if self._refused:
             raise self._link.lose(
                 f"it refused {self._refused} messages (basic.nack): a full queue with reject-publish, "
                 "a quorum queue without its majority, or an internal error; its log says which"
             )
+
+    def _nowhere(self) -> str:
+        queues = sorted({each.routing_key for each in self._returned})
+        return (
+            f"there is no queue named {', '.join(queues)}: {len(self._returned)} messages had nowhere to go; "
+            "start a worker that declares it, or mend the name"
+        )
 
     def _unanswered(self) -> str:
         blocked = self._link.blocked

@@ -76,6 +76,18 @@ def test_who_minds_no_missing_queue_may_say_so(connect: Connect, name: str) -> N
     connect(mandatory=False).send(to(Queue(name), numbered(2)))
 
 
+def test_without_confirms_what_had_nowhere_to_go_is_logged(
+    connect: Connect, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = connect(confirm_publish=False)
+    broker.send(to(Queue(name), numbered(2)))
+    end = time.monotonic() + 20
+    while "had nowhere to go" not in caplog.text and time.monotonic() < end:
+        broker.send([Parcel(message(), "", "amq.fanout", "fanout")])  # is not mandatory, so it may go nowhere
+    assert f"there is no queue named {name}: " in caplog.text
+    assert broker._outbox._returned == []
+
+
 def test_an_exchange_that_is_not_there_is_named(connect: Connect, name: str) -> None:
     with pytest.raises(
         OperationalError, match=rf"no exchange '{name}' in vhost '/'.*nobody has declared this exchange"

@@ -24,6 +24,7 @@ from celeriac.protocol.wire.amqp.methods import write_short_text
 from celeriac.protocol.wire.message import Task
 from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import brokers
+from celeriac.worker.brokers import amqp_outbox
 from celeriac.worker.brokers.amqp import AmqpBroker, connect
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue, Verdict
 from tests.conformance.brokers import message, numbered, to
@@ -236,6 +237,48 @@ def test_a_connection_that_went_away_while_idle_is_noticed_before_anything_is_se
 
     with pytest.raises(OperationalError, match=r"320 connection-forced .*; the broker is stopping"):
         again_and_again(send_after_a_while)
+
+
+def test_without_confirms_the_connection_is_looked_at_by_the_clock(
+    double: RabbitDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.confirming = False
+    broker = connected(double, confirm_publish=False)
+    now, looks, read = [1000.0], [], broker._link.read
+    monkeypatch.setattr(amqp_outbox, "monotonic", lambda: now[0])
+    monkeypatch.setattr(broker._link, "read", lambda timeout=0: looks.append(timeout) or read(timeout))
+    filled(broker)  # which opens the channel
+    looks.clear()
+    for _ in range(20):
+        filled(broker)
+    assert not looks
+    for later in (0.02, 1.0):
+        now[0] += later
+        filled(broker)
+        filled(broker, framed=False)
+    assert looks == [0, 0]
+    broker.close()  # heard when all before it was
+    assert double.names().count("basic.publish") == 25
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (closing(0, 320, "CONNECTION_FORCED - shutdown"), "320 connection-forced"),
+        (closing(1, 404, "NOT_FOUND - no exchange", 60, 40), "refused publishing: 404"),
+        (write_call(0, "connection.blocked", {"reason": "low on disk"}), "blocked publishers for 0.2 s .low on disk"),
+    ],
+    ids=["closed", "channel closed", "blocked"],
+)
+def test_without_confirms_what_the_broker_says_is_heard_while_sending(
+    double: RabbitDouble, said: bytes, error: str
+) -> None:
+    double.confirming = False
+    broker = connected(double, confirm_publish=False, confirm_timeout=0.2)
+    filled(broker)
+    double.say(said)
+    with pytest.raises(OperationalError, match=error):
+        again_and_again(lambda: filled(broker))
 
 
 # -- consuming --
