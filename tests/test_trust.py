@@ -65,7 +65,6 @@ class House:
         self.server = server
         self.app = Celery("trust", broker=url, backend=url, set_as_current=False)
         self.broker = brokers.connect(url)
-        self._works = 0
 
     def send(self, body: bytes, content_type: str = "application/json", **headers: Any) -> str:
         task_id = str(uuid.uuid4())

@@ -75,10 +75,6 @@ class PluggedOver(PluggedStore):
         self.inner = inner
         self.can = self.can | (inner.can & {"chord", "expire"})
 
-    @property
-    def counts_chords(self) -> bool:
-        return False
-
     chord_start = Routed.chord_start
     chord_grow = Routed.chord_grow
     chord_part = Routed.chord_part

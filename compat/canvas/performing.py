@@ -33,6 +33,7 @@ _TOO_DEEP = (
     "in the workers."
 )
 
+_UNLOCK = "celery.chord_unlock"
 _AT_ONCE = 2000  # calls in one piece: enough to hide the way to the broker, too few to weigh anything
 
 
@@ -254,10 +255,12 @@ class _Run:
             if self.waiting is None:
                 return
             step, self.waiting = self.waiting, None
-            if isinstance(step, Call):
-                self.call_signature(step)
-            else:
+            if not isinstance(step, Call):
                 tell_store(self.app, step)
+            elif self.starts_chord(step):
+                start_chord(self.app, step)
+            else:
+                self.call_signature(step)
 
     def calls(self) -> Iterator[Call]:
         """Up to the next step that is no message, or whose sending is the user's own."""
@@ -269,7 +272,7 @@ class _Run:
                 return
             if isinstance(step, Call):
                 self.note(step)
-                if not self.rerouted and type(step.name) is not Kind:
+                if not self.rerouted and type(step.name) is not Kind and not self.starts_chord(step):
                     if self.inside:  # the canvas is the running task's child, not each of its tasks
                         step.options["add_to_parent"] = False  # type: ignore[index]  # made for this call
                     yield step
@@ -288,6 +291,10 @@ class _Run:
         if body is not None and body is not self.last_body:
             self.last_body = body
             self.note_step(body)
+
+    def starts_chord(self, call: Call) -> bool:
+        """Whether it stands for what the result store wants to be told itself."""
+        return call.name == _UNLOCK and starts_chords(self.app.backend)
 
     def note_step(self, step: Any) -> None:
         if step["subtask_type"] is None:
@@ -324,6 +331,29 @@ def _soon(calls: Iterator[Call]) -> Iterator[Call]:
         yield call
         if time.monotonic() >= end:
             return
+
+
+def starts_chords(backend: Any) -> bool:
+    """Whether somebody else's backend has an `apply_chord` of its own, as one that counts members has."""
+    if "apply_chord" in getattr(backend, "__dict__", ()):
+        return True
+    owner = next((kind for kind in type(backend).__mro__ if "apply_chord" in vars(kind)), None)
+    return owner is not None and not owner.__module__.startswith(("celery.backends.", "celeriac.compat.backends."))
+
+
+def start_chord(app: Any, unlock: Call) -> None:
+    """Before the header is sent. What the backend leaves to Celery sends the task that looks and waits."""
+    from ..result import result_from_tuple
+
+    group_id, body = unlock.args
+    given = unlock.kwargs or {}
+    app.backend.apply_chord(
+        (group_id, [result_from_tuple(each, app=app) for each in given["result"]]),
+        signatures.maybe_signature(body, app=app),
+        interval=given.get("interval"),
+        countdown=unlock.options["countdown"],
+        max_retries=given.get("max_retries"),
+    )
 
 
 def tell_store(app: Any, step: Any) -> None:

@@ -13,6 +13,9 @@ Stock Celery reads skipped times in the same way and differs, to its loss, in th
 pauses for the hour that is repeated. Asked within that hour's second turn, Celery looks for the next occurrence in
 the first turn, finds one in the past, and beat sends the task over and over. And what a skipped time still owes is
 forgotten when the last run, or the start of beat, falls after the gap.
+
+`crontab` and `from_string` are for programs that use this room by itself. `compat/schedules.py` makes a `Crontab` of
+numbers that Celery's own parser has read, as its errors and its subclasses are Celery's.
 """
 
 from __future__ import annotations

@@ -85,12 +85,6 @@ class Elsewhere:
     def delete_group(self, group_id: str) -> None:
         self.shelf.pop(f"group-{group_id}", None)
 
-    def apply_chord(self, header: Any, body: Any, **options: Any) -> None:
-        self.calls.append(("apply_chord", header, body, options))
-
-    def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> None:
-        self.calls.append(("part", request.id, state, result))
-
     def cleanup(self) -> None:
         self.calls.append("cleanup")
 
@@ -125,16 +119,6 @@ class TestPlugged(StoreContract):
         assert store.expire(time.time()) == 0
         assert store.backend.calls == ["cleanup"]
 
-    def test_chords_are_its_own(self, store: Store) -> None:
-        assert isinstance(store, PluggedStore)
-        assert store.counts_chords
-        store.chord_starts(("g", []), "body", root_id="r")
-        store.chord_part_returned(Request(id="t", group="g"), "SUCCESS", 3)
-        assert store.backend.calls == [
-            ("apply_chord", ("g", []), "body", {"root_id": "r"}),
-            ("part", "t", "SUCCESS", 3),
-        ]
-
     def test_one_without_groups(self) -> None:
         class Least:
             def store_result(self, *args: Any, **options: Any) -> None: ...
@@ -146,7 +130,6 @@ class TestPlugged(StoreContract):
 
         store = PluggedStore(Least())
         assert store.can == {"shared"}
-        assert not store.counts_chords
         assert store.expire(0) == 0
         with pytest.raises(BadCall, match="group"):
             store.store_group(Node("group", None, ()))
@@ -213,7 +196,6 @@ for extended, backend in backends():
     assert store.fetch_group("g") == group, store.fetch_group("g")
     store.forget_group("g")
     assert store.fetch_group("g") is None
-    assert store.counts_chords is backend.implements_incr
     store.expire(0)
     store.forget(one.task_id)
 print("all of it")

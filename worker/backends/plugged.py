@@ -2,7 +2,7 @@
 
 Law: such a backend is driven by the calls that Celery itself makes of it, and by nothing of its class: it may be any
 object with these methods. It serializes by itself, so it gets and gives values and live exceptions, no bytes.
-One that counts chords sends their bodies itself: they go by `chord_starts` and `chord_part_returned`, and no claim.
+Its chords are its own affair: whoever runs tasks calls its `apply_chord` and `on_chord_part_return`, as Celery does.
 """
 
 from __future__ import annotations
@@ -141,24 +141,6 @@ class PluggedStore(Store):
         if ability not in self.can:
             raise self._cannot(ability, ident)
 
-    # --- chords, which it counts and whose bodies it sends by itself
-
-    @property
-    def counts_chords(self) -> bool:
-        """By Celery's mark for those that do; the others leave it to the task `celery.chord_unlock`."""
-        return bool(getattr(self.backend, "implements_incr", False)) or _overrides(self.backend, "apply_chord")
-
-    def chord_starts(self, header_result_args: Any, body: Any, **options: Any) -> Any:
-        """Celery's `apply_chord`, before the header is sent."""
-        return self._do("start a chord", lambda: self.backend.apply_chord(header_result_args, body, **options))
-
-    def chord_part_returned(self, request: Any, state: str, value: Any) -> None:
-        """Celery's `on_chord_part_return`: the last one that is told of sends the body."""
-        self._do(
-            f"count {getattr(request, 'id', None)} of its chord",
-            lambda: self.backend.on_chord_part_return(request, state, value),
-        )
-
     # --- by the clock
 
     def expire(self, now: float) -> int:
@@ -245,9 +227,3 @@ def _tuples(tree: Any) -> Any:
 
 def _lists(tree: Any) -> Any:
     return list(map(_lists, tree)) if isinstance(tree, (list, tuple)) else tree
-
-
-def _overrides(backend: Any, name: str) -> bool:
-    """Whether its own class, and not one of Celery's, says how."""
-    owner = next((kind for kind in type(backend).__mro__ if name in vars(kind)), None)
-    return owner is not None and not owner.__module__.startswith(("celery.backends.base", "celeriac.compat.backends"))

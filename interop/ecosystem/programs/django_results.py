@@ -21,7 +21,8 @@ django.setup()
 from base import NODE, WORKS, app, fails, worker  # noqa: E402 - Django comes first
 from celery import chord, group  # noqa: E402 - the same
 from django.core.management import call_command  # noqa: E402 - the same
-from django_celery_results.models import GroupResult, TaskResult  # noqa: E402 - the same
+from django.db.models.signals import post_save  # noqa: E402 - the same
+from django_celery_results.models import ChordCounter, GroupResult, TaskResult  # noqa: E402 - the same
 
 app.conf.update(result_backend="django-db", result_extended=True)
 
@@ -44,11 +45,14 @@ def bad():
 if __name__ == "__main__":
     if not WORKS:
         call_command("migrate", verbosity=0)
+    counters = []
+    post_save.connect(lambda instance, **_: counters.append(instance.count), sender=ChordCounter, weak=False)
     with worker():
         result = add.delay(1, 2)
         assert result.get(timeout=20) == 3
         assert fails(bad.delay(), ValueError)
         assert chord([add.s(1, 1), add.s(2, 2)], total.s()).apply_async().get(timeout=20) == 6
+        assert counters == [2], "its own counter counts"
         sent = group(add.s(number, number) for number in range(3)).apply_async()
         sent.save()
         assert sent.get(timeout=20) == [0, 2, 4]
