@@ -63,8 +63,9 @@ def bare_socket(app: Any, task: Any, url: str) -> Callable[[int], None]:
     """On a connection of its own."""
     from celeriac.worker import brokers
 
-    form = app.amqp.shortcuts.way(task, (2, 2), {}, {}, None).plan.form
-    piece = form.kin()("e1bd1b8e-8a5e-4d0e-9a0e-3c4d8a9b2f10", (2, 2), {}, "(2, 2)", "{}", None)
+    way = app.amqp.shortcuts.way(task, (2, 2), {}, {}, None)
+    form = way.plan.form
+    piece = form.kin(way.shown)("e1bd1b8e-8a5e-4d0e-9a0e-3c4d8a9b2f10", (2, 2), {}, None)
     broker = brokers.connect(url, {**app.conf.broker_transport_options})
     connection = broker._link._socket  # noqa: SLF001 - the very one that is measured
     answered = "confirm" in broker.can

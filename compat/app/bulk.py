@@ -54,20 +54,18 @@ class Batch:
         `index` is its place in the batch's group.
         """
         try:
-            way, check, sizes, levels, fill = self._known[task]
+            way, check, fill = self._known[task]
         except KeyError:
-            way, check, sizes, levels, fill = self._known[task] = self._look(task)
+            way, check, fill = self._known[task] = self._look(task)
         if way is None or type(kwargs) is not dict or (type(args) is not tuple and type(args) is not list):
             return None
         if check is not None:
             check(*args, **kwargs)
         task_id = new_id()
-        shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
         if fill is None:
-            texts = saferepr(args, sizes[0], levels), shown
-            return self._add_first(way, Particulars(task_id, args, kwargs, *texts, group_index=index))
+            return self._add_first(way, task_id, args, kwargs, index)
         try:
-            piece = fill(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, index)
+            piece = fill(task_id, args, kwargs, index)
         except BadCall:
             return None
         if way is not self._first:
@@ -81,10 +79,10 @@ class Batch:
     def _look(self, task: Any) -> tuple[Any, ...]:
         way = self._way(task, (), {}, self.options) if PARTICULAR.isdisjoint(self.options) else None
         if way is None:
-            return None, None, None, None, None
+            return None, None, None
         form = way.plan.form
-        fill = None if form is None else form.kin(*self._family(), self._group)
-        return way, task.__header__ if task.typing else None, way.sizes, way.levels, fill
+        fill = None if form is None else form.kin(way.shown, *self._family(), self._group)
+        return way, task.__header__ if task.typing else None, fill
 
     def _family(self) -> tuple[str | None, str | None]:
         """The root and the parent of what is sent in the course of a task."""
@@ -93,11 +91,13 @@ class Batch:
         request = self._parent.request
         return request.root_id or request.id, request.id
 
-    def _add_first(self, way: Way, given: Particulars) -> str | None:
+    def _add_first(self, way: Way, task_id: str, args: Any, kwargs: Any, index: int | None) -> str | None:
         """When no broker has made a form of it."""
+        shown = way.shown
+        texts = saferepr(args, shown.args, shown.levels), saferepr(kwargs, shown.kwargs, shown.levels)
         root_id, parent_id = self._family()
-        filled = self._fill(way, given._replace(root_id=root_id, parent_id=parent_id, group=self._group))
-        return given.id if filled else None
+        given = Particulars(task_id, args, kwargs, *texts, root_id, parent_id, None, self._group, index)
+        return task_id if self._fill(way, given) else None
 
     def _way(self, task: Any, args: Any, kwargs: Any, options: Mapping[str, Any]) -> Way | None:
         if not self._short or task is None or has_own_apply_async(task):

@@ -16,7 +16,7 @@ from ...protocol.hints import Any
 from ...protocol.rules.calling import Call, draft, eta_text
 from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
 from ...protocol.wire.message import CODECS
-from ...protocol.wire.reprs import saferepr
+from ...protocol.wire.reprs import Shown, saferepr
 from ...protocol.wire.serializers import BUILTIN as SERIALIZERS
 from ...protocol.wire.template import Particulars, Template
 from ...worker.brokers.base import KinFill, Queue
@@ -62,7 +62,7 @@ class Way:
     """How one kind of call leaves."""
 
     __slots__ = (
-        *("ignored", "kind", "levels", "make", "patience", "plan", "plain", "queues", "sizes", "traced"),
+        *("ignored", "kind", "make", "patience", "plan", "plain", "queues", "shown", "traced"),
         "waits_there",
     )
 
@@ -71,8 +71,7 @@ class Way:
         plan: Plan,
         queues: Sequence[Queue],
         tries: Patience | None,
-        sizes: tuple[int, int],
-        levels: int,
+        shown: Shown,
         ignored: Any,
         traced: bool,
         waits_there: bool,
@@ -86,8 +85,7 @@ class Way:
         self.make: Any = None if kind is None else _quick_results(kind, ignored)
         self.queues = queues
         self.patience = tries
-        self.sizes = sizes
-        self.levels = levels
+        self.shown = shown
         self.ignored = ignored
         self.traced = traced
         self.waits_there = waits_there
@@ -107,8 +105,8 @@ class Way:
             get("task_id") or new_id(),
             args,
             kwargs,
-            saferepr(args, self.sizes[0], self.levels),
-            saferepr(kwargs, self.sizes[1], self.levels),
+            saferepr(args, self.shown.args, self.shown.levels),
+            saferepr(kwargs, self.shown.kwargs, self.shown.levels),
             root_id,
             parent_id,
             due,
@@ -136,11 +134,9 @@ class Shortcuts:
         if not options and not _held():
             way = self._plain(task, args, kwargs)
             if way is not None and way.plain is not None:
-                sizes, levels = way.sizes, way.levels
-                shown = saferepr(kwargs, sizes[1], levels) if kwargs else "{}"
                 task_id = new_id()
                 try:
-                    piece = way.plain(task_id, args, kwargs, saferepr(args, sizes[0], levels), shown, None)
+                    piece = way.plain(task_id, args, kwargs, None)
                     app.amqp.outlet.producer.post_piece(way.plan, piece, way.queues, way.patience)
                 except BadCall:
                     return None  # kombu may be able to write it, and else has the words for it
@@ -159,7 +155,7 @@ class Shortcuts:
         except BadCall:
             return None
         if way.plain is None and way.plan.form is not None:
-            way.plain = way.plan.form.kin()
+            way.plain = way.plan.form.kin(way.shown)
         if way.kind is app.AsyncResult and task._backend is None:
             result = way.make(given.id)
         else:
@@ -281,8 +277,7 @@ class Shortcuts:
             Plan(template, routing_key or "", exchange or "", kind or "direct"),
             queues,
             patience(conf.task_publish_retry if retry is None else retry, publish_policy(conf)),
-            (amqp.argsrepr_maxsize, amqp.kwargsrepr_maxsize),
-            conf.task_repr_maxlevels,
+            Shown(amqp.argsrepr_maxsize, amqp.kwargsrepr_maxsize, conf.task_repr_maxlevels),
             ignored,
             bool(traced),
             waits_there=not plain and amqp.outlet.kind == ".amqp",

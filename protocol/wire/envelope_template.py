@@ -12,15 +12,13 @@ from operator import itemgetter
 from ..hints import Any
 from .envelope import Frame
 from .quoting import quoted
-from .template import Particulars, Template, kin_places, texts_of
-
-Body = Callable[[Any, Any], bytes]
+from .template import Particulars, Template, Writer, kin_places, texts_of
 
 
 class EnvelopeTemplate:
     """One `Template` to one queue. Bodies travel in base64."""
 
-    __slots__ = ("_body", "_constant", "_line", "_pick", "_places")
+    __slots__ = ("_body", "_constant", "_line", "_pick", "_places", "writer")
 
     def __init__(self, template: Template, routing_key: str, priority: int) -> None:
         frame = Frame.of(template.content_type, template.content_encoding, "", routing_key, priority)
@@ -35,6 +33,7 @@ class EnvelopeTemplate:
         self._constant = (text % ((_HOLE,) * (len(self._places) + 2))).split(_HOLE)
         self._line = _with_holes(self._constant)
         self._pick: Callable[[tuple[str, ...]], Any] = itemgetter(0, *(place + 1 for place in self._places), -1)
+        self.writer = template.writer
         self._body = template.body
 
     def fill(self, given: Particulars, delivery_tag: str) -> bytes:
@@ -55,30 +54,27 @@ class EnvelopeTemplate:
             else:
                 holes.append(place + 1)
                 constant.append(behind)
-        return EnvelopeKin(self._body, [*constant, known[-1]], (*holes, -1))
+        return EnvelopeKin([*constant, known[-1]], (*holes, -1))
 
 
 class EnvelopeKin:
     """An `EnvelopeTemplate` of which more is known."""
 
-    __slots__ = ("_body", "_constant", "_holes")
+    __slots__ = ("_constant", "_holes")
 
-    def __init__(self, body: Body, constant: Sequence[str], holes: tuple[int, ...]) -> None:
-        self._body = body
+    def __init__(self, constant: Sequence[str], holes: tuple[int, ...]) -> None:
         self._constant = constant
         self._holes = holes
 
-    def filler(self, new_tag: Callable[[], str]) -> Callable[[str, Any, Any, str, str, int | None], bytes]:
-        """From id, args, kwargs, the texts of both and the place in the group to what `EnvelopeTemplate.fill` writes
-        of these. All in one step: this is where a producer's time goes."""
-        body = self._body
+    def filler(self, write: Writer, new_tag: Callable[[], str]) -> Callable[[str, Any, Any, int | None], bytes]:
+        """From id, args, kwargs and the place in the group to what `EnvelopeTemplate.fill` writes of these and of what
+        `write` makes of them. All in one step: this is where a producer's time goes."""
         if self._holes == _USUAL:
             a, b, c, d, e, f, g, h, i = self._constant
 
-            def usual(
-                task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
-            ) -> bytes:
-                written = b2a_base64(body(args, kwargs), newline=False).decode("ascii")
+            def usual(task_id: str, args: Any, kwargs: Any, group_index: int | None) -> bytes:
+                body, argsrepr, kwargsrepr = write(args, kwargs)
+                written = b2a_base64(body, newline=False).decode("ascii")
                 own, index = quoted(task_id), "null" if group_index is None else group_index
                 return (
                     f"{a}{written}{b}{own}{c}{index}{d}{own}{e}{quoted(argsrepr)}{f}{quoted(kwargsrepr)}"
@@ -88,10 +84,9 @@ class EnvelopeKin:
             return usual
         copy, join, pick = _with_holes(self._constant).copy, "".join, itemgetter(*self._holes)
 
-        def fill(
-            task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
-        ) -> bytes:
-            written = b2a_base64(body(args, kwargs), newline=False).decode("ascii")
+        def fill(task_id: str, args: Any, kwargs: Any, group_index: int | None) -> bytes:
+            body, argsrepr, kwargsrepr = write(args, kwargs)
+            written = b2a_base64(body, newline=False).decode("ascii")
             index = "null" if group_index is None else str(group_index)
             line = copy()
             line[1::2] = pick((written, quoted(task_id), quoted(argsrepr), quoted(kwargsrepr), index, new_tag()))

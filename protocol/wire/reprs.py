@@ -12,14 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..hints import Any
+from ..hints import Any, NamedTuple
 
 MAXLEN = 1024
 MAXLEVELS = 3
-_FLAT = 64  # longer containers, and longer texts, are not for the short way
-_SAFE_INT = 10**18
+FLAT = 64  # longer containers, and longer texts, are not for the short way
+SAFE_INT = 10**18
 _INT_BITS = 14_280  # about the digits that Python writes: beyond them an integer takes quadratic time
 _NO_LIMIT = 1 << 62
+
+
+class Shown(NamedTuple):
+    """How much is shown of the arguments of a call."""
+
+    args: int | None = MAXLEN
+    kwargs: int | None = MAXLEN
+    levels: int = MAXLEVELS
 
 
 def saferepr(value: Any, maxlen: int | None = MAXLEN, maxlevels: int = MAXLEVELS) -> str:
@@ -29,9 +37,9 @@ def saferepr(value: Any, maxlen: int | None = MAXLEN, maxlevels: int = MAXLEVELS
     "(1, 'it\\\\'s', {'k': [b'x', None]})"
     """
     kind = type(value)
-    if (kind is tuple or kind is list) and len(value) <= _FLAT:
+    if (kind is tuple or kind is list) and len(value) <= FLAT:
         for item in value:
-            if type(item) is not int or not -_SAFE_INT < item < _SAFE_INT:
+            if type(item) is not int or not -SAFE_INT < item < SAFE_INT:
                 flat = _flat(value)
                 break
         else:
@@ -47,14 +55,14 @@ def _flat(value: Any) -> str | None:
     """The short way, for a small tuple, list or dict of plain values. Where all of it fits nothing needs a budget."""
     kind = type(value)
     if kind is tuple or kind is list:
-        if len(value) > _FLAT:
+        if len(value) > FLAT:
             return None
         parts = [
-            str(item) if type(item) is int and -_SAFE_INT < item < _SAFE_INT else _short(item)  # most arguments are
+            str(item) if type(item) is int and -SAFE_INT < item < SAFE_INT else _short(item)  # most arguments are
             for item in value
         ]
     elif kind is dict:
-        if len(value) > _FLAT:
+        if len(value) > FLAT:
             return None
         parts = [_pair(_short(key), _short(item)) for key, item in value.items()]
     else:
@@ -76,9 +84,9 @@ def _pair(key: str | None, item: str | None) -> str | None:
 def _short(value: Any) -> str | None:
     kind = type(value)
     if kind is str:
-        return _quoted(value) if len(value) <= _FLAT else None
+        return _quoted(value) if len(value) <= FLAT else None
     if kind is int:
-        return str(value) if -_SAFE_INT < value < _SAFE_INT else None
+        return str(value) if -SAFE_INT < value < SAFE_INT else None
     if value is None or kind is bool or kind is float:
         return repr(value)
     return None
@@ -234,7 +242,7 @@ def _number(value: Any, left: int) -> str:
 
 
 def _int(value: int, left: int) -> str:
-    if -_SAFE_INT < value < _SAFE_INT or value.bit_length() <= _INT_BITS:
+    if -SAFE_INT < value < SAFE_INT or value.bit_length() <= _INT_BITS:
         return _cut(str(value), left)
     return _cut(f"<int of {value.bit_length()} bits>", left)
 

@@ -16,6 +16,7 @@ from .compression import compress
 from .json import BUILTIN_TYPES, Unencodable, dumps
 from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2
 from .quoting import quoted
+from .reprs import FLAT, SAFE_INT, Shown, saferepr
 from .serializers import BUILTIN, encode
 
 
@@ -32,6 +33,10 @@ class Particulars(NamedTuple):
     eta: str | None = None
     group: str | None = None
     group_index: int | None = None
+
+
+Writer = Callable[[Any, Any], "tuple[bytes, str, str]"]
+"""From args and kwargs to the body and the texts of both."""
 
 
 class Pieces(NamedTuple):
@@ -84,6 +89,8 @@ class Template:
     property_slots: tuple[tuple[str, str], ...]
     properties_text: Text
     body: Callable[[Any, Any], bytes]
+    tail: str | None
+    """What follows args and kwargs in a body that is plain JSON."""
 
     @classmethod
     def of(cls, task: Task, posting: Posting | None = None, codecs: Codecs | None = None) -> Template:
@@ -109,7 +116,7 @@ class Template:
             properties,
             _slots_in(properties),
             _text_of(unplaced),
-            _body_writer(embed, posting, codecs),
+            *_body_writer(embed, posting, codecs),
         )
 
     def message(self, given: Particulars) -> Message:
@@ -129,6 +136,28 @@ class Template:
         body = self.body(given.args, given.kwargs)
         headers, properties = self.headers_text, self.properties_text
         return Pieces(body, headers.text % headers.pick(texts), properties.text % properties.pick(texts))
+
+    def writer(self, shown: Shown) -> Writer:
+        """Bodies with the texts of their arguments, which cost less together."""
+        body, tail = self.body, self.tail
+        most_args, most_kwargs, levels = shown
+        room = SAFE_INT if most_args is None else most_args
+
+        def write(args: Any, kwargs: Any) -> tuple[bytes, str, str]:
+            kind = type(args)
+            if tail is not None and type(kwargs) is dict and not kwargs and (kind is tuple or kind is list):
+                for item in args:
+                    if type(item) is not int or not -SAFE_INT < item < SAFE_INT:
+                        break
+                else:  # integers alone, as most arguments are: Python's text of them is Celery's, and inside JSON's
+                    text = repr(args)
+                    if len(text) <= room and len(args) <= FLAT:
+                        inside = text[1:-2] if text[-2] == "," else text[1:-1]
+                        return f"[[{inside}], {{}}{tail}".encode(), text, "{}"
+            named = saferepr(kwargs, most_kwargs, levels) if kwargs else "{}"
+            return body(args, kwargs), saferepr(args, most_args, levels), named
+
+        return write
 
 
 def values_of(given: Particulars) -> dict[str, Any]:
@@ -193,23 +222,25 @@ def _nothing(_texts: tuple[str, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> Callable[[Any, Any], bytes]:
+def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> tuple[Callable[[Any, Any], bytes], str | None]:
+    """And the tail, see `Template`."""
+
     def whole(args: Any, kwargs: Any) -> bytes:
         return encode((args, kwargs, embed), posting.serializer, codecs.serializers).body
 
     def packed(args: Any, kwargs: Any) -> bytes:
         return compress(write(args, kwargs), posting.compression or "", codecs.compressions)[0]
 
-    write: Callable[[Any, Any], bytes] = whole
-    if posting.serializer == "json" and codecs.serializers.get("json") is BUILTIN["json"]:
-        write = _json_writer(dumps(embed))
-    return packed if posting.compression else write
+    plain = posting.serializer == "json" and codecs.serializers.get("json") is BUILTIN["json"]
+    tail = f", {dumps(embed)}]" if plain else None
+    write = whole if tail is None else _json_writer(tail)
+    return (packed, None) if posting.compression else (write, tail)
 
 
-def _json_writer(embed: str) -> Callable[[Any, Any], bytes]:
+def _json_writer(tail: str) -> Callable[[Any, Any], bytes]:
     """The last part of the body stays the same, so only the first two are written again."""
 
-    tail, chunks, encode = f", {embed}]", BUILTIN_TYPES.chunks, BUILTIN_TYPES.encode
+    chunks, encode = BUILTIN_TYPES.chunks, BUILTIN_TYPES.encode
 
     def written(args: Any, kwargs: Any) -> bytes:
         try:

@@ -23,6 +23,7 @@ from ...protocol.wire.amqp.headers import HeaderReader
 from ...protocol.wire.amqp.inbox import Called, Event
 from ...protocol.wire.amqp.inbox import Delivery as Arrived
 from ...protocol.wire.amqp.template import ContentTemplate
+from ...protocol.wire.reprs import Shown
 from ...protocol.wire.template import Particulars, Template
 from .. import late, sockets
 from . import failover
@@ -63,21 +64,24 @@ class _Line:
 class AmqpForm:
     """One template to one place."""
 
-    __slots__ = ("_body", "_call", "_content", "place")
+    __slots__ = ("_call", "_content", "_template", "place")
 
     def __init__(self, template: Template, where: tuple[str, str], call: bytes) -> None:
         self.place = where
         self._call = call
         self._content = ContentTemplate(template)
-        self._body = template.body
+        self._template = template
 
     def fill(self, given: Particulars) -> tuple[bytes, bytes]:
         """The properties, and the body."""
-        return self._content.fill(given), self._body(given.args, given.kwargs)
+        return self._content.fill(given), self._template.body(given.args, given.kwargs)
 
-    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
+    def kin(
+        self, shown: Shown, root_id: str | None = None, parent_id: str | None = None, group: str | None = None
+    ) -> KinFill:
         """What fits into small frames is filled into these at once."""
-        return self._content.kin(root_id, parent_id, group).publisher(self._call, PUBLISHING, self._body)
+        content = self._content.kin(root_id, parent_id, group)
+        return content.publisher(self._call, PUBLISHING, self._template.writer(shown))
 
 
 class AmqpBroker:

@@ -14,6 +14,7 @@ from enum import Enum
 from ...protocol.hints import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
+from ...protocol.wire.reprs import Shown
 from ...protocol.wire.template import Particulars, Template
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ class Again:
 Settlement = tuple[Delivery, Verdict | Park | Again]
 
 
-KinFill = Callable[[str, Sequence[Any], Any, str, str, "int | None"], Any]
-"""From id, args, kwargs, the texts of both and the place in the group to a message."""
+KinFill = Callable[[str, Sequence[Any], Any, "int | None"], Any]
+"""From id, args, kwargs and the place in the group to a message."""
 
 
 class Form(Protocol):
@@ -118,8 +119,11 @@ class Form(Protocol):
     def fill(self, given: Particulars) -> Any:
         """A message with these particulars, for `send_filled`."""
 
-    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
-        """The same for calls that have these in common and no eta: `fill`, with less to do for each."""
+    def kin(
+        self, shown: Shown, root_id: str | None = None, parent_id: str | None = None, group: str | None = None
+    ) -> KinFill:
+        """The same for calls that have these in common and no eta: `fill`, with less to do for each. Their arguments
+        are shown as `saferepr` does."""
 
 
 @runtime_checkable

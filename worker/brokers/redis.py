@@ -32,6 +32,7 @@ from ...protocol.wire.redis_scripts import (
     TAKE,
     UNLOCK,
 )
+from ...protocol.wire.reprs import Shown
 from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
 from ..ids import chance, new_tag
@@ -77,8 +78,11 @@ class RedisForm:
     def fill(self, given: Particulars) -> bytes:
         return self._template.fill(given, new_tag())
 
-    def kin(self, root_id: str | None = None, parent_id: str | None = None, group: str | None = None) -> KinFill:
-        return self._template.kin(root_id, parent_id, group).filler(new_tag)
+    def kin(
+        self, shown: Shown, root_id: str | None = None, parent_id: str | None = None, group: str | None = None
+    ) -> KinFill:
+        template = self._template
+        return template.kin(root_id, parent_id, group).filler(template.writer(shown), new_tag)
 
 
 class RedisBroker:

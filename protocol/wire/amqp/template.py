@@ -10,7 +10,7 @@ from operator import itemgetter
 from struct import Struct
 
 from ...hints import Any
-from ..template import Particulars, Template, kin_places, values_of
+from ..template import Particulars, Template, Writer, kin_places, values_of
 from .frames import BODY, HEADER, OVERHEAD, prefix_of
 from .handshake import FRAME_MIN
 from .headers import TableTemplate
@@ -78,7 +78,7 @@ class ContentTemplate:
 class ContentKin:
     """A `ContentTemplate` of which more is known."""
 
-    __slots__ = ("_before", "_behind", "_line", "_pick", "_steps")
+    __slots__ = ("_before", "_behind", "_holes", "_line", "_pick", "_steps")
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class ContentKin:
         steps: list[tuple[Callable[[Any], bytes], int]],
     ) -> None:
         self._before = before
+        self._holes = tuple(holes)
         self._line = [part for each in constant for part in (each, b"")][:-1]
         self._pick: Callable[[tuple[bytes, ...]], Any] = itemgetter(*holes, 0, 0)  # two at least: a tuple
         self._behind = behind
@@ -106,61 +107,56 @@ class ContentKin:
             behind[place] = write(task_id)
         return b"".join((self._before, LENGTH.pack(len(table)), table, *behind))
 
-    def publisher(self, call: bytes, channel: int, write_body: Callable[[Any, Any], bytes]) -> Publisher:
-        """Writes whole messages to one place, `call` (`frames.publish_call`) in front.
+    def publisher(self, call: bytes, channel: int, write: Writer) -> Publisher:
+        """Writes whole messages to one place, `call` (`frames.publish_call`) in front, of ids and what `write` makes.
 
         They are as `frames.write_publish` makes them, in frames that any connection takes. Those that need more get
         their properties and their body, for that function. All in one step: on cold caches each call counts.
         """
-        fill, join, texts, shorts = self.fill, b"".join, _TEXTS, _SHORTS
-        copy, pick = self._line.copy, self._pick
-        if len(self._steps) != 1:  # not the usual message
+        fill, join, texts, end = self.fill, b"".join, _TEXTS, b"\xce"
 
-            def in_two(
-                task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
-            ) -> tuple[bytes, bytes]:
-                return fill(task_id, argsrepr, kwargsrepr, group_index), write_body(args, kwargs)
+        def in_two(task_id: str, args: Any, kwargs: Any, group_index: int | None) -> tuple[bytes, bytes]:
+            body, argsrepr, kwargsrepr = write(args, kwargs)
+            return fill(task_id, argsrepr, kwargsrepr, group_index), body
 
+        own_root = self._holes == _OWN_ROOT
+        if len(self._steps) != 1 or not (own_root or self._holes == _OTHER_ROOT):  # not the usual message
             return in_two
-        place = self._steps[0][1]
-        front, back = b"".join(self._behind[:place]), b"".join(self._behind[place:])
-        start = call + prefix_of(HEADER, channel)
+        # An id is as long as ids are, so what tells its length is constant, too.
+        a, b, *root, d, e, f = self._line[::2]
+        a, c = a + _TEXT_OF_ID, root[0] + _TEXT_OF_ID if own_root else b""
+        before, place = self._before, self._steps[0][1]
+        front, back = b"".join(self._behind[:place]) + _SHORT_OF_ID, b"".join(self._behind[place:])
+        # Without the texts and the place in the group; of the header frame without its size.
+        table = len(a + b + c + d + e + f) + (2 if own_root else 1) * _ID
+        header = 16 + len(before) + table + len(front) + _ID + len(back)
         # The header frame's size; class, weight, size of the body; flags and what stands before the table; its size.
-        head = Struct(f">IHHQ{len(self._before)}sI").pack
-        before, constant = self._before, 16 + len(self._before) + len(front) + len(back)
-        back += b"\xce" + prefix_of(BODY, channel)
+        head = Struct(f">IHHQ{len(before)}sI").pack
+        start, f, back = call + prefix_of(HEADER, channel), f + front, back + end + prefix_of(BODY, channel)
 
-        def whole(
-            task_id: str, args: Any, kwargs: Any, argsrepr: str, kwargsrepr: str, group_index: int | None
-        ) -> bytes | tuple[bytes, bytes]:
-            body = write_body(args, kwargs)
-            size = len(body)
+        def whole(task_id: str, args: Any, kwargs: Any, group_index: int | None) -> bytes | tuple[bytes, bytes]:
+            body, argsrepr, kwargsrepr = write(args, kwargs)
             try:
                 own, shown, named = task_id.encode(), argsrepr.encode(), kwargsrepr.encode()
-                short = shorts[len(own)] + own
-                values = (
-                    texts[len(own)] + own,
-                    texts[len(shown)] + shown,
-                    texts[len(named)] + named,
-                    _VOID if group_index is None else write_value(group_index),
-                )
-            except (AttributeError, UnicodeEncodeError, IndexError):  # longer, or written in a way of their own
+                shown, named = texts[len(shown)] + shown, texts[len(named)] + named
+            except (UnicodeEncodeError, IndexError):  # longer, or written in a way of their own
                 return fill(task_id, argsrepr, kwargsrepr, group_index), body
-            line = copy()
-            line[1::2] = pick(values)[:-2]
-            table = join(line)
-            header = constant + len(table) + len(short)
-            if header > _ROOM or not 0 < size <= _ROOM:
+            index = _VOID if group_index is None else write_value(group_index)
+            size, more = len(body), len(shown) + len(named) + len(index)
+            if len(own) != _ID or header + more > _ROOM or not 0 < size <= _ROOM:
                 return fill(task_id, argsrepr, kwargsrepr, group_index), body
-            opening = head(header, BASIC, 0, size, before, len(table))
-            return join((start, opening, table, front, short, back, _pack_length(size), body, b"\xce"))
+            opening = head(header + more, BASIC, 0, size, before, table + more)
+            root_id = own if own_root else b""
+            line = a, own, b, index, c, root_id, d, shown, e, named, f, own, back
+            return join((start, opening, *line, _pack_length(size), body, end))
 
         return whole
 
 
-Publisher = Callable[[str, Any, Any, str, str, "int | None"], "bytes | tuple[bytes, bytes]"]
-"""From id, args, kwargs, the texts of both and the place in the group."""
+Publisher = Callable[[str, Any, Any, "int | None"], "bytes | tuple[bytes, bytes]"]
+"""From id, args, kwargs and the place in the group."""
 
+_ID = 36  # characters of an id
 _ROOM = FRAME_MIN - OVERHEAD  # of a frame on any connection
 _PLACES = {name: place for place, name in enumerate(values_of(Particulars("")))}
 _VOID = write_value(None)
@@ -191,5 +187,7 @@ def _text(value: Any) -> bytes:
 
 
 _pack_length = LENGTH.pack
-_SHORTS = tuple(bytes((size,)) for size in range(256))  # what stands before a text of so many bytes
-_TEXTS = tuple(b"S" + _pack_length(size) for size in range(256))
+_TEXTS = tuple(b"S" + _pack_length(size) for size in range(256))  # what stands before a text of so many bytes
+_TEXT_OF_ID, _SHORT_OF_ID = _TEXTS[_ID], bytes((_ID,))
+# Which of (id, argsrepr, kwargsrepr, group_index) go where, with the id as the root's and without.
+_OWN_ROOT, _OTHER_ROOT = (0, 3, 0, 1, 2), (0, 3, 1, 2)

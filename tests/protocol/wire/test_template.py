@@ -13,6 +13,7 @@ from celeriac.protocol.errors import BadCall
 from celeriac.protocol.wire.envelope import Frame
 from celeriac.protocol.wire.envelope import build as envelope
 from celeriac.protocol.wire.message import BUILT_IN_ORDER, Codecs, Posting, Task, build
+from celeriac.protocol.wire.reprs import Shown, saferepr
 from celeriac.protocol.wire.serializers import BUILTIN, Serializer
 from celeriac.protocol.wire.template import Particulars, Template, fill
 from tests.protocol.wire.test_message_reading import ids, json_values, tasks
@@ -85,3 +86,32 @@ def test_what_json_cannot_write_is_the_callers_mistake() -> None:
     template = Template.of(Task("t", "id"))
     with pytest.raises(BadCall, match="not JSON serializable"):
         template.message(Particulars("id", (object(),)))
+
+
+whole_numbers = st.integers(-(10**19), 10**19) | st.sampled_from([10**18, -(10**18), 10**18 - 1, True])
+any_args = st.lists(whole_numbers | json_values, max_size=3) | st.lists(whole_numbers, max_size=70).map(tuple)
+
+
+@given(
+    any_args,
+    st.dictionaries(ids, json_values, max_size=2),
+    st.builds(Shown, args=st.none() | st.integers(1, 200), kwargs=st.none() | st.integers(1, 30)),
+    st.sampled_from([Posting(), Posting(serializer="pickle"), Posting(compression="zlib")]),
+)
+def test_a_body_with_its_texts_is_as_each_alone(args: Any, kwargs: Any, shown: Shown, posting: Posting) -> None:
+    template = Template.of(Task("t", ""), posting)
+    text = saferepr(kwargs, shown.kwargs, shown.levels) if kwargs else "{}"
+    expected = template.body(args, kwargs), saferepr(args, shown.args, shown.levels), text
+    assert template.writer(shown)(args, kwargs) == expected
+
+
+def test_arguments_of_unusual_classes_are_written_as_the_serializer_writes_them() -> None:
+    class Pair(tuple[int, int]):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            return "a pair"
+
+    body, *texts = Template.of(Task("t", "")).writer(Shown())(Pair((1, 2)), {})
+    assert body.startswith(b"[[1, 2], {}, ")
+    assert texts == [saferepr(Pair((1, 2))), "{}"]

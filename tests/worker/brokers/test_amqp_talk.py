@@ -22,11 +22,13 @@ from celeriac.protocol.wire.amqp.frames import (
 )
 from celeriac.protocol.wire.amqp.methods import write_short_text
 from celeriac.protocol.wire.message import Task
+from celeriac.protocol.wire.reprs import Shown
 from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import brokers
 from celeriac.worker.brokers import amqp_outbox
 from celeriac.worker.brokers.amqp import AmqpBroker, connect
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue, Verdict
+from celeriac.worker.ids import new_id
 from tests.conformance.brokers import message, numbered, to
 from tests.worker.brokers.rabbit_double import RabbitDouble, closing, rabbit_double
 
@@ -151,7 +153,7 @@ def test_a_publish_may_have_a_deadline_of_its_own(double: RabbitDouble) -> None:
 def filled(broker: AmqpBroker, *, framed: bool = True) -> None:
     """One message in the shortest way: in its frames already, or still to be put into them."""
     form = broker.form(Template.of(Task("t", "")), "q", "", "direct")
-    piece: Any = form.kin()("i", (), {}, "()", "{}", None) if framed else form.fill(Particulars("i"))
+    piece: Any = form.kin(Shown())(new_id(), (), {}, None) if framed else form.fill(Particulars("i"))
     assert isinstance(piece, bytes) is framed
     broker.send_filled(form, [piece])
 

@@ -40,7 +40,7 @@ TASKS = st.builds(
 )
 PARTICULARS = st.builds(
     Particulars,
-    id=TEXT.filter(bool),
+    id=TEXT.filter(bool) | st.just("e1bd1b8e-8a5e-4d0e-9a0e-3c4d8a9b2f10"),
     args=st.tuples(st.integers(0, 9)),
     kwargs=st.just({}),
     argsrepr=TEXT,
@@ -53,6 +53,7 @@ PARTICULARS = st.builds(
 )
 
 
+ID = "e1bd1b8e-8a5e-4d0e-9a0e-3c4d8a9b2f10"
 CALL = publish_call(7, "", "q")
 
 
@@ -63,41 +64,43 @@ def whole(piece: bytes | tuple[bytes, bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("task_id", "argument", "argsrepr", "at_once"),
     [
-        ("i", 1, "(1,)", True),
-        ("i", "a" * 4082, "", True),  # the body takes 4088 bytes, which is what any frame holds
-        ("i", "a" * 4083, "", False),
+        (ID, 1, "(1,)", True),
+        (ID, "a" * 4082, "", True),  # the body takes 4088 bytes, which is what any frame holds
+        (ID, "a" * 4083, "", False),
         ("i" * 256, 1, "(1,)", False),  # no short text: the writer of properties says so
-        ("i", 1, "x" * 255, True),
-        ("i", 1, "x" * 256, False),
-        ("i", 1, "\ud800", False),
-        (7, 1, "(1,)", False),
+        ("i", 1, "(1,)", False),
+        (ID, 1, "x" * 255, True),
+        (ID, 1, "x" * 256, False),
+        (ID, 1, "\ud800", False),
     ],
 )
-def test_what_fits_into_any_frame_is_written_at_once(task_id: Any, argument: Any, argsrepr: str, at_once: bool) -> None:
+@pytest.mark.parametrize("root_id", [None, "r"])
+def test_what_fits_into_any_frame_is_written_at_once(
+    task_id: Any, argument: Any, argsrepr: str, at_once: bool, root_id: str | None
+) -> None:
     template = Template.of(Task("t", ""))
-    kin = ContentTemplate(template).kin()
-    publish = kin.publisher(CALL, 7, lambda args, _: b"[%b]" % json.dumps(args).encode())
+    kin = ContentTemplate(template).kin(root_id)
+    body = b"[%b]" % json.dumps([argument]).encode()
+    publish = kin.publisher(CALL, 7, lambda *_: (body, argsrepr, "{}"))
     try:
-        expected = write_publish(
-            CALL, 7, kin.fill(task_id, argsrepr, "{}", 3), b"[%b]" % json.dumps([argument]).encode()
-        )
+        expected = write_publish(CALL, 7, kin.fill(task_id, argsrepr, "{}", 3), body)
     except BadCall:
         with pytest.raises(BadCall):
-            publish(task_id, [argument], {}, argsrepr, "{}", 3)
+            publish(task_id, [argument], {}, 3)
         return
-    piece = publish(task_id, [argument], {}, argsrepr, "{}", 3)
+    piece = publish(task_id, [argument], {}, 3)
     assert isinstance(piece, bytes) is at_once
     assert whole(piece) == expected
 
 
 def test_headers_that_fill_a_frame_and_a_body_of_nothing() -> None:
-    for header in ("h" * 3900, "h" * 3600):
+    for header in ("h" * 3900, "h" * 3500):
         template = Template.of(Task("t", "", headers={"long": header}))
         kin = ContentTemplate(template).kin()
         for body in (b"", b"[]"):
-            piece = kin.publisher(CALL, 7, lambda _args, _kwargs, body=body: body)("i", (), {}, "()", "{}", None)
-            assert isinstance(piece, bytes) is (body == b"[]" and header == "h" * 3600)
-            assert whole(piece) == write_publish(CALL, 7, kin.fill("i", "()", "{}", None), body)
+            piece = kin.publisher(CALL, 7, lambda *_, body=body: (body, "()", "{}"))(ID, (), {}, None)
+            assert isinstance(piece, bytes) is (body == b"[]" and header == "h" * 3500)
+            assert whole(piece) == write_publish(CALL, 7, kin.fill(ID, "()", "{}", None), body)
 
 
 def test_texts_that_utf8_cannot_hold_and_no_texts() -> None:
@@ -112,13 +115,14 @@ def test_filled_is_as_made_anew(task: Task, posting: Posting, many: list[Particu
     content = ContentTemplate(template)
     for particulars in many:
         assert content.fill(particulars) == write_message(template.message(particulars))
-        task_id, _, _, argsrepr, kwargsrepr, root_id, parent_id, _, group, index = particulars
-        filled = content.kin(root_id, parent_id, group).fill(task_id, argsrepr, kwargsrepr, index)
+        task_id, _, _, *texts, root_id, parent_id, _, group, index = particulars
+        filled = content.kin(root_id, parent_id, group).fill(task_id, *texts, index)
         assert filled == content.fill(particulars._replace(eta=None))
-        publish = content.kin(root_id, parent_id, group).publisher(CALL, 7, template.body)
-        assert whole(publish(task_id, (1,), {}, argsrepr, kwargsrepr, index)) == write_publish(
-            CALL, 7, filled, template.body((1,), {})
+        body = template.body((1,), {})
+        publish = content.kin(root_id, parent_id, group).publisher(
+            CALL, 7, lambda *_, texts=texts, body=body: (body, *texts)
         )
+        assert whole(publish(task_id, (1,), {}, index)) == write_publish(CALL, 7, filled, body)
 
 
 def test_kin_of_a_message_whose_headers_are_all_its_own() -> None:
