@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from celeriac.protocol.errors import BadCall
@@ -92,6 +92,9 @@ whole_numbers = st.integers(-(10**19), 10**19) | st.sampled_from([10**18, -(10**
 any_args = st.lists(whole_numbers | json_values, max_size=3) | st.lists(whole_numbers, max_size=70).map(tuple)
 
 
+@example((1, 2, 3), {}, Shown(args=4), Posting())
+@example((1,), {}, Shown(args=4), Posting())
+@example([*range(65)], {}, Shown(), Posting())
 @given(
     any_args,
     st.dictionaries(ids, json_values, max_size=2),
