@@ -74,7 +74,8 @@ class Tree:
     def worker(cls, kind: str, env: dict[str, str], pool: str, concurrency: int, log: Any) -> Tree:
         python = [sys.executable, "-m", "celeriac"] if kind == "ours" else [str(STOCK), "-m", "celery"]
         command = [*python, "-A", "bench_app", "worker", "-c", str(concurrency), "-P", pool, "-l", "WARNING"]
-        command += ["--without-gossip", "--without-mingle", "-n", f"{kind}@bench"]
+        command += ["--without-mingle", "-n", f"{kind}@bench"]
+        command += [] if "GOSSIP" in env else ["--without-gossip"]
         if "QUEUES" in env:
             command += ["-Q", env["QUEUES"]]
         if kind == "stock":

@@ -25,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import drain
 from drain import Place, client, idle, wait_for, working
 
+from celeriac.protocol.wire.message import Message
 from celeriac.worker import brokers
-from celeriac.worker.brokers.base import Queue
+from celeriac.worker.brokers.base import Parcel, Queue
 from tests import servers
 
 Figures = dict[str, float]
@@ -185,6 +186,36 @@ def _connections(port: int) -> int:
     return sum(fields[1].endswith(end) and fields[3] == established for fields in lines)
 
 
+def gossip(place: Place, size: int) -> Figures:
+    """A worker hears the heartbeats of so many others: what one costs it, and Redis. The others are simulated."""
+    place.clear()
+    place.env = {**place.env, "GOSSIP": "yes"}
+    names = [f"worker{number}@far" for number in range(size)]
+    beats = max(20_000 // size, 2)
+    with working("ours", place.env, GIVEN) as worker:
+        wait_for(lambda: place.redis.call("PUBSUB", "NUMPAT") > 0, "listens")
+        for name in names:  # they come
+            _beat(place, name)
+        idle(worker)
+        before, served = worker.cpu(), place.server_cpu()
+        for _ in range(beats):
+            for name in names:
+                _beat(place, name)
+        used = idle(worker) - before
+    del place.env["GOSSIP"]
+    return _each(beats * size, worker=used, redis=place.server_cpu() - served)
+
+
+def _beat(place: Place, name: str) -> None:
+    body = {
+        "type": "worker-heartbeat", "hostname": name, "utcoffset": 0, "pid": 1, "clock": 1, "timestamp": time.time(),
+        "freq": 600.0, "active": 0, "processed": 0, "loadavg": [0.1, 0.1, 0.1],
+        "sw_ident": "py-celery", "sw_ver": "5.7.0", "sw_sys": "Linux",
+    }  # fmt: skip
+    message = Message(json.dumps(body).encode(), "application/json", "utf-8", {"hostname": name}, {})
+    place.broker.send([Parcel(message, "worker.heartbeat", "celeryev", "fanout")])
+
+
 def _waiters(url: str, count: int) -> int:
     pid = os.fork()
     if pid:
@@ -255,6 +286,7 @@ ROWS: dict[str, tuple[Callable[[Place, int], Figures], int, int, bool]] = {
     "queues": (queues, 1, 200, False),
     "workers": (workers, 100, 1000, False),
     "rabbits": (rabbits, 100, 1000, False),
+    "gossip": (gossip, 10, 1000, False),
     "group": (group, 1000, 100_000, True),
     "chord": (chord, 1000, 100_000, True),
     "payload": (payload, 100, 1_000_000, False),
