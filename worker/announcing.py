@@ -13,6 +13,7 @@ from ..protocol.errors import shown
 from ..protocol.rules import decisions as decided
 from ..protocol.rules.outcome import Fate, Report
 from ..protocol.wire.event import PARENT_REPORTED
+from ..protocol.wire.failure import lost_text
 from .events import Dispatcher
 from .ports import Owner
 from .request import Request
@@ -131,9 +132,11 @@ class Announcer:
             self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=f"TimeLimitExceeded({limit},)")
 
     def lost(self, request: Request, each: decided.WorkerLost) -> None:
-        request_log.error("Task handler raised error: WorkerLostError(%r)", each.why, extra=about(request))
+        text = lost_text(each.why, request.number)
+        line = "Task handler raised error: WorkerLostError(%r) in %s[%s]"
+        request_log.error(line, text, request.shown_name, request.id, extra=about(request))
         self.owner.lost(request, each.why)
-        self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=each.why)
+        self._event(request, "task-failed", exception=PARENT_REPORTED, traceback=text)
 
     def unregistered(self, request: Request, _: decided.Unregistered) -> None:
         message = request.delivery.message
@@ -153,7 +156,8 @@ class Announcer:
     # --- done
 
     def resent(self, request: Request, why: str) -> None:
-        self._event(request, "task-retried", exception=f"WorkerLostError({why!r})", traceback=why)
+        text = lost_text(why, request.number)
+        self._event(request, "task-retried", exception=f"WorkerLostError({text!r})", traceback=text)
 
     def rejected(self, request: Request, *, requeue: bool) -> None:
         self._event(request, "task-rejected", requeue=requeue)

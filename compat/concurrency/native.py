@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...protocol.rules.outcome import Fate, Report
+from ...protocol.wire.failure import lost_text
 from ...worker.pools.base import Begun, Job, Lost
 from . import calls
 from .base import BasePool
@@ -135,7 +136,9 @@ class Applied:
         if lost.limit is not None:
             _call(self._timeout, soft=False, timeout=lost.limit)
         try:
-            raise TimeLimitExceeded(lost.limit) if lost.limit is not None else WorkerLostError(lost.why)  # noqa: TRY301 - for its traceback
+            if lost.limit is not None:
+                raise TimeLimitExceeded(lost.limit)  # noqa: TRY301 - for its traceback
+            raise WorkerLostError(lost_text(lost.why, lost.number))  # noqa: TRY301 - for its traceback
         except Exception as exc:  # noqa: BLE001 - raised for its traceback
             self._outcome = (False, exc)
             if lost.limit is None or self._timeout is None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
+from ...protocol.wire.failure import lost_text
 from ...worker import recording
 from ...worker.brokers.base import Queue
 from .. import signals, states
@@ -162,7 +163,7 @@ class Serving:
         if before is not None:
             log.warning("Task %s[%s] succeeded before the worker was lost: %s", request.name, request.id, why)
             return
-        self._fail(request, WorkerLostError(why))
+        self._fail(request, WorkerLostError(lost_text(why, request.number)))
 
     def succeeded(self, task_id: str) -> Mapping[str, Any] | None:
         return trace.SURROUNDINGS.succeeded_before(self.app, task_id)
@@ -191,7 +192,7 @@ class Serving:
             log.exception("Failed to retry task %s[%s] after worker was lost: %r", request.name, request.id, problem)  # noqa: TRY401 - as stock says it
             return False
         try:
-            reason = Retry(exc=WorkerLostError(why), when=countdown)
+            reason = Retry(exc=WorkerLostError(lost_text(why, request.number)), when=countdown)
             recording.record_retry(trace.SURROUNDINGS, task, context, reason, store_errors=seen.store_errors)
         except Exception:
             log.exception("What became of %s[%s] could not be recorded", request.name, request.id)

@@ -220,15 +220,15 @@ def soft_time_limit() -> Failure:
     return Failure("SoftTimeLimitExceeded", (), "billiard.exceptions")
 
 
-def killed(signum: int, signame: str, job: int) -> Failure:
-    """The child that ran the task died of a signal."""
-    text = f"Worker exited prematurely: signal {signum} ({signame}) Job: {job}."
-    return Failure("WorkerLostError", (text,), "billiard.exceptions")
+def lost_text(why: str, job: int) -> str:
+    """What who waits for a task is told, and the log, when the process that ran it is gone. `why` is of a signal, as
+    `signal 9 (SIGKILL)`, or anything else, as `exitcode 3`.
+    """
+    return f"Worker exited prematurely: {why}{f' Job: {job}' if why.startswith('signal ') else ''}."
 
 
-def exited(code: int) -> Failure:
-    """The child that ran the task left by itself."""
-    return Failure("WorkerLostError", (f"Worker exited prematurely: exitcode {code}.",), "billiard.exceptions")
+def worker_lost(why: str, job: int) -> Failure:
+    return Failure("WorkerLostError", (lost_text(why, job),), "billiard.exceptions")
 
 
 def chord_error(text: str) -> Failure:
@@ -262,8 +262,7 @@ KNOWN: Mapping[str, Callable[..., Failure]] = {
     "unencodable": unencodable,
     "time limit": time_limit,
     "soft time limit": soft_time_limit,
-    "killed": killed,
-    "exited": exited,
+    "worker lost": worker_lost,
     "dependency failed": dependency_failed,
     "callback failed": callback_failed,
     "join failed": join_failed,

@@ -63,6 +63,9 @@ def test_a_child_that_dies_costs_its_own_task(place: Ground) -> None:
     for way, text in LOST.items():
         assert "WorkerLostError" in found[way][1], found
         assert text in found[way][1], found
+        assert "Worker exited prematurely: " in found[way][1], found
+        lines = [line for line in worker.text.splitlines() if line.endswith(f" in hurt.die[{sent[ways.index(way)]}]")]
+        assert any("Task handler raised error: WorkerLostError('Worker exited" in line for line in lines), lines
     assert "MemoryError" in found["memory"][1]
     assert "RecursionError" in found["recurse"][1]
     twice = {number: times for number, times in place.seen("start").items() if times > 1}

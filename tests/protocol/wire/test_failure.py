@@ -255,11 +255,15 @@ def test_constructor_that_gives_no_exception_gets_a_fallback(monkeypatch):
         ("time limit", (1,), ["TimeLimitExceeded", [1], "billiard.exceptions"]),
         ("soft time limit", (), ["SoftTimeLimitExceeded", [], "billiard.exceptions"]),
         (
-            "killed",
-            (9, "SIGKILL", 0),
+            "worker lost",
+            ("signal 9 (SIGKILL)", 0),
             ["WorkerLostError", ["Worker exited prematurely: signal 9 (SIGKILL) Job: 0."], "billiard.exceptions"],
         ),
-        ("exited", (3,), ["WorkerLostError", ["Worker exited prematurely: exitcode 3."], "billiard.exceptions"]),
+        (
+            "worker lost",
+            ("exitcode 3", 0),
+            ["WorkerLostError", ["Worker exited prematurely: exitcode 3."], "billiard.exceptions"],
+        ),
         ("dependency failed", ("i", "E('x')"), ["ChordError", ["Dependency i raised E('x')"], "celery.exceptions"]),
         ("callback failed", ("E()",), ["ChordError", ["Callback error: E()"], "celery.exceptions"]),
         ("join failed", ("E()",), ["ChordError", ["Join error: E()"], "celery.exceptions"]),
