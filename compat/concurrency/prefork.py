@@ -33,15 +33,15 @@ def process_initializer(app: Any, hostname: str | None, place: int = 0, *, metho
     signals.worker_process_init.send(sender=hostname)
 
 
-def process_destructor(pid: int, exitcode: int) -> None:
+def process_destructor(pid: int, exitcode: int, hostname: str | None = None) -> None:
     """In a child that leaves."""
     from .. import signals
 
-    signals.worker_process_shutdown.send(sender=None, pid=pid, exitcode=exitcode)
+    signals.worker_process_shutdown.send(sender=hostname, pid=pid, exitcode=exitcode)
 
 
-def destroy_this(exitcode: int) -> None:
-    process_destructor(os.getpid(), exitcode)
+def destroy_this(hostname: str | None, exitcode: int) -> None:
+    process_destructor(os.getpid(), exitcode, hostname)
 
 
 def _call_it(place: int, method: str) -> None:

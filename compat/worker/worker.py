@@ -250,7 +250,7 @@ class WorkController:
         kind = getattr(self.pool_cls, "kind", None)
         if kind == prefork.TaskPool.kind:
             begin = partial(prefork.process_initializer, self.app, self.hostname, method=self.pool_start_method)
-            return {"begin": begin, "end": prefork.destroy_this}
+            return {"begin": begin, "end": partial(prefork.destroy_this, self.hostname)}
         if kind == solo.TaskPool.kind:
             return {"begin": partial(solo.process_initializer, self.hostname)}
         return {}
@@ -301,6 +301,8 @@ class WorkController:
                 self._native = pools.make(self._program, replace(told, kind=kind))
             except BadCall as bad:
                 raise ImproperlyConfigured(str(bad)) from bad
+            if hasattr(self._native, "before_child"):
+                self._native.before_child = partial(signals.worker_before_create_process.send, sender=pool)
         else:
             self._native = Adapted(pool, self._program)
         return pool

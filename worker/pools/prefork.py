@@ -107,7 +107,6 @@ class Prefork:
         *,
         max_tasks: int | None = None,
         max_memory: int | None = None,
-        on_fork: Callable[[], None] = lambda: None,
         places: int = 1024,
         alive_timeout: float = 4.0,
         spawn: bool = False,
@@ -119,7 +118,8 @@ class Prefork:
         self._program = program
         self._max_tasks = max_tasks
         self._max_memory = max_memory
-        self._on_fork = on_fork
+        self.before_child: Callable[[], object] = lambda: None
+        """Called each time before a child is made, here."""
         self._marks = Marks(max(places, size), shared=spawn)
         self._births = _births(program, self._marks, spawn=spawn)
         self._witness = Witness(self._marks)
@@ -340,7 +340,6 @@ class Prefork:
         """A first one, or another in the place of one that died."""
         self._dismiss_witness()
         if not self._closing:
-            self._on_fork()
             self._witness.start(lambda ours, theirs: self._births.witness(ours, theirs, self._apart))
             if self._witness.watch:
                 self._selector.register(self._witness.watch, selectors.EVENT_READ, (None, "witness"))
@@ -378,7 +377,7 @@ class Prefork:
         mark, journal = self._marks.at(place), Journal(shared=self._births.apart)
         mark.clear()
         journal.clear()
-        self._on_fork()
+        self.before_child()
         seat = self._free_seat()
         pid = self._births.child(ours, theirs, journal, place, seat, self._apart)
         theirs.close()

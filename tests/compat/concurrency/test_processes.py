@@ -25,8 +25,12 @@ def init(sender, **_):
     write("init", os.getpid(), sender, current_process().name, getattr(current_process(), "index", None))
 
 @signals.worker_process_shutdown.connect
-def shutdown(pid, exitcode, **_):
-    write("shutdown", pid, exitcode)
+def shutdown(sender, pid, exitcode, **_):
+    write("shutdown", pid, exitcode, sender)
+
+@signals.worker_before_create_process.connect
+def before(sender, **_):
+    write("before", os.getpid(), type(sender).__name__)
 
 @signals.worker_ready.connect
 def ready(sender, **_):
@@ -47,12 +51,14 @@ def test_signals_of_processes(tmp_path: Path, pool: str) -> None:
     lines = [line.split() for line in (tmp_path / "heard").read_text().splitlines()]
     began = [line[1:] for line in lines if line[0] == "init"]
     ended = [line[1:] for line in lines if line[0] == "shutdown"]
+    before = [line[1:] for line in lines if line[0] == "before"]
     (parent,) = (line[1] for line in lines if line[0] == "ready")
     if pool == "prefork":
         assert sorted(line[1:] for line in began) == [["w@here", f"ForkPoolWorker-{n + 1}", str(n)] for n in range(2)]
         assert {line[0] for line in began} == {line[0] for line in ended}
         assert parent not in {line[0] for line in began}
-        assert {line[1] for line in ended} == {"0"}
+        assert {tuple(line[1:]) for line in ended} == {("0", "w@here")}
+        assert before == [[parent, "TaskPool"]] * 2, "once for each of them, in the parent"
     elif pool == "solo":
         assert [line[:2] for line in began] == [[parent, "w@here"]]
         assert not ended
