@@ -54,6 +54,20 @@ def test_a_file_that_is_not_changed_is_not_written(tmp_path: Path) -> None:
     file.sync()
 
 
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_who_may_read_it_is_said_by_the_umask(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        file = ScheduleFile(tmp_path / "schedule")
+        for number in range(2):  # made, and replaced as a whole
+            file["a"] = number
+            file.sync()
+        file.close()
+    finally:
+        os.umask(before)
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o666 & ~mask}
+
+
 def test_two_processes_do_not_have_it(tmp_path: Path) -> None:
     path = tmp_path / "schedule"
     file = ScheduleFile(path)

@@ -218,6 +218,16 @@ class TestJson:
             "item": "büch",
         }
 
+    def test_line_breaks_forge_no_line(self) -> None:
+        stream = io.StringIO()
+        log(worker_json_logs=True).setup_logging_subsystem(loglevel="INFO", logfile=stream)
+        forged = '1\n{"level": "CRITICAL"}\r\n\x0b\u2028'
+        logging.getLogger("shop").info("Task %s received", forged, extra={"data": {"id": forged, "name": forged}})
+        line, end = stream.getvalue().split("\n")
+        assert not end
+        told = json.loads(line)
+        assert (told["task_id"], told["task_name"], told["message"]) == (forged, forged, f"Task {forged} received")
+
     def test_tasks_have_it_too(self, running: Any) -> None:
         stream = io.StringIO()
         log(worker_json_logs=True).setup_task_loggers(loglevel="INFO", logfile=stream)
