@@ -9,27 +9,26 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from time import monotonic
 from typing import Any
 
-from ..protocol.errors import BadCall, BadMessage, shown
+from ..protocol.errors import BadMessage, shown
 from ..protocol.rules.outcome import Fate, Report
 from ..protocol.wire import result as wire
 from ..protocol.wire import states
+from ..protocol.wire.chord_keys import Member
 from ..protocol.wire.json import loads
-from ..protocol.wire.message import Message
+from ..protocol.wire.message import Message, check_signature
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
-from ..protocol.wire.result import Result
 from ..protocol.wire.sealed import BLANK, Sealed, opened
 from ..protocol.wire.serializers import BUILTIN
-from . import limit, redis_link
+from . import limit
 from .coroutines import LOOPS
+from .debts import Debt, Debts, owed
 from .insisting import Insistence
 from .pools.base import Job
 from .ports import App, Surroundings
-from .recording import fail, failed_report, record_refusal, safe_repr, signal_internal_error
+from .recording import complete, fail, failed_report, record_refusal, safe_repr, signal_internal_error
 from .tracing import Run, Tracer
 
 log = logging.getLogger("celery.worker.request")
@@ -38,104 +37,7 @@ Built = Callable[..., Any]
 """A tracer: ours, or one that somebody has put around it or in its place."""
 
 _EMPTY: Mapping[str, Any] = {}
-_FRESH = 1.0  # seconds for which a connection that was used is taken to be there; if not, all is stored one by one
 _JSON = "application/json"
-
-
-class Debt:
-    """A result that is still to be written, and the report that must not leave before."""
-
-    __slots__ = ("_said", "report", "row", "store")
-
-    def __init__(self, store: Any, said: Result | tuple[Any, ...], row: tuple[str, bytes]) -> None:
-        self.store = store
-        self._said = said
-        self.row = row
-        """Its key and its document."""
-        self.report: Report | None = None
-
-    @property
-    def result(self) -> Result:
-        """Of a plain success it is made when somebody asks: nobody does, if all goes well."""
-        said = self._said
-        return Result(said[0], states.SUCCESS, said[1], None, [], *said[2:]) if type(said) is tuple else said  # type: ignore[return-value]  # else it is one
-
-
-class Debts(threading.local):
-    """What one thread has to write, and the connection it writes on."""
-
-    def __init__(self) -> None:
-        self.all: list[Debt] = []
-        self.last: Debt | None = None
-        self.begun = False
-        self.links: dict[int, Any] = {}
-        self._store: Any = None
-        self._bulk: Any = None
-
-    def takes(self, store: Any) -> bool:
-        """Whether results of this store can wait for each other."""
-        return self._bulk_of(store) is not None
-
-    def hold_plain(
-        self, store: Any, task_id: str, value: Any, date_done: str, group_id: str | None, parent_id: str | None
-    ) -> Debt | None:
-        """`hold` of a success that says no more than this, of a store that it `takes`. None: `hold` is to be asked."""
-        said = (task_id, value, date_done, group_id, parent_id)
-        row = self._bulk_of(store).plain_row(*said)
-        return None if row is None else self._held(Debt(store, said, row))
-
-    def _bulk_of(self, store: Any) -> Any:
-        """What stores many of its results at once; None: nobody does, each must be stored by itself."""
-        if store is not self._store:
-            found = store if hasattr(store, "store_all") else getattr(store, "inner", None)
-            self._store, self._bulk = store, found if hasattr(found, "store_all") else None
-        return self._bulk
-
-    def hold(self, store: Any, result: Result) -> Debt:
-        """Encode now, so that a value that cannot be encoded fails its task; write with `pay_all`."""
-        return self._held(Debt(store, result, self._bulk_of(store).row(result)))
-
-    def _held(self, debt: Debt) -> Debt:
-        self.all.append(debt)
-        return debt
-
-    def pay_all(self) -> list[tuple[Debt, Exception]]:
-        """Write all that waits; what could not be written, and why."""
-        debts, self.all = self.all, []
-        unpaid: list[Debt] = debts
-        first = debts[0].store
-        if all(debt.store is first for debt in debts):
-            unpaid = self._at_once(first, debts)
-        failed = []
-        for debt in unpaid:
-            try:
-                debt.store.store(debt.result)
-            except Exception as exc:  # noqa: BLE001, PERF203 - whatever a store raises, the others are still to be written
-                failed.append((debt, exc))
-        return failed
-
-    def _at_once(self, store: Any, debts: list[Debt]) -> list[Debt]:
-        """In one write. What is left is to be stored one by one, which has patience."""
-        bulk = self._bulk_of(store)
-        try:
-            there = bulk.store_all(self._link(bulk), [debt.row for debt in debts])
-        except (redis_link.operational_error(), BadCall):  # or one of them cannot be said: the others can
-            return debts
-        return [debts[place] for place in there]
-
-    def _link(self, store: Any) -> Any:
-        link = self.links.get(id(store))
-        if link is not None:
-            if link.open and (monotonic() - link.used < _FRESH or link.alive()):
-                return link
-            link.close()
-        link = self.links[id(store)] = redis_link.connect(store.place)
-        return link
-
-    def leave(self) -> None:
-        links, self.links = self.links, {}
-        for link in links.values():
-            link.close()
 
 
 class Traced:
@@ -183,6 +85,7 @@ class Execution:
         )
         self._composes = self._plain_json and (known is None or known.composes)
         self._blank: dict[str, Any] | None = None
+        self._embed = b""
 
     made_by: Callable[[], tuple[Callable[..., Execution], tuple[Any, ...]]] | None = None
     """Says how to make it again in another process, for pools that spawn."""
@@ -195,7 +98,7 @@ class Execution:
     # --- Program
 
     def begin(self, place: int) -> None:
-        self._debts.all, self._debts.last, self._debts.links = [], None, {}
+        self._debts.begin()
         self._begin(place)
 
     def run(self, job: Job) -> Report:
@@ -239,7 +142,7 @@ class Execution:
 
     def debts(self) -> bytes | None:
         last = self._debts.last
-        return None if last is None else last.row[1]
+        return None if last is None else last.note
 
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         if not self._debts.all:
@@ -249,13 +152,23 @@ class Execution:
             return reports
         return [self.unstored(report, failed.get(id(report))) for report in reports]
 
-    def pay(self, debts: bytes) -> None:
-        store = self.app.backend.store
-        owed = wire.parse(debts, store.settings.codec)
+    def pay(self, job: Job, debts: bytes) -> None:
+        token, document = owed(debts)
         try:
-            store.store(owed)
+            store = self.app.backend.store
+            result = wire.parse(document, store.settings.codec)
+            store.store(result)
+            if token:
+                self.tell(job, store, Member(result.task_id, result.status, result.result), token)
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, the worker goes on
-            log.critical("The result of %s, whose child died, could not be stored: %r", owed.task_id, exc)
+            log.critical("The result of %s, whose child died, could not be stored: %r", job.id, exc)
+
+    def tell(self, job: Job, store: Any, member: Member, token: str) -> None:
+        """Count a member whose child died; if that child, or we, completed its chord, send the body."""
+        request = self.around.Context(self.read(job)[2])
+        claim = store.chord_part(request.group, member, request.group_index, token)
+        if claim is not None:
+            complete(self.around, self.app.tasks[job.task], request, claim)
 
     @property
     def overdue(self) -> type[BaseException]:
@@ -296,10 +209,15 @@ class Execution:
             return None
         own = (self._blank or self._made_blank()).copy()
         data = message.fill(own)
-        if not data.endswith(_NOTHING_MORE):
-            return None
         try:
-            args, kwargs = self._loads(data[: -len(_NOTHING_MORE)] + b"]")
+            if data.endswith(_NOTHING_MORE):
+                args, kwargs = self._loads(data[: -len(_NOTHING_MORE)] + b"]")
+            else:
+                at = data.find(_A_CHORD_MORE)
+                if at < 0:
+                    return None
+                args, kwargs = self._loads(data[:at] + b"]")
+                own["chord"] = self._body_in(data[at + 2 : -1])
         except (BadMessage, TypeError, ValueError):
             return None
         if type(args) is not list or type(kwargs) is not dict:
@@ -311,6 +229,18 @@ class Execution:
         own["args"] = args
         own["kwargs"] = kwargs
         return self._tracers[job.task], args, kwargs, self.around.Context.adopted(own)
+
+    def _body_in(self, embed: bytes) -> Any:
+        """The body of a chord, which all its members bring in the same words: they are looked at once."""
+        found = self._loads(embed)
+        if embed != self._embed:
+            chord = found.pop("chord")
+            if found != _NO_MORE_THAN_A_CHORD or chord is None:
+                raise BadMessage("task", "more follows than the body of a chord")
+            check_signature(chord, "task", "chord")
+            self._embed = embed
+            return chord
+        return found["chord"]
 
     def _made_blank(self) -> dict[str, Any]:
         """All that is in such a request, in its order: what is the same in each, and room for the rest."""
@@ -475,7 +405,10 @@ class Execution:
         return failed_report(exc, None)
 
     def lost(self, debt: Debt, exc: Exception) -> bool:
-        log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.row[1]))
+        if debt.stored:
+            log.critical("The chord of %s could not be told that it has succeeded: %r", debt.result.task_id, exc)
+        else:
+            log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.row[1]))
         return True
 
     def unstored(self, report: Report, exc: Exception | None) -> Report:
@@ -496,6 +429,8 @@ def delivery_info(job: Job, properties: Mapping[str, Any]) -> dict[str, Any]:
 _NOTHING_FOLLOWS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 _NOTHING_MORE = b', {"callbacks": null, "errbacks": null, "chain": null, "chord": null}]'
 """How the body of a task ends that nothing follows, as everybody writes it."""
+_A_CHORD_MORE = _NOTHING_MORE[: -len(b"null}]")] + b"{"
+_NO_MORE_THAN_A_CHORD = {"callbacks": None, "errbacks": None, "chain": None}
 _FATES = {
     states.IGNORED: Fate.DONE,
     states.RETRY: Fate.RETRIED,

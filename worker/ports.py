@@ -150,6 +150,9 @@ class Surroundings(Protocol):
     def lost(self, step: LostStep) -> Any:
         """The request that a step would have had."""
 
+    def send_body(self, backend: Any, request: Any, claim: Any) -> None:
+        """Send the body of the chord of this request, or its errors: it is complete, and the claim ours."""
+
     def has_failed(self, backend: Any, task_id: str) -> bool:
         """Whether the store knows that it failed: then its chord has counted it."""
 
@@ -167,6 +170,10 @@ class Held(Protocol):
     def hold_plain(
         self, store: Any, task_id: str, value: Any, date_done: str, group_id: str | None, parent_id: str | None
     ) -> Any: ...
+
+    def counts(self, store: Any) -> bool: ...
+
+    def part(self, store: Any, request: Any, value: Any, complete: Callable[[Any], None]) -> Any: ...
 
 
 # --- what a worker asks of the app that it works for, beside running tasks (`consumer`, `worker`)

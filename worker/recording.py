@@ -97,6 +97,17 @@ def fail(
             around.call_errbacks(app, request, effect.errbacks, exc, traceback)
 
 
+def complete(around: Surroundings, task: Task, request: Any, claim: Any) -> None:
+    """Send the body of a chord in the name of the member that completed it."""
+    around.tasks.put(task)
+    task.request_stack.put(request)
+    try:
+        around.send_body(task.backend, request, claim)
+    finally:
+        around.tasks.pop()
+        task.request_stack.pop()
+
+
 def record_retry(
     around: Surroundings, task: Task, request: Any, reason: Any, *, store_errors: bool = True
 ) -> ExceptionInfo:

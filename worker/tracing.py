@@ -25,7 +25,7 @@ from .backends.disabled import DisabledStore
 from .coroutines import LOOPS
 from .einfo import ExceptionInfo, clear_frames
 from .ports import App, Held, Surroundings, Task
-from .recording import failed_report, report_internal_error, running, safe_repr, signal_internal_error
+from .recording import complete, failed_report, report_internal_error, running, safe_repr, signal_internal_error
 from .stored_results import done_at, is_plain, is_utc, native, result_of
 
 LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime)ss: %(return_value)s"
@@ -313,7 +313,8 @@ class Run:
         self.state = states.SUCCESS
         try:
             if request.chord or request.callbacks or request.chain:
-                self.succeed(value)
+                if not self.counted_later(value):
+                    self.succeed(value)
             elif self.terms.results:  # what `rules.follow` says of a task that nothing follows
                 self.keep(value)
         except Exception as exc:
@@ -371,15 +372,52 @@ class Run:
             return
         if store is None:
             backend.mark_as_done(self.uuid, value, self.request, True)
-        elif (
+        elif (held := self.held_by(store)) is None:
+            backend.store_result(self.uuid, value, states.SUCCESS, request=self.request)
+        else:
+            self.hold(held, backend, store, value)
+
+    def held_by(self, store: Any) -> Held | None:
+        """Where a result can wait for others. None: it is to be stored now."""
+        tracer = self.tracer
+        if (
             tracer.held is None
             or tracer.on_success is not None  # who is told of a success may look at its result
             or tracer.success.receivers
             or not tracer.held.takes(store)
         ):
-            backend.store_result(self.uuid, value, states.SUCCESS, request=self.request)
-        else:
-            self.hold(tracer.held, backend, store, value)
+            return None
+        return tracer.held
+
+    def counted_later(self, value: Any) -> bool:
+        """Of a chord's member that nothing else follows: have its result and its chord wait together with others'.
+        False, and nothing done: `succeed` is to see to it."""
+        tracer, request = self.tracer, self.request
+        chord = request.chord
+        if (
+            request.callbacks
+            or request.chain
+            or not self.terms.results
+            or not request.group
+            or type(chord) is not dict
+            or "chord_size" in chord  # Celery 4 counts by it
+            or (request.delivery_info or {}).get("redelivered")  # its chord may have to be taken over
+        ):
+            return False
+        backend = tracer.task.backend
+        store = tracer.store_of(backend)
+        held = None if store is None or tracer.forgets else self.held_by(store)
+        if held is None or not held.counts(store):
+            return False
+        part = held.part(store, request, backend.encode_result(value, states.SUCCESS), self.complete)
+        self.hold(held, backend, store, value)
+        self.debt.part = part
+        self.continued = True
+        return True
+
+    def complete(self, claim: Any) -> None:
+        """It was the last of its chord."""
+        complete(self.tracer.around, self.tracer.task, self.request, claim)
 
     def hold(self, held: Held, backend: Any, store: Any, value: Any) -> None:
         tracer, request = self.tracer, self.request

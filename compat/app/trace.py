@@ -252,6 +252,11 @@ class Surroundings:
         request.id, request.group = step.task_id, step.group_id
         return request
 
+    def send_body(self, backend: Any, request: Any, claim: Any) -> None:
+        from ..backends.aftermath import send_body
+
+        send_body(backend, request, claim)
+
     def has_failed(self, backend: Any, task_id: str) -> bool:
         return backend.get_state(task_id) in states.PROPAGATE_STATES
 

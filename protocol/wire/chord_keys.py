@@ -1,4 +1,4 @@
-"""A chord in Redis: its keys, the three scripts that count its members, and what a member says.
+"""A chord in Redis: its keys, the scripts that count its members, and what a member says.
 
 All keys lie under `celery-taskset-meta-<group id>`: `.j` what the members returned (a sorted set by group index, or
 a list), `.s` how many there are, `.t` how many were added later, `.d` which ones were counted, `.c` who sends the
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import BadMessage, shown
@@ -132,10 +132,8 @@ def parse_member(data: bytes, codec: Codec = JSON) -> Member:
 
 # --- counting
 
-PART = Script("""
+_OPEN = """
 local joined, added, size, counted, saved, claim = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local id, member, index = ARGV[1], ARGV[2], ARGV[4]
-local ttl, saved_ttl = tonumber(ARGV[5]), tonumber(ARGV[6])
 
 if redis.call('GET', claim) == 'done' then
     return {-1, 0, 0, 0, 'none'}
@@ -144,25 +142,38 @@ end
 -- A fleet may disagree on result_chord_ordered: whoever came first decides.
 local kind = redis.call('TYPE', joined).ok
 if kind == 'none' then
-    kind = ARGV[3] == '1' and 'zset' or 'list'
-end
-
--- Counted once, however often the message is delivered. The mark comes last: what fails midway is not counted.
-local mark = id .. ':' .. index
-if redis.call('SISMEMBER', counted, mark) == 0 then
-    if kind == 'zset' then
-        redis.call('ZADD', joined, index, member)
-    else
-        redis.call('RPUSH', joined, member)
-    end
-    redis.call('SADD', counted, mark)
+    kind = ordered == '1' and 'zset' or 'list'
 end
 
 -- Celery 4 sends the size in the body and sets no key; set, it serves stock workers of the same chord too.
-if ARGV[9] and ARGV[9] ~= '' then
-    redis.call('SET', size, ARGV[9], 'NX')
+if given and given ~= '' then
+    redis.call('SET', size, given, 'NX')
 end
+local more, total = redis.call('GET', added), redis.call('GET', size)
+local ready, claimed = 0, 0
 
+-- Counted once, however often the message is delivered. The mark comes last: what fails midway is not counted.
+local function tell(id, index, member)
+    local mark = id .. ':' .. index
+    if redis.call('SISMEMBER', counted, mark) == 0 then
+        if kind == 'zset' then
+            redis.call('ZADD', joined, index, member)
+        else
+            redis.call('RPUSH', joined, member)
+        end
+        redis.call('SADD', counted, mark)
+    end
+    if claimed == 0 then
+        ready = redis.call(kind == 'zset' and 'ZCARD' or 'LLEN', joined)
+        if total and ready == tonumber(total) + tonumber(more or 0) then
+            if redis.call('SET', claim, token, 'NX', 'EX', seconds) then
+                claimed = 1
+            end
+        end
+    end
+end
+"""
+_CLOSE = """
 if ttl > 0 then
     redis.call('EXPIRE', joined, ttl)
     redis.call('EXPIRE', added, ttl)
@@ -172,18 +183,26 @@ if ttl > 0 then
         redis.call('EXPIRE', saved, saved_ttl)
     end
 end
-
-local ready = redis.call(kind == 'zset' and 'ZCARD' or 'LLEN', joined)
-local more, total = redis.call('GET', added), redis.call('GET', size)
-local claimed = 0
-if total and ready == tonumber(total) + tonumber(more or 0) then
-    if redis.call('SET', claim, ARGV[8], 'NX', 'EX', ARGV[7]) then
-        claimed = 1
-    end
-end
 return {ready, more, total, claimed, kind}
-""")
+"""
+
+PART = Script(f"""
+local ordered, ttl, saved_ttl, seconds = ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local token, given = ARGV[8], ARGV[9]
+{_OPEN}
+tell(ARGV[1], ARGV[4], ARGV[2])
+{_CLOSE}""")
 """Add a member and count; who completes the chord holds the claim. KEYS .j .t .s .d <saved> .c"""
+
+PARTS = Script(f"""
+local ordered, ttl, saved_ttl, seconds = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local token, given = ARGV[5], nil
+{_OPEN}
+for i = 6, #ARGV, 3 do
+    tell(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+end
+{_CLOSE}""")
+"""The same for several members, one after the other, whose chord has its size in a key. KEYS .j .t .s .d <saved> .c"""
 
 EXTEND = Script("""
 local holder = redis.call('GET', KEYS[1])
@@ -226,10 +245,33 @@ def part_arguments(
     size: int | None = None,
 ) -> Command:
     """What follows EVALSHA <sha of PART>. `size` is `size_in(body)`."""
-    index = "+inf" if group_index is None else group_index
-    names = (keys.joined, keys.added, keys.size, keys.counted, keys.saved, keys.claim)
-    values = (task_id, member, 1 if ordered else 0, index, expires, saved_expires, claim, token)
-    return (6, *names, *values) if size is None else (6, *names, *values, size)
+    values = (task_id, member, 1 if ordered else 0, _place(group_index), expires, saved_expires, claim, token)
+    return (*_named(keys), *values) if size is None else (*_named(keys), *values, size)
+
+
+def parts_arguments(
+    keys: ChordKeys,
+    members: Iterable[tuple[str, int | None, bytes]],
+    *,
+    expires: int,
+    saved_expires: int,
+    claim: int,
+    token: str,
+    ordered: bool = True,
+) -> Command:
+    """What follows EVALSHA <sha of PARTS>. Of each member: its task's id, its index in the group, what it says."""
+    told = [word for task_id, index, member in members for word in (task_id, _place(index), member)]
+    values = (1 if ordered else 0, expires, saved_expires, claim, token)
+    return (*_named(keys), *values, *told)
+
+
+def _place(group_index: int | None) -> int | str:
+    """In the order of the header: who has no place there comes last."""
+    return "+inf" if group_index is None else group_index
+
+
+def _named(keys: ChordKeys) -> Command:
+    return 6, keys.joined, keys.added, keys.size, keys.counted, keys.saved, keys.claim
 
 
 def extend_arguments(keys: ChordKeys, token: str, seconds: int) -> Command:

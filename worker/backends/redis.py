@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ...protocol.errors import BadCall, BadMessage, shown
 from ...protocol.values import dataclass
-from ...protocol.wire import chord_keys, stores
+from ...protocol.wire import chord_keys, states, stores
 from ...protocol.wire.children import Node
 from ...protocol.wire.chord_keys import ChordKeys, Member, build_member, done_seconds, parse_count
 from ...protocol.wire.redis_scripts import Script
@@ -32,6 +32,7 @@ from .base import POLL, Address, Claim, Found, KeyValueStore, Settings, read_mem
 STORE = Script("store", stores.STORE)
 STORE_ALL = Script("store_all", stores.STORE_ALL)
 PART = Script("chord_part", chord_keys.PART.text)
+PARTS = Script("chord_parts", chord_keys.PARTS.text)
 EXTEND = Script("chord_extend", chord_keys.EXTEND.text)
 CLEAN = Script("chord_clean", chord_keys.CLEAN.text)
 
@@ -259,7 +260,32 @@ class RedisStore(KeyValueStore):
             ordered=settings.chord_ordered,
             size=size,
         )
-        count = parse_count(self._run(PART, arguments), ordered=settings.chord_ordered)
+        return self._claimed(group_id, self._run(PART, arguments), token, size)
+
+    def chord_parts(
+        self, link: Link, group_id: str, members: Sequence[tuple[str, int | None, bytes]], token: str
+    ) -> Claim | None:
+        """`chord_part` of several (`member`) on a link of the caller's, in one step."""
+        settings = self.settings
+        arguments = chord_keys.parts_arguments(
+            self._chord(group_id),
+            members,
+            expires=settings.chord_seconds,
+            saved_expires=settings.chord_result_seconds,
+            claim=settings.chord_claim,
+            token=token,
+            ordered=settings.chord_ordered,
+        )
+        return self._claimed(group_id, link.run(PARTS, *arguments), token, None)
+
+    def member(self, task_id: str, value: Any) -> bytes:
+        """What a member that succeeded says in its chord."""
+        return build_member(Member(task_id, states.SUCCESS, value), self.settings.codec)
+
+    def _claimed(self, group_id: str, reply: Any, token: str, size: int | None) -> Claim | None:
+        """What it means for us that so many are counted now."""
+        keys, settings = self._chord(group_id), self.settings
+        count = parse_count(reply, ordered=settings.chord_ordered)
         if count.over or not count.total or count.ready != count.total:
             return None
         if not count.claimed and not self._extended(keys, token, settings.chord_claim):

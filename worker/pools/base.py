@@ -130,8 +130,8 @@ class Program(Protocol):
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         """Write what waits. No report leaves the child before; those whose effects failed come back changed."""
 
-    def pay(self, debts: bytes) -> None:
-        """In the worker's own process: write what a child that died had left. It may have been written already."""
+    def pay(self, job: Job, debts: bytes) -> None:
+        """In the worker's own process: write what a child that died had left of a job. It may be written already."""
 
     def interrupt(self, seconds: float) -> None:
         """By a signal, in the thread that runs a job over its soft limit: raise, if it is the task's own code."""

@@ -37,6 +37,8 @@ from .witness import Witness
 if TYPE_CHECKING:
     from .spawning import Spawned
 
+_WRITING = 1.0
+"""A child that takes longer to write what it has done waits for a store or a broker that is away."""
 _CHUNK = 1 << 16
 """Read at once. From 128 KiB on, each read would have the system map memory, and unmap it."""
 _SETTLING = 0.002
@@ -640,7 +642,7 @@ class Prefork:
             for values in reports:
                 if values[0] in child.given:
                     if debts:
-                        self._program.pay(debts)
+                        self._program.pay(child.given[values[0]][1], debts)
                     self._done(child, batch, values)
 
     def _look_after(self, child: Child) -> None:
@@ -698,7 +700,8 @@ class Prefork:
         running = child.mark.running
         if len(child.given) > 1 and self._idle():
             slow = running in child.given and now - child.mark.since > 0.02  # noqa: PLR2004 - five batches' worth
-            if slow:
+            writing = not running and child.mark.done > child.told and now - child.handed > _WRITING
+            if slow or writing:
                 child.recalled = (self._batch, now)
                 child.mark.recall(self._batch)
                 return now + _SETTLING

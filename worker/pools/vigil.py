@@ -52,7 +52,10 @@ def look_at(child: Child, now: float, alive_timeout: float) -> None:
 
 
 def unmoved(child: Child, now: float) -> None:
-    """It has jobs: has it begun one?"""
+    """It has jobs: has it begun one? One that writes what it has done stands still for as long as the store, or the
+    broker of a chord's body, is away: to end it would give what waits for them to who has no such patience."""
+    if child.mark.done > child.told:
+        return
     if not child.mark.running and now - child.handed > FROZEN and now - child.born > FROZEN:
         _end(child, "has begun nothing", now - child.handed)
 

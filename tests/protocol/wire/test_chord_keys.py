@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from celeriac.protocol.errors import BadMessage
 from celeriac.protocol.wire import chord_keys, result
 from celeriac.protocol.wire.children import Node
-from celeriac.protocol.wire.chord_keys import CLEAN, EXTEND, PART, ChordKeys, Count, Member
+from celeriac.protocol.wire.chord_keys import CLEAN, EXTEND, PART, PARTS, ChordKeys, Count, Member
 from celeriac.protocol.wire.failure import Failure
 from celeriac.protocol.wire.stores import Keys
 
@@ -330,6 +330,45 @@ def test_members_as_the_first_one_left_them(chord, first):
 
 
 @pytest.mark.real
+@given(
+    st.lists(st.tuples(st.none() | st.integers(0, 3), st.sampled_from("tu")), min_size=1, max_size=8),
+    st.integers(0, 3),
+    st.none() | st.integers(1, 5),
+    st.booleans(),
+    st.sampled_from([0, 100]),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_several_at_once_are_counted_as_one_by_one(redis, stock, told, before, size, ordered, expires):
+    """Whoever is told of before, however many come again, and whether the size is known, met or passed."""
+    ends = []
+    members = [(f"{task}{index}", index, b"m-%d" % place) for place, (index, task) in enumerate(told)]
+    given_to_all = {"expires": expires, "saved_expires": 2 * expires, "claim": 6, "token": "x"}
+    for together in (False, True):
+        redis.call("FLUSHALL")
+        one = Chord(redis, stock, "g", ordered)
+        if size is not None:
+            one.start(size)
+            redis.call(*chord_keys.add(one.keys))
+        for place in range(before):
+            one.part("stock", place, task="before")
+        if together:
+            arguments = chord_keys.parts_arguments(one.keys, members, ordered=ordered, **given_to_all)
+            count = chord_keys.parse_count(redis.call("EVAL", PARTS.text, *arguments))
+        else:
+            counts = []
+            for task, index, member in members:
+                arguments = chord_keys.part_arguments(
+                    one.keys, task, member, group_index=index, ordered=ordered, **given_to_all
+                )
+                counts.append(chord_keys.parse_count(redis.call("EVAL", PART.text, *arguments)))
+            count = next((each for each in counts if each.claimed), counts[-1])
+        kept = redis.call(*chord_keys.members(one.keys, count)), redis.call("SMEMBERS", one.keys.counted)
+        lasting = [redis.call("TTL", key) for key in (one.keys.joined, one.keys.counted, one.keys.size, one.keys.claim)]
+        ends.append((count, kept, lasting, one.left()))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.real
 def test_members_of_earlier_versions_count(chord, redis):
     """Celery 4 to 5.6 add to the sorted set or the list, and know neither `.d` nor `.c`."""
     chord.start(2)
@@ -356,5 +395,5 @@ def test_no_index_and_no_expiry(chord, redis):
 
 
 def test_shas():
-    assert len({PART.sha, EXTEND.sha, CLEAN.sha}) == 3
-    assert all(len(script.sha) == 40 for script in (PART, EXTEND, CLEAN))
+    assert len({PART.sha, PARTS.sha, EXTEND.sha, CLEAN.sha}) == 4
+    assert all(len(script.sha) == 40 for script in (PART, PARTS, EXTEND, CLEAN))

@@ -85,7 +85,7 @@ class Script:
         self.left.clear()
         return reports
 
-    def pay(self, debts: bytes) -> None:
+    def pay(self, _job: Job, debts: bytes) -> None:
         for line in debts.decode().split():
             self.write(self.ledger, line)
 
