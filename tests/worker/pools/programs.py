@@ -81,11 +81,14 @@ class Script:
 
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         if self.lazy:
-            self.pay(b"".join(self.left))
+            self.write_down(b"".join(self.left))
         self.left.clear()
         return reports
 
     def pay(self, _job: Job, debts: bytes) -> None:
+        self.write_down(debts)
+
+    def write_down(self, debts: bytes) -> None:
         for line in debts.decode().split():
             self.write(self.ledger, line)
 

@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from celeriac.worker.pools import vigil
+from celeriac.protocol.rules.outcome import Report
+from celeriac.worker.pools import prefork, vigil
 from celeriac.worker.pools.base import Ended
 from celeriac.worker.pools.prefork import Prefork
 from tests.conformance.pools import Driven, runs
@@ -29,6 +30,17 @@ class Slow(Script):
         self.write(self.ledger.with_suffix(".coming"), str(seconds))
         time.sleep(seconds)
         super().begin(place)
+
+
+class Writing(Script):
+    """Where it writes what its first job came to, somebody is away for a while."""
+
+    def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
+        if self.left[0] == b"1\n":
+            self.write(self.ledger.with_suffix(".writing"), "1")
+            while not self.ledger.with_suffix(".back").exists():
+                time.sleep(0.01)  # as one waits for a broker
+        return super().flush(reports)
 
 
 @pytest.fixture
@@ -113,6 +125,29 @@ def test_one_that_begins_nothing_is_replaced(
     _tended(pool, lambda: pool.settled() == 1)
     assert pool.of(Ended).keys() == {1}
     assert "has begun nothing for" in caplog.text
+
+
+def test_one_that_writes_what_it_has_done_is_left_alone_and_what_waits_behind_it_goes_to_others(
+    started: Start, ledger: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vigil, "FROZEN", 0.2)
+    monkeypatch.setattr(prefork, "_WRITING", 0.3)
+    pool = started(2, program=Writing)
+    pool.run(*map(job, range(20, 60)))  # they are known to be quick, so many are given at once
+    pool.pool.submit([job(60, "sleep 1"), job(1)])
+    pool.until(ledger.with_suffix(".writing").exists)
+    pool.pool.submit([job(number) for number in range(2, 10)])
+    (behind,) = (child for child in pool.pool._children.values() if 1 in child.given)
+    assert behind.given.keys() > {1}
+    _tended(pool, lambda: pool.of(Ended).keys() >= set(range(2, 10)))
+    end = time.monotonic() + 0.5
+    _tended(pool, lambda: time.monotonic() > end)  # more than twice what would end it
+    assert 1 not in pool.of(Ended)
+    ledger.with_suffix(".back").touch()
+    _tended(pool, lambda: pool.settled() == 50)
+    assert runs(ledger) == Counter([*range(1, 10), *range(20, 61)])
+    assert pool.pool.deaths == 0
+    assert "has begun nothing" not in caplog.text
 
 
 def test_one_that_does_not_come_up_is_told_of_and_replaced(
