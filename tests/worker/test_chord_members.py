@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +20,7 @@ from celeriac.protocol.wire.sealed import seal
 from celeriac.worker import debts
 from celeriac.worker.pools.base import Job
 from tests.servers import RedisServer
+from tests.worker.running import Project
 from tests.worker.test_execute import Scene
 
 pytestmark = pytest.mark.real
@@ -245,3 +247,52 @@ def test_what_needs_more_than_that_goes_the_long_way(chord: Callable[..., Header
     assert len(again.bodies()) == 1
     scene.program.flush([])
     assert [len(header.bodies()) for header in (old, again)] == [1, 1]
+
+
+# --- with a worker whose child is killed, by itself, at one place
+
+DYING = """
+import signal
+
+def die_once(what):
+    try:
+        os.close(os.open(os.environ["PROJ_NOTES"] + "." + what, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return
+    note("died " + what)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@app.task
+def total(values):
+    note("total %s" % values)
+    return sum(values)
+
+WHERE = os.environ.get("WHERE")
+if WHERE == "unsent":
+    from celery.signals import before_task_publish
+    @before_task_publish.connect(weak=False)
+    def dies(sender=None, **_):
+        if sender == "proj.total":
+            die_once(WHERE)
+elif WHERE:
+    from celeriac.worker.backends.redis import RedisStore
+    method = {"unstored": "store_all", "uncounted": "chord_parts"}[WHERE]
+    before = getattr(RedisStore, method)
+    def dies(self, link, *told):
+        die_once(WHERE)
+        return before(self, link, *told)
+    setattr(RedisStore, method, dies)
+"""
+
+
+@pytest.mark.parametrize("where", ["unstored", "uncounted", "unsent"])
+def test_a_child_that_is_killed_on_the_way_costs_no_chord(
+    tmp_path: Path, redis_server: RedisServer, stock_python: Path, where: str
+) -> None:
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    project.more(DYING)
+    with project.worker("-c", "2", pool="prefork", WHERE=where):
+        asks = "from celery import chord; print(chord([add.s(i, i) for i in range(100)], total.s())().get(timeout=30))"
+        assert project.client(asks, timeout=60) == "9900"
+    assert project.notes() == [f"died {where}", f"total {[2 * number for number in range(100)]}"]
