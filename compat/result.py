@@ -317,7 +317,9 @@ class AsyncResult(ResultBase, Generic[R]):
 
     def _maybe_reraise_parent_error(self) -> None:
         for node in reversed(list(self._parents())):
-            node.maybe_throw()
+            at_once = getattr(node, "_throw_at_once", None)
+            if at_once is None or not at_once():
+                node.maybe_throw()
 
     def _parents(self) -> Iterator[Any]:
         node = self.parent

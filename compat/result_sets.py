@@ -137,6 +137,28 @@ class ResultSet(ResultBase):
 
     maybe_reraise = maybe_throw
 
+    def _throw_at_once(self) -> bool:
+        """`maybe_throw` with one question for all that are not known. False, and nothing done: it is to be called."""
+        results = self.results
+        if type(self).maybe_throw is not _maybe_throw or any(type(each) is not one.AsyncResult for each in results):
+            return False
+        missing = [each for each in results if each._cache is None]
+        if len(missing) > 1:
+            backend = missing[0].backend
+            ask = getattr(backend, "ended", None)
+            if ask is None or any(each.backend is not backend for each in missing):
+                return False
+            found = ask([each.id for each in missing])
+            if found is None:
+                return False
+            for each in missing:
+                if each.id in found:
+                    each._maybe_set_cache(found[each.id])
+            results = [each for each in results if each._cache is not None]
+        for each in results:
+            each.maybe_throw()
+        return True
+
     def waiting(self) -> bool:
         """One of them has not ended."""
         return not self.ready()
@@ -430,3 +452,6 @@ class GroupResult(ResultSet):
 
 
 ResultSet.__module__ = GroupResult.__module__ = "celery.result"  # a pickle of one is read by stock Celery too
+
+
+_maybe_throw = ResultSet.maybe_throw

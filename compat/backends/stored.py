@@ -489,6 +489,22 @@ class StoredKeys(Stored):
     def delete(self, key: Any) -> Any:
         on_keys(self.plain, lambda store: store.delete(_text(key)))
 
+    def ended(self, task_ids: Iterable[str]) -> dict[str, dict[str, Any]] | None:
+        """The documents of those of these tasks that have ended. None: each is to be asked for by itself, which says
+        what is wrong."""
+        if self.store is not self.plain or overridden(self, ("meta_from_decoded",)):
+            return None
+        self._ensure_not_eager()
+        metas = {}
+        for task_id, found in self.plain.fetch_many(map(self._id, task_ids)).items():
+            if isinstance(found, BadMessage):
+                return None
+            if found.ready:
+                meta = metas[task_id] = self._meta(found)
+                if meta["status"] == states.SUCCESS:
+                    self._cache[task_id] = meta
+        return metas
+
 
 def on_keys(store: Store, do: Callable[[Any], T]) -> T:
     """What only a store of keys can do, with the one that is below."""

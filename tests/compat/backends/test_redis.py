@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kombu.exceptions import ContentDisallowed, DecodeError, OperationalError
 
 from celeriac.compat import exceptions
@@ -388,3 +390,53 @@ def test_a_consumer_whose_connection_is_cut_looks_and_listens_again(redis_server
         app.backend.client.connection_pool.disconnect()
         app.backend.plain.close()
         direct.backend.plain.close()
+
+
+STATES = st.lists(st.sampled_from([None, "SUCCESS", "FAILURE", "STARTED", "REVOKED", "unreadable"]), max_size=6)
+
+
+@given(STATES, st.sets(st.integers(0, 5)))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_group_is_asked_at_once_for_what_it_raises_as_one_by_one(
+    app: Celery, redis_server: RedisServer, states: list[str | None], known: set[int]
+) -> None:
+    ends = []
+    for way in ("_throw_at_once", "maybe_throw"):
+        redis_server.call("FLUSHALL")
+        app.backend._cache.clear()
+        results = [AsyncResult(f"t{place}", app=app) for place in range(len(states))]
+        for place, (result, state) in enumerate(zip(results, states, strict=True)):
+            if state == "unreadable":
+                redis_server.call("SET", f"celery-task-meta-{result.id}", b"[")
+            elif state is not None:
+                value = place if state in ("SUCCESS", "STARTED") else KeyError(place)
+                app.backend.store_result(result.id, value, state)
+            if place in known and state != "unreadable":
+                result.state  # noqa: B018 - asked for, and kept if it has ended
+        group = GroupResult("g", results, app=app)
+        raised = None
+        try:
+            done = getattr(group, way)()
+        except Exception as problem:
+            raised = repr(problem)
+        else:
+            if done is False:
+                assert "unreadable" in states
+                return
+        ends.append((raised, [(each._cache or {}).get("status") for each in results] if raised is None else None))
+    assert ends[0] == ends[1]
+
+
+def test_who_waits_for_a_chord_asks_for_its_header_at_once(app: Celery, redis_server: RedisServer) -> None:
+    header = [AsyncResult(f"t{place}", app=app) for place in range(100)]
+    for result in header[:99]:
+        app.backend.mark_as_done(result.id, 1)
+    body = AsyncResult("body", app=app, parent=GroupResult("g", header, app=app))
+    app.backend.mark_as_done("body", 5)
+    redis_server.call("CONFIG", "RESETSTAT")
+    assert body.get(timeout=10) == 5
+    told: bytes = redis_server.call("INFO", "commandstats")
+    asked = [
+        line.split(",")[0] for line in told.decode().splitlines() if line.startswith(("cmdstat_get:", "cmdstat_mget:"))
+    ]
+    assert sum(int(each.partition("calls=")[2]) for each in asked) < 6
