@@ -296,3 +296,18 @@ def test_a_child_that_is_killed_on_the_way_costs_no_chord(
         asks = "from celery import chord; print(chord([add.s(i, i) for i in range(100)], total.s())().get(timeout=30))"
         assert project.client(asks, timeout=60) == "9900"
     assert project.notes() == [f"died {where}", f"total {[2 * number for number in range(100)]}"]
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads", "asyncio", "gevent"])
+def test_chords_in_other_pools(tmp_path: Path, redis_server: RedisServer, stock_python: Path, pool: str) -> None:
+    redis_server.call("FLUSHALL")
+    project = Project(tmp_path, redis_server.url, redis_server.url, stock_python)
+    project.more(DYING)
+    with project.worker("-c", "4", pool=pool):
+        asks = (
+            "from celery import chord\n"
+            "inner = [chord([add.s(i, j) for j in range(5)], total.s()) for i in range(5)]\n"
+            "print(chord(inner, total.s())().get(timeout=30))"
+        )
+        assert project.client(asks, timeout=60) == "100"
+    assert project.notes()[5:] == ["total [10, 15, 20, 25, 30]"]
