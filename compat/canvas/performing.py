@@ -334,11 +334,12 @@ def _soon(calls: Iterator[Call]) -> Iterator[Call]:
 
 
 def starts_chords(backend: Any) -> bool:
-    """Whether somebody else's backend has an `apply_chord` of its own, as one that counts members has."""
+    """Whether somebody else's backend says how chords are begun, as one that counts members does."""
     if "apply_chord" in getattr(backend, "__dict__", ()):
         return True
-    owner = next((kind for kind in type(backend).__mro__ if "apply_chord" in vars(kind)), None)
-    return owner is not None and not owner.__module__.startswith(("celery.backends.", "celeriac.compat.backends."))
+    own = {"apply_chord", "fallback_chord_unlock"}
+    owners = [kind for kind in type(backend).__mro__ if own & vars(kind).keys()]
+    return bool(owners) and not owners[0].__module__.startswith(("celery.backends.", "celeriac.compat.backends."))
 
 
 def start_chord(app: Any, unlock: Call) -> None:

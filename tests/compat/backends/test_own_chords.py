@@ -46,6 +46,10 @@ class Asking(Kept):
         asked.append(["apply_chord", len(results), body["task"], sorted(kwargs), kwargs["countdown"], kwargs["interval"]])
         super().apply_chord(header_result_args, body, **kwargs)
 
+    def fallback_chord_unlock(self, header_result, body, **kwargs):
+        asked.append(["fallback_chord_unlock", len(header_result), body["task"], kwargs["countdown"]])
+        super().fallback_chord_unlock(header_result, body, **kwargs)
+
     def on_chord_part_return(self, request, state, result, **kwargs):
         asked.append("part")
 

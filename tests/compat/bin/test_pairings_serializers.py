@@ -16,7 +16,7 @@ import pytest
 from tests.compat.test_security import identity
 from tests.conftest import Environment
 from tests.servers import RedisServer
-from tests.worker.running import Running
+from tests.worker.running import Running, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -48,6 +48,11 @@ def worker(command: list[str], name: str, folder: Path, variables: dict[str, str
         yield running
     finally:
         running.stop()
+
+
+def shut_down(command: list[str], project: str, folder: Path, variables: dict[str, str]) -> None:
+    words = ["-A", project, "control", "-t", "1", "shutdown"]
+    subprocess.run([*command, *words], cwd=folder, env=variables, capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("serializer", SETTINGS)
@@ -85,9 +90,15 @@ def test_each_command_line_reaches_both_workers(
         third = stack.enter_context(worker(commands["ours"], "third", tmp_path, variables))
         assert "sync with 2 nodes" in third.text()
         if "json" not in SETTINGS[serializer]:
-            words = ["-A", "plain", "control", "-t", "1", "shutdown"]
-            subprocess.run([*commands["ours"], *words], cwd=tmp_path, env=variables, capture_output=True, check=False)
+            shut_down(commands["ours"], "plain", tmp_path, variables)
             first.wait_for("A control request that cannot be read")
             assert "untrusted content of type json" in first.text()
+            if serializer == "auth":
+                key, _ = identity(tmp_path, "stranger")
+                (tmp_path / "stranger.key").write_text(key)
+                strange = proj.replace("me.key", "stranger.key").replace("trusted/me.pem", "stranger.pem")
+                (tmp_path / "strange.py").write_text(f"{strange}app.setup_security()\n")
+                shut_down(commands["ours"], "strange", tmp_path, variables)
+                wait_until(lambda: first.text().count("A control request that cannot be read") == 2, 20, first.text)
             answers = told("ours", "-A", "proj", "inspect", "-d", "ours@here", "-t", "20", "--json", "ping")
             assert answers == {"ours@here": {"ok": "pong"}}
