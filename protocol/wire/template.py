@@ -142,12 +142,13 @@ class Template:
         body, tail = self.body, self.tail
         most_args, most_kwargs, levels = shown
         room = SAFE_INT if most_args is None else most_args
+        low, high = -SAFE_INT, SAFE_INT
 
         def write(args: Any, kwargs: Any) -> tuple[bytes, str, str]:
             kind = type(args)
             if tail is not None and type(kwargs) is dict and not kwargs and (kind is tuple or kind is list):
                 for item in args:
-                    if type(item) is not int or not -SAFE_INT < item < SAFE_INT:
+                    if type(item) is not int or not low < item < high:
                         break
                 else:  # integers alone, as most arguments are: Python's text of them is Celery's, and inside JSON's
                     text = repr(args)

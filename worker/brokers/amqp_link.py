@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..veil import Veil, Wire
 
 _CHUNK = 1 << 16  # larger ones are mapped and unmapped for every read
+_ANSWER = 256  # room for one; the allocator has it at hand
 _FAREWELL = 1.0  # seconds that a closing link waits for the broker's answer
 
 _SOCKET = {
@@ -277,7 +278,7 @@ class Link:
             raise self._over
         return events
 
-    def exchange(self, data: bytes, expected: bytes, timeout: float) -> bool:
+    def exchange(self, data: bytes, expected: bytes, timeout: float, now: float) -> bool:
         """Write; and whether what comes next is exactly this frame and no more. All else waits to be `read`."""
         if not self._usual or self._kept or self._over is not None:
             self.write(data, timeout)
@@ -288,14 +289,14 @@ class Link:
             if not isinstance(error, self._again):
                 raise self.lose(f"writing failed: {_reason(error)}") from error
             sent = 0
-        self.spoke = monotonic()
+        self.spoke = now
         if sent < len(data):
             self._write_rest(memoryview(data)[sent:], timeout)
             return False
         try:
             if not self._readable.poll(timeout * 1000):
                 return False
-            came = self._socket.recv(_CHUNK)
+            came = self._socket.recv(_ANSWER)
             if not came:
                 raise ConnectionResetError("it closed the connection")
         except self._again:

@@ -97,23 +97,23 @@ class Outbox:
             self._send_pieces(form, filled)
 
     def _send_and_hear(self, form: To, filled: Sequence[Piece]) -> None:
-        link, confirms = self._link, self._confirms
+        link, confirms, now = self._link, self._confirms, monotonic()
         if (
             len(filled) == 1
             and self._opened
             and link.blocked is None
             and confirms.first > confirms.sent
-            and monotonic() - link.heard < _QUIET
+            and now - link.heard < _QUIET
         ):
             given = filled[0]
             piece = given if type(given) is bytes else self._framed(form.place, *given)
             # When no other answer is awaited, the next that comes is nearly always the plain one to this.
             confirms.sent = number = confirms.sent + 1
-            if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout):
+            if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout, now):
                 confirms.first = number + 1
             else:
-                self._written = link.spoke
-                self._await(0, self._written)
+                self._written = now
+                self._await(0, now)
             return
         self._send_pieces(form, filled)
 
