@@ -61,11 +61,13 @@ class Dispatcher:
         if len(self._gathered) > _KEPT:
             del self._gathered[: event.BATCH]
 
-    def worker(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """At once; dropped while there is no connection."""
-        if self._broker is not None and self.exists:
-            body = event.build_batch([self._document(kind, fields)])[1:-1]
-            self._broker.send([self._parcel(body, event.routing_key(kind))])
+    def worker(self, kind: str, fields: Mapping[str, Any]) -> bool:
+        """At once; dropped while there is no connection, which is answered."""
+        if self._broker is None or not self.exists:
+            return False
+        body = event.build_batch([self._document(kind, fields)])[1:-1]
+        self._broker.send([self._parcel(body, event.routing_key(kind))])
+        return True
 
     def flush(self) -> None:
         """Raises what the broker raises; what was gathered is then gone."""

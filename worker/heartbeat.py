@@ -14,22 +14,32 @@ _EVERY = 2.0
 
 
 class Heart:
-    """`counts`: how many tasks run, how many were accepted so far."""
+    """`counts`: how many tasks run, how many were accepted so far. `sent` is called after each event that has left.
 
-    def __init__(self, events: Dispatcher, counts: Callable[[], tuple[int, int]], every: float | None = None) -> None:
-        self._events = events
+    `interval` and `eventer` are Celery's names: receivers of `heartbeat_sent` are given this object.
+    """
+
+    def __init__(
+        self,
+        events: Dispatcher,
+        counts: Callable[[], tuple[int, int]],
+        every: float | None = None,
+        sent: Callable[[Heart], object] = lambda _heart: None,
+    ) -> None:
+        self.eventer = events
+        self.interval = float(every or _EVERY)
         self._counts = counts
-        self.every = float(every or _EVERY)
+        self._sent = sent
         self._at = float("inf")
         self._told = False
 
     def begin(self, now: float) -> None:
         self._beat("worker-online")
-        self._at = now + self.every
+        self._at = now + self.interval
 
     def tend(self, now: float) -> float:
         if now >= self._at:
-            self._at = now + self.every
+            self._at = now + self.interval
             self._beat("worker-heartbeat")
         return self._at
 
@@ -38,7 +48,9 @@ class Heart:
 
     def _beat(self, kind: str) -> None:
         active, processed = self._counts()
-        self._events.worker(kind, {"freq": self.every, "active": active, "processed": processed, **load(), **SOFTWARE})
+        fields = {"freq": self.interval, "active": active, "processed": processed, **load(), **SOFTWARE}
+        if self.eventer.worker(kind, fields):
+            self._sent(self)
 
 
 def load() -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Worker:
         self.speech = Speech(reader, telling.control_serializer)
         self.mailbox = Mailbox(self.desk, telling, self.speech)
         self.gossip = None if "gossip" in self.without else Gossip(hostname, owner, self.events, telling)
-        self.heart = None if "heartbeat" in self.without else Heart(self.events, self.counts, heartbeat)
+        self.heart = None if "heartbeat" in self.without else Heart(self.events, self.counts, heartbeat, self._alive)
         self._reached: WeakKeyDictionary[Broker, str] = WeakKeyDictionary()  # of several URLs, which
         self.tasks = self._kept(self._tasks_up, self._tasks_down)
         self.telling = self._kept(self._telling_up, self._telling_down)
@@ -394,6 +394,11 @@ class Worker:
                 log.warning("While leaving: %r", problem)
             except Exception:
                 log.exception("While leaving")
+
+    def _alive(self, heart: Heart) -> None:
+        """Probes of containers live by this signal: a file that they touch when it comes."""
+        if self.owner.listens("heartbeat_sent"):
+            self.owner.signal("heartbeat_sent", heart)
 
     def _last_beat(self) -> None:
         if self.heart is not None:

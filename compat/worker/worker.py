@@ -528,11 +528,18 @@ class _PoolKeeper:
 
     def start(self) -> None:
         self._worker.worker.begin()
+        self._tell("begun")
 
     def stop(self) -> None:
+        self._tell("ending")
         self._worker.worker.finish()
+        self._tell("ended")
 
     terminate = stop
+
+    def _tell(self, what: str) -> None:
+        """Pools that have something to say of it."""
+        getattr(self._worker.pool, what, lambda: None)()
 
 
 def __getattr__(name: str) -> Any:

@@ -119,7 +119,7 @@ def started(self: Any) -> None:
             options = getattr(told, part)
             DEEP.update({f"{part}.{name}": plain(getattr(options, name)) for name in options.__dataclass_fields__})
         DEEP.update(state_db=told.state_db, without=sorted(self.worker.without))
-        DEEP["heart"] = self.worker.heart is not None and plain(self.worker.heart.every)
+        DEEP["heart"] = self.worker.heart is not None and plain(self.worker.heart.interval)
         DEEP["queues"] = sorted(self.app.amqp.queues.consume_from)
         DEEP["tasks"] = sorted(name for name in self.app.tasks if not name.startswith("celery."))
         DEEP["beat"] = self.beat is not None and [

@@ -32,6 +32,15 @@ def shutdown(sender, pid, exitcode, **_):
 def before(sender, **_):
     write("before", os.getpid(), type(sender).__name__)
 
+@signals.heartbeat_sent.connect
+def beat(sender, **_):
+    write("beat", os.getpid(), type(sender).__name__, sender.interval)
+
+for each in ("eventlet_pool_started", "eventlet_pool_preshutdown", "eventlet_pool_postshutdown", "eventlet_pool_apply"):
+    def tell(sender, each=each, **_):
+        write("green", each, type(sender).__name__)
+    getattr(signals, each).connect(tell, weak=False)
+
 @signals.worker_ready.connect
 def ready(sender, **_):
     import signal, threading
@@ -40,7 +49,7 @@ def ready(sender, **_):
 """
 
 
-@pytest.mark.parametrize("pool", ["prefork", "solo", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", "solo", "threads", "eventlet"])
 def test_signals_of_processes(tmp_path: Path, pool: str) -> None:
     (tmp_path / "heard_app.py").write_text(APP)
     command = [sys.executable, "-W", "ignore", "-m", "celeriac", "-A", "heard_app", "worker", "-P", pool, "-c", "2"]
@@ -52,7 +61,17 @@ def test_signals_of_processes(tmp_path: Path, pool: str) -> None:
     began = [line[1:] for line in lines if line[0] == "init"]
     ended = [line[1:] for line in lines if line[0] == "shutdown"]
     before = [line[1:] for line in lines if line[0] == "before"]
+    green = [line[1:] for line in lines if line[0] == "green"]
+    assert green == [
+        [f"eventlet_pool_{each}", "TaskPool"]
+        for each in ("started", "preshutdown", "postshutdown")
+        if pool == "eventlet"
+    ]
+    assert ("eventlet_pool_apply is not sent" in done.stderr.decode()) is (pool == "eventlet")
     (parent,) = (line[1] for line in lines if line[0] == "ready")
+    beats = [line[1:] for line in lines if line[0] == "beat"]
+    assert beats[0] == [parent, "Heart", "2.0"]
+    assert len(beats) > 1, "as it comes and as it goes"
     if pool == "prefork":
         assert sorted(line[1:] for line in began) == [["w@here", f"ForkPoolWorker-{n + 1}", str(n)] for n in range(2)]
         assert {line[0] for line in began} == {line[0] for line in ended}
