@@ -64,16 +64,25 @@ class _Line:
 class AmqpForm:
     """One template to one place."""
 
-    __slots__ = ("_call", "_content", "_template", "place")
+    __slots__ = ("_alone", "_call", "_content", "_template", "place")
 
     def __init__(self, template: Template, where: tuple[str, str], call: bytes) -> None:
         self.place = where
         self._call = call
         self._content = ContentTemplate(template)
         self._template = template
+        body = template.body
 
-    def fill(self, given: Particulars) -> tuple[bytes, bytes]:
-        """The properties, and the body."""
+        def given_texts(given: Particulars, _kwargs: Any) -> tuple[bytes, str, str]:
+            return body(given.args, given.kwargs), given.argsrepr, given.kwargsrepr
+
+        self._alone = self._content.kin().publisher(call, PUBLISHING, given_texts)
+
+    def fill(self, given: Particulars) -> Piece:
+        """In its frames, or the properties and the body."""
+        task_id, _, _, _, _, root_id, parent_id, eta, group, group_index = given
+        if root_id is parent_id is eta is group is None:
+            return self._alone(task_id, given, None, group_index)
         return self._content.fill(given), self._template.body(given.args, given.kwargs)
 
     def kin(

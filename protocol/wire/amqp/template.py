@@ -139,7 +139,7 @@ class ContentKin:
             try:
                 own, shown, named = task_id.encode(), argsrepr.encode(), kwargsrepr.encode()
                 shown, named = texts[len(shown)] + shown, texts[len(named)] + named
-            except (UnicodeEncodeError, IndexError):  # longer, or written in a way of their own
+            except (AttributeError, UnicodeEncodeError, IndexError):  # longer, or written in a way of their own
                 return fill(task_id, argsrepr, kwargsrepr, group_index), body
             index = _VOID if group_index is None else write_value(group_index)
             size, more = len(body), len(shown) + len(named) + len(index)

@@ -12,8 +12,10 @@ from kombu.exceptions import OperationalError
 
 from celeriac.compat import Celery
 from celeriac.protocol.errors import BadCall
+from celeriac.protocol.wire.amqp.contents import write_message
 from celeriac.protocol.wire.amqp.frames import (
     HEARTBEAT_FRAME,
+    publish_call,
     write_ack,
     write_call,
     write_frame,
@@ -156,6 +158,29 @@ def filled(broker: AmqpBroker, *, framed: bool = True) -> None:
     piece: Any = form.kin(Shown())(new_id(), (), {}, None) if framed else form.fill(Particulars("i"))
     assert isinstance(piece, bytes) is framed
     broker.send_filled(form, [piece])
+
+
+@pytest.mark.parametrize(
+    ("particulars", "at_once"),
+    [
+        ({"args": (1, "ü"), "argsrepr": "mine", "kwargsrepr": "{'k': 1}", "kwargs": {"k": 1}}, True),
+        ({"group_index": 3}, True),
+        ({"root_id": "r"}, False),
+        ({"parent_id": "p"}, False),
+        ({"group": "g"}, False),
+        ({"eta": "2020-01-01T00:00:00"}, False),
+    ],
+)
+def test_a_form_fills_frames_or_properties_and_body(
+    double: RabbitDouble, particulars: dict[str, Any], at_once: bool
+) -> None:
+    template, given = Template.of(Task("t", "")), Particulars(new_id(), **particulars)
+    piece = connected(double).form(template, "q", "", "direct").fill(given)
+    assert isinstance(piece, bytes) is at_once
+    call = publish_call(1, "", "q", mandatory=True)
+    message = template.message(given)
+    expected = write_publish(call, 1, write_message(message), message.body)
+    assert (piece if isinstance(piece, bytes) else write_publish(call, 1, *piece)) == expected
 
 
 @pytest.mark.parametrize("answer", ["alone", "after a heartbeat", "in two pieces", "for all", "refused", "nothing"])

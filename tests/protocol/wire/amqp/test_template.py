@@ -72,6 +72,7 @@ def whole(piece: bytes | tuple[bytes, bytes]) -> bytes:
         (ID, 1, "x" * 255, True),
         (ID, 1, "x" * 256, False),
         (ID, 1, "\ud800", False),
+        (7, 1, "(1,)", False),
     ],
 )
 @pytest.mark.parametrize("root_id", [None, "r"])
