@@ -203,6 +203,17 @@ def test_a_part_of_a_chord_calls_nothing(house: House, module: str, name: str) -
     house.still_works()
 
 
+def test_a_chord_of_no_size_costs_no_task(house: House) -> None:
+    """What a message says that its chord counts is believed if it is a number of members."""
+    call = {"task": "proj.add", "args": [], "kwargs": {}, "options": {"task_id": "b"}, "subtask_type": None}
+    for size in ("x", "3", 1.5, -1, 2**70, {"a": 1}):
+        embed = {**EMBED, "chord": {**call, "chord_size": size}}
+        sent = house.send(json.dumps([[1, 1], {}, embed]).encode(), group=str(uuid.uuid4()), group_index=1)
+        assert house.app.AsyncResult(sent).get(timeout=20) == 2
+    house.still_works()
+    assert "chord count" not in house.running.text()
+
+
 def test_events_are_data(house: House) -> None:
     """What `celeriac top` hears: nonsense is passed over, a pickle is refused, and it goes on hearing."""
     watch = Watch(house.app, 1)

@@ -435,12 +435,12 @@ class Stored:
             return
         import uuid
 
-        from ...protocol.wire.chord_keys import Member
+        from ...protocol.wire.chord_keys import Member, size_in
         from . import aftermath
 
         value = self.encode_result(result, state)  # type: ignore[attr-defined]  # the base has it
         member = Member(request.id, state, value)
-        size = (request.chord or {}).get("chord_size")
+        size = size_in(request.chord)
         index = getattr(request, "group_index", None)
         tell = partial(self.plain.chord_part, request.group, member, index, str(uuid.uuid4()), size)
         claim = tell()
