@@ -117,7 +117,7 @@ def parse(url: str, options: Mapping[str, Any] | None = None, tls: Any = None) -
         known.update(_address(parts[0], kind, given), db=_db(_database(parts[0], query, given)))
     if kind == "sentinel":
         for name in ("master_name", "min_other_sentinels"):
-            given.setdefault(name, query.get(name))
+            given[name] = query.get(name, given.get(name))
         known["sentinels"] = _sentinels(parts, given)
     if secure:
         known["tls"] = read_tls(asked)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from functools import wraps
 
+from ...protocol.errors import BadCall
 from ...protocol.hints import Any
+from ...protocol.rules.calling import WrongType
 from ..exceptions import Ignore, Retry
+
+_EXCEPTIONS = "a tuple of exceptions, as in (OSError,)"
 
 __all__ = ("add_autoretry_behaviour",)
 
@@ -16,11 +20,19 @@ def add_autoretry_behaviour(task: Any, **options: Any) -> None:
     def of(name: str, default: Any) -> Any:
         return options[name] if name in options else getattr(task, name, default)
 
-    autoretry_for = tuple(of("autoretry_for", ()))
-    dont_autoretry_for = tuple(of("dont_autoretry_for", ()))
+    def read(name: str, default: Any, kind: type, takes: str) -> Any:
+        value = of(name, default)
+        try:
+            return kind(value)
+        except (TypeError, ValueError) as problem:
+            wrong = BadCall if isinstance(problem, ValueError) else WrongType
+            raise wrong(f"{task.name}: {name} takes {takes}, not {value!r}") from None
+
+    autoretry_for = read("autoretry_for", (), tuple, _EXCEPTIONS)
+    dont_autoretry_for = read("dont_autoretry_for", (), tuple, _EXCEPTIONS)
     retry_kwargs = of("retry_kwargs", {})
-    retry_backoff = float(of("retry_backoff", False))
-    retry_backoff_max = int(of("retry_backoff_max", 600))
+    retry_backoff = read("retry_backoff", False, float, "True, False or seconds")
+    retry_backoff_max = read("retry_backoff_max", 600, int, "seconds")
     retry_jitter = of("retry_jitter", True)
     if not autoretry_for or hasattr(task, "_orig_run"):
         return

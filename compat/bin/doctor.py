@@ -8,14 +8,15 @@ from __future__ import annotations
 import json as _json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import click
 
 from ..app import checking
 from .base import CeleryCommand, handle_preload_options, option
-from .doctor_rules import FAULT, NOTE, RISK, Finding, examine
+from .doctor_finding import FAULT, NOTE, RISK, Finding
+from .doctor_rules import examine
 from .faults import told
 from .imports import told_of_import
 
@@ -49,7 +50,7 @@ def doctor(ctx: click.Context, live: bool, timeout: float, json: bool, **_: Any)
             _json.dumps({"app": app.main, "ok": not to_mend, "counts": counted, "findings": rows, "settings": told})
         )
     else:
-        _show_settings(ctx, settings)
+        _show_settings(ctx, settings, {finding.subject for finding in findings})
         _show(ctx, findings, to_mend)
     ctx.exit(1 if to_mend else 0)
 
@@ -70,13 +71,16 @@ def _read(app: Any) -> tuple[list[Finding], Sequence[checking.Remark]]:
         return [Finding(FAULT, kind, subject, plain.message.strip(), advice)], []
 
 
-def _show_settings(ctx: click.Context, settings: Sequence[checking.Remark]) -> None:
+def _show_settings(ctx: click.Context, settings: Sequence[checking.Remark], told_below: Collection[str]) -> None:
     """All that are set, by class: their names alone, for values may be secrets. What is wrong is told below."""
     for kind in (checking.HONOURED, checking.DIFFERENT, checking.UNSUPPORTED, checking.UNKNOWN, checking.WRONG):
         names = [each.setting for each in settings if each.kind == kind]
         if names:
             text = f"{len(names)} {kind}: {', '.join(names)}"
             ctx.obj.echo(click.wrap_text(text, 100, "settings  ", " " * 10))
+    for each in settings:
+        if each.kind == checking.DIFFERENT and each.setting not in told_below:  # it is set to what it was anyway
+            ctx.obj.echo(click.wrap_text(f"{each.setting}: {each.text}", 100, " " * 10, " " * 10))
     if settings:
         ctx.obj.echo()
 

@@ -17,7 +17,7 @@ from typing import Any
 from ...worker.brokers.rabbit_management import Management, Unanswered
 from ..app.connecting import answering
 from .doctor_clients import ADVICE, client_of
-from .doctor_rules import FAULT, NOTE, RISK, Finding
+from .doctor_finding import FAULT, NOTE, RISK, Finding
 from .queues import NO_ANSWER, is_redis, look, one_of_several, surveyed, unserved
 from .queues_rabbit import asked, is_rabbit
 

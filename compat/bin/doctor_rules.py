@@ -7,30 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...worker.redis_place import SCHEMES
 from ..app import checking
+from . import doctor_start
+from .doctor_finding import FAULT, NOTE, RISK, Finding
 from .doctor_patches import patches
 from .doctor_sources import Sources, modules_of, read
-
-FAULT, RISK, NOTE = "fault", "risk", "note"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """`fault`: does not work; `risk`: works until it matters; `note`: good to know."""
-
-    level: str
-    kind: str
-    subject: str
-    text: str
-    advice: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
-
 
 Rule = Callable[[Any, Sources], Iterable[Finding]]
 
@@ -294,6 +278,7 @@ def _own(app: Any) -> list[Any]:
 
 _RULES: tuple[Rule, ...] = (
     _settings,
+    *doctor_start.RULES,
     _pickle,
     _visibility,
     _twice,

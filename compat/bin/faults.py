@@ -67,9 +67,10 @@ def _named(app: Any, include: Iterable[str]) -> Iterator[tuple[str, str]]:
         conf = app.conf
     except Exception:  # noqa: BLE001 - it is what cannot be read
         return
-    for key in ("include", "imports"):
+    for key in ("include", "imports", "task_annotations", "task_routes"):
         value = conf.get(key) or ()
-        yield from ((key, module) for module in ((value,) if isinstance(value, str) else value))
+        several = value if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+        yield from ((key, module) for module in several if isinstance(module, str))
 
 
 def is_of_output(problem: BaseException) -> bool:

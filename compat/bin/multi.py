@@ -44,25 +44,38 @@ additional options (must appear after command name):
 HELP = """\
 Several workers on this machine.
 
-  celeriac multi start 3 -c 3                      three workers: celery1, celery2, celery3, with 3 processes each
-  celeriac multi start 3 --range-prefix=worker     the same as worker1, worker2, worker3
-  celeriac multi start image video data -c 3       three workers by name
-  celeriac multi start foo@%h bar@other.host       full names
-  celeriac multi start 2 --hostname=w.example.com  celery1@w.example.com and celery2@w.example.com
+  celeriac multi start 3 -c 3
+      three workers: celery1, celery2, celery3, with 3 processes each
+  celeriac multi start 3 --range-prefix=worker
+      the same as worker1, worker2, worker3
+  celeriac multi start image video data -c 3
+      three workers by name
+  celeriac multi start foo@%h bar@other.host
+      full names
+  celeriac multi start 2 --hostname=w.example.com
+      celery1@w.example.com and celery2@w.example.com
 
-Options go to the workers. After a colon stands for which of them: a number, a range, a list, or names.
+Options go to the workers. After a colon stands for which of them: a number, a
+range, a list, or names.
 
-  celeriac multi start 3 -c 3 -c:1 10              10 processes for the first
-  celeriac multi start 5 -c 3 -c:1-3 10            ... for the first three
-  celeriac multi start foo bar baz -c:foo,bar 10   ... for two by name
-  celeriac multi show 10 -A proj -l INFO -Q:1-3 images,video -Q:4,5 data -Q default -l:4,5 DEBUG
+  celeriac multi start 3 -c 3 -c:1 10
+      10 processes for the first
+  celeriac multi start 5 -c 3 -c:1-3 10
+      ... for the first three
+  celeriac multi start foo bar baz -c:foo,bar 10
+      ... for two by name
+  celeriac multi show 10 -A proj -l INFO -Q:1-3 images,video -Q:4,5 data \\
+      -Q default -l:4,5 DEBUG
 
-Files: one pid file and one log for each worker. In their names %n is the worker's name, %h its full name, %d its
-host, and %i (%I with a dash before it) the number of a process in its pool.
+Files: one pid file and one log for each worker. In their names %n is the
+worker's name, %h its full name, %d its host, and %i (%I with a dash before it)
+the number of a process in its pool.
 
-  celeriac multi start 3 --pidfile=/run/celery/%n.pid --logfile=/var/log/celery/%n%I.log
+  celeriac multi start 3 --pidfile=/run/celery/%n.pid \\
+      --logfile=/var/log/celery/%n%I.log
 
-Give the same names and the same --pidfile to stop, stopwait, restart and kill: they are kept nowhere.
+Give the same names and the same --pidfile to stop, stopwait, restart and kill:
+they are kept nowhere.
 """
 
 

@@ -83,3 +83,20 @@ def test_what_is_no_result_does_not_get_into_a_set(app: Any) -> None:
     with pytest.raises(AttributeError, match="5 is no result"):
         results.add(5)
     assert [result.id for result in results] == ["known"]
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "said"),
+    [
+        ({"autoretry_for": OSError}, TypeError, "wrong: autoretry_for takes a tuple of exceptions, as in"),
+        ({"autoretry_for": (OSError,), "dont_autoretry_for": KeyError}, TypeError, "wrong: dont_autoretry_for takes"),
+        ({"autoretry_for": (OSError,), "retry_backoff": "x"}, ValueError, "wrong: retry_backoff takes .*, not 'x'"),
+        ({"autoretry_for": (OSError,), "retry_backoff_max": None}, TypeError, "wrong: retry_backoff_max takes seconds"),
+    ],
+)
+def test_options_of_autoretry_say_which_task_has_them(
+    app: Any, options: dict[str, Any], kind: type[Exception], said: str
+) -> None:
+    app.task(name="wrong", **options)(lambda: None)
+    with pytest.raises(kind, match=said):
+        app.finalize()

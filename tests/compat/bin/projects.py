@@ -117,6 +117,28 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
         START + "app.conf.update(worker_prefetch_multiplier='many')\n" + TASK,
         {("wrong", "worker_prefetch_multiplier")},
     ),
+    "what nothing can start with": (
+        START
+        + "app.conf.update(worker_pool='gevnt', task_routes=5, task_compression='zippy', result_backend='nowhere://',\n"
+        + "    broker_failover_strategy='first', task_annotations=5)\n"
+        + TASK
+        + "@app.task(serializer='jsn', max_retries='3')\ndef odd():\n    pass\n",
+        {
+            ("start", "worker_pool"),
+            ("start", "task_routes"),
+            ("start", "task_compression"),
+            ("start", "result_backend"),
+            ("start", "broker_failover_strategy"),
+            ("start", "task_annotations"),
+            ("start", "proj.odd"),
+        },
+    ),
+    "a lease of beats in two places": (
+        START
+        + "app.conf.update(beat_scheduler='celery.beat:LeasedScheduler', broker_url='redis://a;redis://b')\n"
+        + TASK,
+        {("start", "beat_scheduler")},
+    ),
     "limits that contradict": (
         START + "app.conf.update(task_soft_time_limit=60, task_time_limit=30)\n" + TASK,
         {("contradiction", "task_soft_time_limit")},
@@ -242,6 +264,19 @@ INNOCENT: dict[str, str] = {
         START.replace("redis://127.0.0.1:1/0", "amqp://127.0.0.1:1", 1)
         + TASK
         + "def later():\n    add.apply_async((1, 2), countdown=7200)\n"
+    ),
+    "options by each way that there is": (
+        START
+        + "class Router:\n    def route_for_task(self, name, *args, **kwargs):\n        return None\n"
+        + "class Annotations:\n    def annotate(self, task):\n        return {}\n"
+        + "app.conf.update(worker_pool='celery.concurrency.solo:TaskPool', task_compression='gzip',\n"
+        + "    task_routes=({'proj.*': 'celery'}, Router(), lambda name, *args, **kwargs: None),\n"
+        + "    task_annotations=[{'*': {'rate_limit': '10/s'}}, Annotations()], broker_failover_strategy='shuffle')\n"
+        + "@app.task(serializer='pickle', compression='zlib', max_retries=None, default_retry_delay=0.5, priority=3)\n"
+        + "def own():\n    pass\n"
+    ),
+    "signed messages": (
+        START + "app.conf.update(task_serializer='auth', accept_content=['auth'], result_serializer='auth')\n" + TASK
     ),
     "words inside of words": START + "@app.task(acks_late=True)\ndef display_mailbox_resend():\n    pass\n",
     "a schedule that fits": (

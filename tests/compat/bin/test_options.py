@@ -12,6 +12,7 @@ from typing import Any
 import click
 import pytest
 
+from celeriac.compat.bin import multi
 from celeriac.compat.bin.celery import celery
 from celeriac.compat.bin.fitting import broken, fit
 
@@ -96,6 +97,11 @@ def test_help_fits_a_terminal(width: int) -> None:
         command = fit(ours(path))
         context = command.context_class(command, info_name=" ".join(("celeriac", *path)), terminal_width=width)
         assert max(map(len, command.get_help(context).splitlines())) <= width, path
+
+
+def test_help_of_multi_fits_a_terminal() -> None:
+    assert max(map(len, multi.HELP.splitlines())) <= 80
+    assert max(map(len, multi.USAGE.format(prog_name="celeriac multi").splitlines())) <= 80
 
 
 def test_help_of_the_usual_width_is_click_s_own() -> None:
