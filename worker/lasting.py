@@ -17,9 +17,9 @@ from ..protocol.rules.revokes import Revokes
 from ..protocol.wire import redis_revoked
 from ..protocol.wire.redis import Layout
 from . import brokers
+from .broker_options import BrokerOptions
 from .brokers import failover
 from .kept import operational
-from .options import BrokerOptions
 from .redis_link import Link, connect
 from .redis_place import Place
 

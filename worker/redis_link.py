@@ -22,7 +22,7 @@ from ..protocol.errors import BadMessage
 from ..protocol.hints import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 from ..protocol.values import replace
 from ..protocol.wire.resp import Argument, Command, ErrorReply, Parser, pack
-from . import redis_advice, sockets
+from . import sockets
 from .forks import HERE, apart
 from .redis_place import Place, Sentinels, Tls
 
@@ -184,7 +184,7 @@ class Link:
         if type(reply) is not ErrorReply:
             return reply
         name = doing.decode(errors="replace") if isinstance(doing, bytes) else doing
-        raise operational(f"{self.place} answered {name} with an error: {redis_advice.answer(reply)}", "ResponseError")
+        raise operational(f"{self.place} answered {name} with an error: {advice().answer(reply)}", "ResponseError")
 
     # --- telling now, reading the replies later
 
@@ -375,9 +375,16 @@ class Link:
         late = isinstance(problem, (TimeoutError, BlockingIOError))
         what = "no answer" if late else f"{type(problem).__name__}: {problem}"
         at_once = isinstance(problem, ConnectionError) and time.monotonic() - self._since < _AT_ONCE
-        ask = redis_advice.hung_up_at_once(self.place) if at_once else ""
+        ask = advice().hung_up_at_once(self.place) if at_once else ""
         self.close(what)
         raise operational(f"{self.place}: {what} while {doing}, after {spent:.1f} s{ask}") from problem
+
+
+def advice() -> Any:
+    """The words for what has gone wrong: loaded when it has."""
+    from . import redis_advice
+
+    return redis_advice
 
 
 def _veil(connected: Wire) -> Veil | None:
@@ -435,14 +442,14 @@ def _enter(place: Place, timeout: float) -> Link:
     except (OSError, ValueError) as problem:  # ValueError: what a TLS option cannot be, a name with a NUL
         what = "no answer" if isinstance(problem, TimeoutError) else f"{type(problem).__name__}: {problem}"
         spent = time.monotonic() - started
-        text = f"cannot connect to {place}: {what}, after {spent:.1f} s; {redis_advice.unreachable(place, problem)}"
+        text = f"cannot connect to {place}: {what}, after {spent:.1f} s; {advice().unreachable(place, problem)}"
         raise operational(text) from problem
     if commands:
         left = max(timeout - (time.monotonic() - started), 0.1)
         for command, reply in zip(commands, link.ask(*commands, timeout=left), strict=True):
             if type(reply) is ErrorReply and command[0] != "CLIENT":
                 link.close()
-                raise operational(f"{place} refused {command[0]!s}: {redis_advice.answer(reply)}")
+                raise operational(f"{place} refused {command[0]!s}: {advice().answer(reply)}")
     return link
 
 

@@ -35,7 +35,6 @@ from .._state import (
 from ..local import PromiseProxy, maybe_evaluate
 from ..utils.dispatch import Signal
 from ..utils.imports import gen_task_name, symbol_by_name
-from . import builtins as _builtins  # noqa: F401  # their constructors connect themselves
 from .configuring import PendingConfiguration, load
 from .header import Header
 from .registry import TaskRegistry
@@ -94,6 +93,14 @@ def _after_fork_cleanup_apps() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_cleanup_apps)
+
+
+@connect_on_app_finalize
+def _add_builtins(app: Celery) -> None:
+    from . import builtins
+
+    for add in builtins.EACH:
+        add(app)
 
 
 class Celery:

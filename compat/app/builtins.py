@@ -1,12 +1,12 @@
 """The tasks that every app has, under the names by which stock clients and workers call them.
 
-Law: each is made when an app is finalized, and what it needs is imported when it runs.
+Law: they are made when an app is finalized, before all that others have declared, and what each needs is imported when
+it runs.
 """
 
 from __future__ import annotations
 
 from ...protocol.hints import TYPE_CHECKING, Any
-from .._state import connect_on_app_finalize
 
 if TYPE_CHECKING:
     from .base import Celery
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 __all__ = ()
 
 
-@connect_on_app_finalize
 def add_backend_cleanup_task(app: Celery) -> Any:
     """Delete expired results. Beat sends it at four in the morning where the store does not do so itself."""
 
@@ -25,7 +24,6 @@ def add_backend_cleanup_task(app: Celery) -> Any:
     return backend_cleanup
 
 
-@connect_on_app_finalize
 def add_accumulate_task(app: Celery) -> Any:
     """The body that collects a group, see `Task.replace`."""
 
@@ -37,7 +35,6 @@ def add_accumulate_task(app: Celery) -> Any:
     return accumulate
 
 
-@connect_on_app_finalize
 def add_unlock_chord_task(app: Celery) -> Any:
     """Wait for the header of a chord by looking again and again, where the store cannot count."""
 
@@ -70,7 +67,6 @@ def add_unlock_chord_task(app: Celery) -> Any:
     return unlock_chord
 
 
-@connect_on_app_finalize
 def add_map_task(app: Celery) -> Any:
     @app.task(name="celery.map", shared=False, lazy=False)
     def xmap(task: Any, it: Any) -> list[Any]:
@@ -80,7 +76,6 @@ def add_map_task(app: Celery) -> Any:
     return xmap
 
 
-@connect_on_app_finalize
 def add_starmap_task(app: Celery) -> Any:
     @app.task(name="celery.starmap", shared=False, lazy=False)
     def xstarmap(task: Any, it: Any) -> list[Any]:
@@ -90,7 +85,6 @@ def add_starmap_task(app: Celery) -> Any:
     return xstarmap
 
 
-@connect_on_app_finalize
 def add_chunk_task(app: Celery) -> Any:
     @app.task(name="celery.chunks", shared=False, lazy=False)
     def chunks(task: Any, it: Any, n: int) -> Any:
@@ -101,7 +95,6 @@ def add_chunk_task(app: Celery) -> Any:
     return chunks
 
 
-@connect_on_app_finalize
 def add_group_task(app: Celery) -> Any:
     """For clients of the Celery 3 age, which sent groups as a task."""
 
@@ -123,7 +116,6 @@ def add_group_task(app: Celery) -> Any:
     return group
 
 
-@connect_on_app_finalize
 def add_chain_task(app: Celery) -> Any:
     """A name that old clients look for. Nothing ever sent it."""
 
@@ -134,7 +126,6 @@ def add_chain_task(app: Celery) -> Any:
     return chain
 
 
-@connect_on_app_finalize
 def add_chord_task(app: Celery) -> Any:
     """For clients of the Celery 3 age, which sent chords as a task."""
 
@@ -161,3 +152,9 @@ def add_chord_task(app: Celery) -> Any:
         return chord_of(header, body).run(header, body, partial_args, own, interval, countdown, max_retries, **kwargs)
 
     return chord
+
+
+EACH = (
+    *(add_backend_cleanup_task, add_accumulate_task, add_unlock_chord_task, add_map_task, add_starmap_task),
+    *(add_chunk_task, add_group_task, add_chain_task, add_chord_task),
+)

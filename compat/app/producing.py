@@ -19,8 +19,8 @@ from ...protocol.wire.compression import compress
 from ...protocol.wire.message import Message, Posting, properties_of
 from ...protocol.wire.serializers import encode
 from ...worker import brokers
+from ...worker.broker_options import BrokerOptions
 from ...worker.brokers.base import Parcel, Queue
-from ...worker.options import BrokerOptions
 from ...worker.producer import Patience, Producer
 from .. import signals
 from .defaults import DEFAULTS

@@ -7,7 +7,6 @@ from importlib import import_module
 from ...protocol.hints import Any
 from .._state import get_current_app
 from ..exceptions import InvalidTaskError, NotRegistered
-from .autoretry import add_autoretry_behaviour
 
 __all__ = ("TaskRegistry",)
 
@@ -25,7 +24,10 @@ class TaskRegistry(dict[str, Any]):
         if task.name is None:
             raise InvalidTaskError(f"Task class {type(task).__name__!r} must specify .name attribute")
         task = task() if isinstance(task, type) else task
-        add_autoretry_behaviour(task)
+        if getattr(task, "autoretry_for", None):
+            from .autoretry import add_autoretry_behaviour
+
+            add_autoretry_behaviour(task)
         self[task.name] = task
 
     def unregister(self, name: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...protocol.hints import Any
+from ...worker.broker_options import BrokerOptions
 from ...worker.brokers import TABLE
 from ...worker.brokers.failover import several
-from ...worker.options import BrokerOptions
 from .reading import flag, number, whole
 
 _DEFAULT_HOST = "localhost"

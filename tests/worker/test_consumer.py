@@ -16,13 +16,14 @@ from celeriac.protocol.rules.outcome import Fate, Report
 from celeriac.protocol.rules.revokes import Revokes
 from celeriac.protocol.wire.message import Message
 from celeriac.protocol.wire.message_reading import Reader
+from celeriac.worker.broker_options import BrokerOptions
 from celeriac.worker.brokers.base import Parcel, Queue
 from celeriac.worker.brokers.memory import MemoryBroker, Store
 from celeriac.worker.consumer import Consumer
 from celeriac.worker.dead_letters import HEADER
 from celeriac.worker.dead_queue import dead_queues
 from celeriac.worker.events import Dispatcher
-from celeriac.worker.options import BrokerOptions, Options, Taking
+from celeriac.worker.options import Options, Taking
 from celeriac.worker.pools.base import Begun, Ended, Job, Lost, Returned
 
 QUEUE = Queue("celery")

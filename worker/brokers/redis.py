@@ -37,8 +37,7 @@ from ...protocol.wire.resp import Command, ErrorReply
 from ...protocol.wire.template import Particulars, Template
 from ..ids import chance, new_tag
 from ..late import logger
-from ..redis_advice import answer
-from ..redis_link import Link, operational
+from ..redis_link import Link, advice, operational
 from ..redis_link import connect as connect_link
 from ..redis_place import Place
 from ..redis_place import parse as parse_place
@@ -197,7 +196,7 @@ class RedisBroker:
         if type(reply) is ErrorReply:
             self._link.close()
             self._lost()
-            raise operational(f"{self._link.place} answered LPUSH with an error: {answer(reply)}")
+            raise operational(f"{self._link.place} answered LPUSH with an error: {advice().answer(reply)}")
 
     def _bindings(self, parcels: Sequence[Parcel]) -> Mapping[str, Any]:
         """Who is bound to the named exchanges now; asked anew for each send, since any peer may bind."""
@@ -550,12 +549,14 @@ class RedisBroker:
                 continue
             link.close()
             self._lost()
-            raise operational(f"{link.place} answered {_name(commands[index])} with an error: {answer(error)}")
+            raise operational(f"{link.place} answered {_name(commands[index])} with an error: {advice().answer(error)}")
         self._on_the_way = 0
         if self._refused is not None:
             link.close()
             self._lost()
-            raise operational(f"{link.place} answered an acknowledgement with an error: {answer(self._refused)}")
+            raise operational(
+                f"{link.place} answered an acknowledgement with an error: {advice().answer(self._refused)}"
+            )
         self._told = 0
         return replies
 
