@@ -26,17 +26,14 @@ _SLOWLY = 8  # objects of a class that are made without a compiled `__init__`, w
 
 
 class _Field:
-    """What `field` was told."""
+    """A field, and what `field` was told of it; most are told nothing but a default."""
 
-    __slots__ = ("compare", "default", "default_factory", "init", "name", "repr")
+    default_factory = _MISSING
+    init = repr = compare = True
 
-    def __init__(self, default: Any, default_factory: Any, init: bool, repr: bool, compare: bool) -> None:  # noqa: A002 - dataclasses' own word
-        self.name = ""
+    def __init__(self, name: str, default: Any) -> None:
+        self.name = name
         self.default = default
-        self.default_factory = default_factory
-        self.init = init
-        self.repr = repr
-        self.compare = compare
 
 
 def _field(
@@ -47,7 +44,9 @@ def _field(
     repr: bool = True,  # noqa: A002 - dataclasses' own word
     compare: bool = True,
 ) -> Any:
-    return _Field(default, default_factory, init, repr, compare)
+    told = _Field("", default)
+    told.default_factory, told.init, told.repr, told.compare = default_factory, init, repr, compare
+    return told
 
 
 def _dataclass(cls: Any = None, *, frozen: bool = False, slots: bool = False, eq: bool = True) -> Any:
@@ -111,12 +110,13 @@ def _made(cls: Any, frozen: bool, slots: bool, eq: bool) -> Any:
 
 def _fields(space: dict[str, Any], annotations: dict[str, Any]) -> Any:
     for name, kind in annotations.items():
-        if str(kind).startswith(("ClassVar", "typing.ClassVar")):
+        if kind.startswith(("ClassVar", "typing.ClassVar")):  # a text, as all annotations here
             continue
         told = space.get(name, _MISSING)
-        if not isinstance(told, _Field):
-            told = _Field(told, _MISSING, init=True, repr=True, compare=True)
-        told.name = name
+        if type(told) is _Field:
+            told.name = name
+        else:
+            told = _Field(name, told)
         yield told
 
 

@@ -5,7 +5,7 @@ Law: what is not as plain as nearly all are is left to `urllib`; of a plain one,
 
 from __future__ import annotations
 
-from ..protocol.hints import NamedTuple
+from ..protocol.values import dataclass
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$*+@:/")
 _SCHEME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+")
@@ -13,7 +13,8 @@ _PORT_DIGITS = 5
 _LAST_PORT = 65535
 
 
-class Parts(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Parts:
     """By the names of `urllib.parse.SplitResult`."""
 
     scheme: str

@@ -744,9 +744,12 @@ class Celery:
 
     @cached_property
     def annotations(self) -> Any:
+        told = self.conf.task_annotations
+        if told is None:
+            return ()
         from .annotations import prepare
 
-        return prepare(self.conf.task_annotations)
+        return prepare(told)
 
     @cached_property
     def AsyncResult(self) -> Any:

@@ -14,8 +14,6 @@ from functools import cache, cached_property
 from ...protocol.errors import BadCall
 from ...protocol.hints import Any
 from ...protocol.rules.routing import Queue as LightQueue
-from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
-from ...protocol.wire.compression import compress
 from ...protocol.wire.message import Message, Posting, properties_of
 from ...protocol.wire.serializers import encode
 from ...worker import brokers
@@ -254,6 +252,9 @@ def serialized(body: Any, serializer: str) -> tuple[str, str, bytes]:
 
 
 def compressed(body: bytes, compression: str) -> tuple[bytes, str]:
+    from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
+    from ...protocol.wire.compression import compress
+
     if compression in COMPRESSIONS:
         return compress(body, compression)
     from kombu.compression import compress as compress_by_kombu

@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from ...protocol.errors import BadCall
 from ...protocol.hints import Any
 from ...protocol.rules.calling import Call, draft, eta_text
-from ...protocol.wire.compression import BUILTIN as COMPRESSIONS
 from ...protocol.wire.message import CODECS
 from ...protocol.wire.reprs import Shown, saferepr
 from ...protocol.wire.serializers import BUILTIN as SERIALIZERS
@@ -252,7 +251,7 @@ class Shortcuts:
             options.pop("serializer", None) or conf.task_serializer,
             options.pop("compression", None) or (conf.task_compression),
         )
-        if codecs[0] not in SERIALIZERS or (codecs[1] and codecs[1] not in COMPRESSIONS):
+        if codecs[0] not in SERIALIZERS or (codecs[1] and not _is_compression(codecs[1])):
             return None
         retry = options.pop("retry", None)
         for unsaid in ("mandatory", "immediate"):
@@ -296,6 +295,12 @@ def _key(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
         elif value is not None or name not in _NOTHING:
             return None
     return tuple(found)
+
+
+def _is_compression(name: Any) -> bool:
+    from ...protocol.wire.compression import BUILTIN
+
+    return name in BUILTIN
 
 
 def _untouched(app: Any, amqp: Any) -> bool:

@@ -174,8 +174,9 @@ BUILTIN = Compressions(
 )
 
 
-def compress(body: bytes, name: str, table: Compressions = BUILTIN) -> tuple[bytes, str]:
+def compress(body: bytes, name: str, table: Compressions | None = None) -> tuple[bytes, str]:
     """The body under this compression, and the content type that the `compression` header says of it."""
+    table = BUILTIN if table is None else table
     row = table.get(name)
     if row is None:
         raise UnknownCompression(f"no compression {name!r}; there are {table.names}")
@@ -185,8 +186,9 @@ def compress(body: bytes, name: str, table: Compressions = BUILTIN) -> tuple[byt
         raise UnknownCompression(str(problem)) from problem
 
 
-def decompress(body: bytes, label: object, limit: int = LIMIT, table: Compressions = BUILTIN) -> bytes:
+def decompress(body: bytes, label: object, limit: int = LIMIT, table: Compressions | None = None) -> bytes:
     """What the body was. The label is the `compression` header: a content type, or a name."""
+    table = BUILTIN if table is None else table
     row = table.get(label) if isinstance(label, str) else None
     if row is None:
         raise Undecodable("content", f"unknown compression {shown(label)}; known: {table.names}", field="compression")

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..errors import BadCall, BadMessage, shown
-from ..hints import Any
+from ..hints import TYPE_CHECKING, Any
 from ..values import dataclass, field
-from .compression import BUILTIN as COMPRESSIONS
-from .compression import Compressions, compress
 from .serializers import BUILTIN as SERIALIZERS
 from .serializers import Serializers, encode
+
+if TYPE_CHECKING:
+    from .compression import Compressions
 
 Headers = dict[str, Any]
 #: The plain dict of a call that has not been made yet: task, args, kwargs, options, subtask_type, immutable.
@@ -100,10 +101,10 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Codecs:
-    """The serializers and compressions that there are."""
+    """The serializers and compressions that there are. None: the built-in ones, loaded by who uses one of them."""
 
     serializers: Serializers = field(default_factory=lambda: SERIALIZERS)
-    compressions: Compressions = field(default_factory=lambda: COMPRESSIONS)
+    compressions: Compressions | None = None
 
 
 CODECS = Codecs()
@@ -123,6 +124,8 @@ def build(task: Task, posting: Posting | None = None, codecs: Codecs | None = No
     codecs = codecs or CODECS
     content_type, content_encoding, content = encode(body, posting.serializer, codecs.serializers)
     if posting.compression:
+        from .compression import compress
+
         content, headers["compression"] = compress(content, posting.compression, codecs.compressions)
     return Message(content, content_type, content_encoding, headers, properties_of(task.id, posting))
 

@@ -7,7 +7,6 @@ What is taken and not yet acknowledged is `redis_held`'s.
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..errors import BadCall, shown
@@ -69,7 +68,8 @@ class Layout:
 
     def step(self, priority: object) -> int:
         """The list a priority belongs to: the last step that it reaches."""
-        return self.priority_steps[bisect(self.priority_steps, clamped(priority)) - 1]
+        reached = clamped(priority)
+        return next((step for step in reversed(self.priority_steps) if step <= reached), self.priority_steps[-1])
 
     def list_key(self, queue: str, priority: object = 0) -> str:
         step = self.step(priority)

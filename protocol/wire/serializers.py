@@ -13,7 +13,6 @@ from encodings.aliases import aliases
 from ..errors import BadCall, BadMessage, Refused, Undecodable, shown
 from ..hints import Any, NamedTuple
 from ..values import dataclass
-from . import formats
 from .json import BUILTIN_TYPES, JsonTypes, Unencodable, dumps, loads, reason
 
 DATA = "application/data"
@@ -102,12 +101,28 @@ def json_serializer(types: JsonTypes = BUILTIN_TYPES) -> Serializer:
     return Serializer("json", "application/json", "utf-8", encode, decode, True)
 
 
+def _format(name: str) -> tuple[Callable[[Any], bytes | str], Callable[[bytes], Any]]:
+    """To it and from it. The formats are loaded with the first value in one of them."""
+
+    def encode(value: Any) -> Any:
+        from . import formats
+
+        return getattr(formats, f"{name}_encode")(value)
+
+    def decode(data: bytes) -> Any:
+        from . import formats
+
+        return getattr(formats, f"{name}_decode")(data)
+
+    return encode, decode
+
+
 BUILTIN = Serializers(
     [
         json_serializer(),
-        Serializer("pickle", "application/x-python-serialize", "binary", formats.pickle_encode, formats.pickle_decode),
-        Serializer("yaml", "application/x-yaml", "utf-8", formats.yaml_encode, formats.yaml_decode),
-        Serializer("msgpack", "application/x-msgpack", "binary", formats.msgpack_encode, formats.msgpack_decode),
+        Serializer("pickle", "application/x-python-serialize", "binary", *_format("pickle")),
+        Serializer("yaml", "application/x-yaml", "utf-8", *_format("yaml")),
+        Serializer("msgpack", "application/x-msgpack", "binary", *_format("msgpack")),
     ]
 )
 
@@ -185,10 +200,10 @@ def _encoded(write: Callable[[Any], bytes | str], value: Any) -> bytes:
         return payload.encode() if isinstance(payload, str) else bytes(payload)
     except BadCall:
         raise
-    except formats.NotInstalled as problem:
-        raise NoSerializer(str(problem)) from problem
     except Exception as problem:
-        raise Unencodable(problem) from problem
+        from .formats import NotInstalled
+
+        raise (NoSerializer(str(problem)) if isinstance(problem, NotInstalled) else Unencodable(problem)) from problem
 
 
 def _decoded(read: Callable[[bytes], Any], body: bytes, name: str) -> Any:

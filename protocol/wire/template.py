@@ -12,7 +12,6 @@ from operator import itemgetter
 from ..errors import BadCall
 from ..hints import Any, NamedTuple
 from ..values import dataclass, replace
-from .compression import compress
 from .json import BUILTIN_TYPES, Unencodable, dumps
 from .message import CODECS, Codecs, Headers, Message, Posting, Task, properties_of, shape_v2
 from .quoting import quoted
@@ -39,7 +38,8 @@ Writer = Callable[[Any, Any], "tuple[bytes, str, str]"]
 """From args and kwargs to the body and the texts of both."""
 
 
-class Pieces(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pieces:
     """A message for an envelope: the properties lack the priority, which the envelope places itself."""
 
     body: bytes
@@ -57,7 +57,8 @@ _SLOTS: dict[str, Any] = {name: _Slot(name) for name in Particulars._fields if n
 _PLACES = {name: place for place, name in enumerate(_SLOTS)}
 
 
-class Text(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Text:
     """A text with holes (`%s`), which of the particulars' texts go into them, and what picks those."""
 
     text: str
@@ -101,6 +102,8 @@ class Template:
         headers, (_, _, embed) = shape_v2(blank)
         content_type, content_encoding, _ = encode(((), {}, embed), posting.serializer, codecs.serializers)
         if posting.compression:
+            from .compression import compress
+
             headers["compression"] = compress(b"", posting.compression, codecs.compressions)[1]
         properties = properties_of(_SLOTS["id"], posting)
         unplaced = {name: value for name, value in properties.items() if name != "priority"}
@@ -229,13 +232,19 @@ def _body_writer(embed: Any, posting: Posting, codecs: Codecs) -> tuple[Callable
     def whole(args: Any, kwargs: Any) -> bytes:
         return encode((args, kwargs, embed), posting.serializer, codecs.serializers).body
 
-    def packed(args: Any, kwargs: Any) -> bytes:
-        return compress(write(args, kwargs), posting.compression or "", codecs.compressions)[0]
-
     plain = posting.serializer == "json" and codecs.serializers.get("json") is BUILTIN["json"]
     tail = f", {dumps(embed)}]" if plain else None
     write = whole if tail is None else _json_writer(tail)
-    return (packed, None) if posting.compression else (write, tail)
+    return (_packed(write, posting.compression, codecs), None) if posting.compression else (write, tail)
+
+
+def _packed(write: Callable[[Any, Any], bytes], name: str, codecs: Codecs) -> Callable[[Any, Any], bytes]:
+    from .compression import compress
+
+    def packed(args: Any, kwargs: Any) -> bytes:
+        return compress(write(args, kwargs), name, codecs.compressions)[0]
+
+    return packed
 
 
 def _json_writer(tail: str) -> Callable[[Any, Any], bytes]:
