@@ -36,26 +36,13 @@ else:
     class Any:
         """Stands for any type."""
 
-    class TypeAlias:
-        """Says what is assigned."""
-
-    class NoReturn:
-        """Stands for none."""
-
-    class Final:
-        """Stands for what is not assigned again."""
-
-    class ClassVar:
-        __class_getitem__ = classmethod(GenericAlias)
-
-    class Concatenate:
-        __class_getitem__ = classmethod(GenericAlias)
-
-    class Literal:
-        __class_getitem__ = classmethod(GenericAlias)
-
     class Generic:
+        """Of whatever."""
+
         __class_getitem__ = classmethod(GenericAlias)
+
+    TypeAlias = NoReturn = Final = Any
+    ClassVar = Concatenate = Literal = Generic
 
     class TypeVar:
         """A name, and what it may stand for is the type checker's affair."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
 from functools import cached_property
 from weakref import WeakValueDictionary
 
 from ...protocol.hints import Any, NamedTuple
+from ...protocol.moments import datetime, timezone
 from ...protocol.rules import calling
 from ...protocol.rules.calling import Call, Sender
 from ...protocol.rules.routing import Queue as LightQueue

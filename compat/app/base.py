@@ -12,12 +12,12 @@ import threading
 import types
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
-from datetime import datetime
-from datetime import timezone as datetime_timezone
 from functools import cached_property
 from operator import attrgetter
 
 from ...protocol.hints import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+from ...protocol.moments import datetime
+from ...protocol.moments import timezone as datetime_timezone
 from ...worker.ids import new_id
 from ...worker.late import uncollected
 from .. import _state

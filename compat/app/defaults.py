@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
 from functools import cache
 
 from ...protocol.hints import Any
+from ...protocol.moments import timedelta
 
 __all__ = ("NAMESPACES", "Option", "find", "flatten")
 

@@ -6,9 +6,8 @@ later is `ImproperlyConfigured` here, with the name of the setting.
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from ...protocol.hints import Any
+from ...protocol.moments import timedelta
 from ..exceptions import ImproperlyConfigured
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 
 from ...protocol.errors import BadCall
 from ...protocol.hints import Any
+from ...protocol.moments import datetime, timezone
 from ...protocol.rules.calling import Call, draft, eta_text
 from ...protocol.wire.message import CODECS
 from ...protocol.wire.reprs import Shown, saferepr

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
 from functools import cached_property
 from types import ModuleType
 
 from ...protocol.hints import TYPE_CHECKING, Any
+from ...protocol.moments import datetime, timezone
 from ..utils.collections import DictAttribute, force_mapping
 from ..utils.imports import NotAPackage, find_module, import_from_cwd, import_module, symbol_by_name
 
@@ -53,7 +53,7 @@ class BaseLoader:
         self.task_modules: set[str] = set()
 
     def now(self, utc: bool = True) -> datetime:
-        return datetime.now(timezone.utc) if utc else datetime.now()  # noqa: DTZ005  # local time is what was asked for
+        return datetime.now(timezone.utc) if utc else datetime.now()  # local time is what was asked for
 
     def on_task_init(self, task_id: str, task: Any) -> None:
         """Before a task runs."""

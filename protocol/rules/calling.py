@@ -8,10 +8,10 @@ is BadCall, and TypeError or ValueError with it, as in Celery; what Celery would
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone, tzinfo
 
 from ..errors import BadCall, BadMessage, shown
 from ..hints import Any
+from ..moments import datetime, timedelta, timezone, tzinfo
 from ..values import dataclass, field, replace
 from ..wire.message import CODECS, Codecs, Message, Posting, Signature, Task, build
 from ..wire.reprs import saferepr

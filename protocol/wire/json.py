@@ -9,11 +9,11 @@ from __future__ import annotations
 import sys
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
-from datetime import date, datetime, time
 from types import MappingProxyType
 
 from ..errors import BadCall, Undecodable, shown
 from ..hints import TYPE_CHECKING, Any
+from ..moments import date, datetime, time
 from ..values import dataclass, field
 from .quoting import make_encoder, quoted
 

@@ -57,7 +57,7 @@ def test_one_step_is_as_good_as_two(
     frame = Frame.of(template.content_type, template.content_encoding, "", routing_key, priority)
     pieces = template.pieces(given_ones)
     whole = EnvelopeTemplate(template, routing_key, priority)
-    assert whole.fill(given_ones, "a-tag") == frame.fill(*pieces, "a-tag")
+    assert whole.fill(given_ones, "a-tag") == frame.fill(pieces.body, pieces.headers, pieces.properties, "a-tag")
     task_id, args, kwargs, _, _, root_id, parent_id, _, group, index = given_ones
     write = template.writer(shown)
     _, argsrepr, kwargsrepr = write(args, kwargs)
