@@ -22,7 +22,8 @@ from ..protocol.rules.outcome import Fate
 from ..protocol.rules.revokes import Revokes
 from ..protocol.wire.message_reading import Reader
 from .announcing import ANNOUNCED, Announcer, about
-from .brokers.base import Again, Arming, Broker, Delivery, Entrusting, Inheriting, Park, Queue, Settlement, Verdict
+from .brokers.abilities import Arming, Entrusting, Inheriting
+from .brokers.base import Again, Broker, Delivery, Park, Queue, Settlement, Verdict
 from .dead_letters import DeadLetters
 from .events import Dispatcher
 from .guests import Guest, Host

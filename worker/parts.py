@@ -7,7 +7,8 @@ to come back: that is done once for each connection, and no part is given out on
 
 from __future__ import annotations
 
-from .brokers.base import Broker, Sharing
+from .brokers.abilities import Sharing
+from .brokers.base import Broker
 
 
 class Parts:

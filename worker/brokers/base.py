@@ -11,14 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
-from ...protocol.hints import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from ...protocol.hints import Any, NamedTuple, Protocol, runtime_checkable
 from ...protocol.values import dataclass, field
 from ...protocol.wire.message import Message
 from ...protocol.wire.reprs import Shown
 from ...protocol.wire.template import Particulars, Template
-
-if TYPE_CHECKING:
-    import socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,45 +151,11 @@ ABILITIES: Mapping[str, str] = {
 }
 
 
-@runtime_checkable
-class Arming(Protocol):
-    """A broker that can "arm"."""
-
-    def arm(self) -> bool:
-        """Whether `take` may have more at once. If not, `fileno` tells of the next message."""
-
-
-@runtime_checkable
-class Entrusting(Protocol):
-    """A broker that can "entrust"."""
-
-    def entrust(self, keep: Callable[[socket.socket | None], None], telling: Callable[[bytes], None]) -> None:
-        """`keep` is given the connection that acknowledgements are written to, and `telling` their bytes before each
-        write: so another process can complete a write that this one is killed in. Whatever ends this connection
-        ends it for that process too."""
-
-
-@runtime_checkable
-class Sharing(Protocol):
-    """A broker that can "share"; one that takes from its queues in turn need not."""
-
-    def share(self, each: int) -> None:
-        """From the next `listen` on no queue is given more than so many of the credit at a time. 0: any number."""
-
-
-@runtime_checkable
-class Inheriting(Protocol):
-    """A broker that can "inherit"; one that gives back by itself what a lost connection held need not."""
-
-    def inherit(self, before: Broker) -> None:
-        """`before`, another connection of ours, was lost and is closed: put back what it held, as `RESTORE` does."""
-
-
 class Broker(Protocol):
     """One connection to one broker."""
 
     can: frozenset[str]
-    """What it can do beyond the least: any of `ABILITIES`."""
+    """What it can do beyond the least: any of `ABILITIES`. Those that a worker alone asks for: see `abilities`."""
 
     def declare(self, queues: Sequence[Queue]) -> None:
         """Make the queues, their exchanges and bindings, where they are not yet. Never changes what exists."""

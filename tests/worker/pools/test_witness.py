@@ -270,7 +270,7 @@ def test_a_worker_that_leaves_takes_its_witness_along(ledger: Path, broker: sock
 def test_a_connection_that_is_ended_is_ended_for_all(kind: str, ledger: Path, request: pytest.FixtureRequest) -> None:
     """A dropped one too: the broker is not left with a connection that nobody serves."""
     from celeriac.worker import brokers
-    from celeriac.worker.brokers.base import Entrusting
+    from celeriac.worker.brokers.abilities import Entrusting
     from tests import proxy
 
     server = request.getfixturevalue({"redis": "redis_server", "amqp": "rabbitmq_server"}[kind])
