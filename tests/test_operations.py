@@ -234,10 +234,19 @@ def test_the_pods_worker_answers_its_probes_and_the_image_its_check(project: Pro
             == 200
         )
         check = json.loads(image("HEALTHCHECK").partition("CMD ")[2])
-        code = check[-1].replace("9808", str(port))
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        _, _, url = next(rest for word, rest in instructions() if "HEALTH_URL" in rest and word == "ENV").partition("=")
+        url = url.replace("9808", str(port))
+        assert checked(check, url) == 0
         assert running.stop() == 0
-    assert subprocess.run([sys.executable, "-c", code], check=False, stderr=subprocess.DEVNULL).returncode == 1
+    assert checked(check, url) == 1
+    assert checked(check, "") == 0, "beat has nothing that could be asked"
+
+
+def checked(check: list[str], url: str) -> int:
+    """The image's own question, of a container with this variable."""
+    command = [sys.executable, "-c", check[-1]]
+    env = {**os.environ, "HEALTH_URL": url}
+    return subprocess.run(command, check=False, stderr=subprocess.DEVNULL, env=env).returncode
 
 
 def status(port: int, path: str) -> int:

@@ -30,7 +30,14 @@ _ESCAPES = 0.02  # seconds in which the rest of an arrow key comes
 
 
 @click.command(cls=CeleryCommand)
-@option(None, "-i", "--interval", type=float, default=2.0, help="Seconds between looks at queues and workers.")
+@option(
+    None,
+    "-i",
+    "--interval",
+    type=click.FloatRange(min=0.2),
+    default=2.0,
+    help="Seconds between looks at queues and workers.",
+)
 @option(None, "--once", is_flag=True, help="Print one screen of each page and leave; so it is without a terminal.")
 @option(None, "--no-enable-events", is_flag=True, help="Do not ask the workers for events of their tasks.")
 @click.pass_context
@@ -60,7 +67,7 @@ class Watch:
         self.app = app
         self.state = app.events.State()
         self.message = ""
-        self._interval = max(interval, 0.2)
+        self._interval = interval
         self._enable = enable
         self._queues: list[Any] = []
         self._unknown: dict[str, str] = {}

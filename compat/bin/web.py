@@ -53,7 +53,14 @@ _MEMORY = "Memory"
 )
 @option(_MEMORY, "--keep", type=click.IntRange(100), default=50_000, show_default=True, help="Tasks to remember.")
 @option(_MEMORY, "--keep-mb", type=click.IntRange(1), default=256, show_default=True, help="Size of it, roughly.")
-@option(None, "-i", "--interval", type=float, default=2.0, help="Seconds between looks at queues and workers.")
+@option(
+    None,
+    "-i",
+    "--interval",
+    type=click.FloatRange(min=0.2),
+    default=2.0,
+    help="Seconds between looks at queues and workers.",
+)
 @option(None, "--no-enable-events", is_flag=True, help="Do not ask the workers for events of their tasks.")
 @click.pass_context
 @handle_preload_options
@@ -115,7 +122,7 @@ async def _serve(
         bound = await server.open(address, port, tls)
     except OSError as problem:
         raise click.ClickException(
-            f"Cannot listen on {address}:{port}: {problem.strerror or problem}. Choose another one with --port."
+            f"Cannot listen on {address}:{port}: {problem.strerror or problem}. Choose another --port or --address."
         ) from None
     for sign in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(sign, over.set)

@@ -115,6 +115,8 @@ FILES: tuple[tuple[str, int, str], ...] = (
     ("-A proj beat --logfile .", CANTCREAT, "Is a directory"),
     ("-A proj beat --schedule .", CANTCREAT, "Is a directory"),
     ("-A proj beat --schedule proj.py/schedule", CANTCREAT, "proj.py/schedule"),
+    ("-A proj top --interval 0", USAGE, "0.0 is not in the range x>=0.2"),
+    ("-A proj web --interval -1", USAGE, "-1.0 is not in the range x>=0.2"),
     ("-A proj beat --umask zzz", USAGE, "'zzz' is no umask"),
     ("-A proj beat --uid no-such-user", FAILURE, "User does not exist: no-such-user"),
     ("-A proj beat --detach --umask 01777", USAGE, "'01777' is no umask"),
