@@ -140,7 +140,7 @@ class ResultSet(ResultBase):
     def _throw_at_once(self) -> bool:
         """`maybe_throw` with one question for all that are not known. False, and nothing done: it is to be called."""
         results = self.results
-        if type(self).maybe_throw is not _maybe_throw or any(type(each) is not one.AsyncResult for each in results):
+        if type(self).maybe_throw is not _maybe_throw or not all(map(_is_usual, {type(each) for each in results})):
             return False
         missing = [each for each in results if each._cache is None]
         if len(missing) > 1:
@@ -455,3 +455,12 @@ ResultSet.__module__ = GroupResult.__module__ = "celery.result"  # a pickle of o
 
 
 _maybe_throw = ResultSet.maybe_throw
+
+
+def _is_usual(kind: type) -> bool:
+    """Whether this is the class of a task's result, an app's own among them, and nobody says anew how one is asked."""
+    known = one.AsyncResult
+    return issubclass(kind, known) and all(getattr(kind, name) is getattr(known, name) for name in _ASKED)
+
+
+_ASKED = ("maybe_throw", "_get_task_meta", "_maybe_set_cache", "_set_cache")

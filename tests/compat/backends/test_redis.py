@@ -428,10 +428,10 @@ def test_a_group_is_asked_at_once_for_what_it_raises_as_one_by_one(
 
 
 def test_who_waits_for_a_chord_asks_for_its_header_at_once(app: Celery, redis_server: RedisServer) -> None:
-    header = [AsyncResult(f"t{place}", app=app) for place in range(100)]
+    header = [app.AsyncResult(f"t{place}") for place in range(100)]
     for result in header[:99]:
         app.backend.mark_as_done(result.id, 1)
-    body = AsyncResult("body", app=app, parent=GroupResult("g", header, app=app))
+    body = app.AsyncResult("body", parent=app.GroupResult("g", header))
     app.backend.mark_as_done("body", 5)
     redis_server.call("CONFIG", "RESETSTAT")
     assert body.get(timeout=10) == 5
