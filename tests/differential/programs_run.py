@@ -31,6 +31,7 @@ _PLAIN = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"a": b"\a", b"b": b"\b"}
 _META = b"celery-task-meta-"
 _UNSHOWN = "RuntimeError: no repr"
 _PASSING = frozenset({"timestamp", "clock", "pid", "local_received", "utcoffset", "hostname", "runtime"})
+_PID = re.compile(r"""(["']pid["']: )\d+""")
 _QUIET = 0.4
 
 Seen = dict[str, dict[str, list[Any]]]
@@ -112,7 +113,7 @@ def run(
         for told in seen.get("uuid", {}).values():
             told.sort(key=json.dumps)
         final = client("tell", sorted(each for each in seen if re.fullmatch(r"p\d+\.t\d+", each)))
-        final = json.loads(tidied(json.dumps(final)))
+        final = json.loads(_PID.sub(r"\g<1>0", tidied(json.dumps(final))))
         final["refused"] = refused
         monitor.close()
     return seen, final
