@@ -53,9 +53,20 @@ def _told_of_failed_chord(kind: str, stock: Any, ours: Any) -> bool:
     return kind in ("stored", "in the end") and stock is None and bool(_OF_A_CHORD.search(str(ours)))
 
 
+def _errback_of_failed_chord(kind: str, stock: Any, ours: Any) -> bool:
+    return kind == "task" and stock is None and ours[0] == "errback" and bool(_OF_A_CHORD.search(str(ours)))
+
+
 def _of_nobody(kind: str, stock: Any, ours: Any) -> bool:
     """Such documents are told by no id: all of them stand together."""
-    return kind == "stored" and ours is None and stock["task_id"] == "uuid" and bool(_OF_A_CHORD.search(str(stock)))
+    told = bool(_OF_A_CHORD.search(str(stock))) or "Join error: RuntimeError('no repr')" in str(stock)
+    return kind == "stored" and ours is None and stock["task_id"] == "uuid" and told
+
+
+def _children_of_rejected(kind: str, stock: Any, ours: Any) -> bool:
+    if kind != "stored" or not stock or not ours or (stock["result"] or {}).get("exc_type") != "Reject":
+        return False
+    return not stock["children"] and {**ours, "children": []} == stock
 
 
 def forget_errbacks(stock: dict[str, Any], ours: dict[str, Any], different: dict[str, Any]) -> None:
@@ -68,7 +79,8 @@ def forget_errbacks(stock: dict[str, Any], ours: dict[str, Any], different: dict
     called = [
         task_id
         for task_id in different
-        if task_id not in stock and any(told(each["parent_id"]) for each in ours.get(task_id, {}).get("stored", []))
+        if task_id not in stock
+        and any(told(each.get("parent_id") or "") for each in ours.get(task_id, {}).get("stored", []))
     ]
     for task_id in called:
         del different[task_id]
@@ -80,7 +92,9 @@ def forget_errbacks(stock: dict[str, Any], ours: dict[str, Any], different: dict
 KNOWN: dict[str, Callable[[str, Any, Any], bool]] = {
     "stock's solo and threads pools show the wrapper of what a task rejected, not the reason": _parent_reported,
     "stock stores null for the children of what failed in somebody's stead, [] everywhere else": _no_children,
+    "stock stores no children for what was rejected": _children_of_rejected,
     "stock leaves the body of a chord waiting for ever when a member, a chord itself, has failed": _told_of_failed_chord,
+    "stock calls no errback of the body that it leaves waiting": _errback_of_failed_chord,
     "stock tells of a failed chord whose body is a chord under an id that nobody knows": _of_nobody,
     "stock cannot say which member failed a chord when its exception cannot be shown": _repr_of_chord_error,
     "stock gives receivers of task_internal_error a dict where its documentation says request": (
