@@ -106,8 +106,10 @@ class Option:
 
 def _typed(type: str) -> Callable[..., Option]:
     def option(default: Any, help: str, **kwargs: Any) -> Option:
-        made = Option.__new__(Option)
-        made.__dict__ = {"default": default, "type": type, "help": help, **kwargs}  # there are hundreds of them
+        made = Option.__new__(Option)  # there are hundreds of them
+        made.default, made.type, made.help = default, type, help
+        if kwargs:
+            made.__dict__.update(kwargs)
         return made
 
     return option
