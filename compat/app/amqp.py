@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from weakref import WeakValueDictionary
 
 from ...protocol.hints import Any, NamedTuple
 from ...protocol.moments import datetime, timezone
@@ -61,6 +60,8 @@ class Queues(dict[str, Any]):
         max_priority: int | None = None,
         default_routing_key: str | None = None,
     ) -> None:
+        from weakref import WeakValueDictionary
+
         from kombu.entity import Exchange, Queue
 
         super().__init__()

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from _contextvars import ContextVar
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import get_ident
 
 from ...protocol.hints import Any

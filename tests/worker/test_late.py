@@ -84,7 +84,7 @@ HEAVY = {
 MOST_OF_OURS = 80
 """Each module costs 0.2 ms and more; who needs another one says here what for."""
 NOT_TO_SEND = {
-    *("datetime", "math", "bisect"),
+    *("datetime", "math", "bisect", "weakref", "contextvars"),
     *("compat.backends.base", "compat.backends.redis", "compat.backends.stored", "compat.utils.functional"),
     *("compat.utils.bounded", "compat.utils.text", "compat.utils.nodenames", "compat.app.showing", "compat.app.trace"),
     *("worker.insisting", "worker.brokers.redis_ear", "worker.brokers.redis_lease", "protocol.wire.redis_held"),
