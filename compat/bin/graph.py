@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -28,6 +28,7 @@ def graph(ctx: click.Context) -> None:
 def bootsteps(ctx: click.Context) -> None:
     """Draw the parts of a worker: `worker`, `consumer`, or both."""
     include = {arg.lower() for arg in ctx.args} or {"worker", "consumer"}
+    _known(ctx, include, ("worker", "consumer"))
     worker = ctx.obj.app.WorkController()
     blueprints = {"worker": getattr(worker, "blueprint", None)}
     blueprints["consumer"] = getattr(getattr(worker, "consumer", None), "blueprint", None)
@@ -154,9 +155,13 @@ def workers(ctx: click.Context) -> None:
     `wmax:4` and `tmax:3` limit how many are drawn; `generic` and `enumerate` leave names out.
     """
     app, args = ctx.obj.app, dict(_arguments(ctx.args))
+    _known(ctx, args, ("nodes", "threads", "wmax", "tmax", "broker", "backend", "generic", "enumerate"))
+    most, most_threads = _number(ctx, args, "wmax", 4), _number(ctx, args, "tmax", 3)
     names, sizes = [], []
     if "nodes" in args:
         names, sizes = _several(args["nodes"]), _several(args.get("threads") or [])
+        if not all(str(size).isdecimal() for size in sizes):
+            ctx.fail("threads are numbers, one for each of the nodes: threads:4,8")
     else:
         replies: dict[str, Any] = {}
         try:
@@ -165,7 +170,6 @@ def workers(ctx: click.Context) -> None:
             handle_remote_command_error("graph workers", problem)
         names = list(replies)
         sizes = [reply["pool"]["max-concurrency"] for reply in replies.values()]
-    most, most_threads = int(args.get("wmax", 4) or 0), int(args.get("tmax", 3) or 0)
     shown = _shortened(names, "Worker", most, "enumerate" in args)
     if most and len(names) > most:
         sizes = [*sizes[:3], *sizes[-1:]]
@@ -190,6 +194,19 @@ def workers(ctx: click.Context) -> None:
             drawn.add_arc(thread)
             drawn.add_edge(thread, worker)
     drawn.to_dot(sys.stdout)
+
+
+def _known(ctx: click.Context, words: Iterable[str], known: Sequence[str]) -> None:
+    for word in words:
+        if word not in known:
+            ctx.fail(f"Nothing here is called {word!r}: there are {', '.join(known)}")
+
+
+def _number(ctx: click.Context, args: Mapping[str, Any], name: str, default: int) -> int:
+    value = args.get(name, default) or 0
+    if not str(value).isdecimal():
+        ctx.fail(f"{name} is a number, not {value!r}: {name}:{default}")
+    return int(value)
 
 
 def _several(value: Any) -> list[str]:
