@@ -79,6 +79,12 @@ they are kept nowhere.
 """
 
 
+_NEEDS = {
+    "get": "the name of a worker: get celery2@%h 3 -c 5",
+    "expand": "a template: expand %n.pid 3",
+}
+
+
 def main() -> None:
     sys.exit(MultiTool().execute_from_commandline(sys.argv))
 
@@ -95,7 +101,8 @@ def splash(fun: Callable[..., Any]) -> Callable[..., Any]:
 def using_cluster(fun: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fun)
     def inner(self: MultiTool, *argv: str, **kwargs: Any) -> Any:
-        return fun(self, self.cluster_from_argv(argv), **kwargs)
+        cluster = self.cluster_from_argv(argv)
+        return _without_workers(self, fun, cluster) or fun(self, cluster, **kwargs)
 
     return inner
 
@@ -104,9 +111,16 @@ def using_cluster_and_sig(fun: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(fun)
     def inner(self: MultiTool, *argv: str, **kwargs: Any) -> Any:
         parsed, cluster = self._cluster_from_argv(argv)
-        return fun(self, cluster, self._find_sig_argument(parsed), **kwargs)
+        return _without_workers(self, fun, cluster) or fun(self, cluster, self._find_sig_argument(parsed), **kwargs)
 
     return inner
+
+
+def _without_workers(tool: MultiTool, fun: Callable[..., Any], cluster: Any) -> int:
+    """To start, stop or end nobody is a mistake, as by a variable that is empty; to show nobody shows nothing."""
+    if list(cluster) or fun.__name__ in {"names", "show"}:
+        return EX_OK
+    return int(tool.error(f"Which workers? Name them, or say how many: {tool.prog_name} {fun.__name__} w1 w2"))
 
 
 class TermLogger:
@@ -223,6 +237,8 @@ class MultiTool(TermLogger):
 
             near = get_close_matches(command, self.commands, n=1)
             return self.error(f"Invalid command: {command}" + (f" (did you mean {near[0]}?)" if near else ""))
+        if command in _NEEDS and not argv:
+            return self.error(f"{command} needs {_NEEDS[command]}")
         try:
             return self.commands[command](*argv) or EX_OK
         except KeyError as problem:  # an option for a worker that there is not

@@ -151,6 +151,24 @@ def test_a_wrong_command_is_told_with_the_right_one() -> None:
     assert "usage:" in text
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("start", "Which workers? Name them, or say how many: multi start w1 w2"),
+        ("restart -A proj", "Which workers?"),
+        ("stop", "Which workers?"),
+        ("stopwait --pidfile=%n.pid", "Which workers?"),
+        ("kill", "Which workers?"),
+        ("get", "get needs the name of a worker"),
+        ("expand", "expand needs a template"),
+    ],
+)
+def test_what_needs_a_name_says_so(line: str, said: str) -> None:
+    code, text = run(*line.split())
+    assert code == 1
+    assert said in text
+
+
 def test_help_tells_the_language() -> None:
     code, text = run("help")
     assert code == 0
