@@ -484,13 +484,18 @@ class RedisBroker:
         if self._closed:
             return
         self._closed = True
+        held = len(self._held)
         try:
             if self._link.open:
                 self._put_all_back()
             else:
                 self._lost()
         except (_error(), BadCall) as problem:
-            _LOG.warning("%s: what is held could not be put back: %s", self._link.place, problem)
+            if held:
+                text = "%s: %d messages could not be put back, and come back by themselves: %s"
+                _LOG.warning(text, self._link.place, held, problem)
+            else:
+                _LOG.debug("%s: left without a word: %s", self._link.place, problem)
         finally:
             if self._ear is not None:
                 self._ear.close()

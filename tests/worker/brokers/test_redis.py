@@ -426,6 +426,21 @@ def test_a_taker_notices_that_its_redis_is_gone(connect: Connect, wire: proxy.Pr
     assert time.monotonic() - started < 3
 
 
+@pytest.mark.parametrize("held", [0, 2])
+def test_who_is_cut_off_tells_of_what_it_holds_and_of_nothing_else(
+    held: int, connect: Connect, wire: proxy.Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = connect(through(wire), timeout=0.5)
+    broker.send(to(QUEUE, numbered(held)))
+    broker.listen([QUEUE], credit=5)
+    assert len(broker.take(5, 1 if held else 0.1)) == held
+    wire.cut()
+    broker.close()
+    told = [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING]
+    assert len(told) == bool(held), told
+    assert all("2 messages could not be put back, and come back by themselves" in line for line in told)
+
+
 def test_a_frozen_server_makes_a_send_raise_and_a_new_connection_finds_it_thawed() -> None:
     with servers.redis_server() as frozen:
         broker = brokers.connect(frozen.url, {}, 0.5)
