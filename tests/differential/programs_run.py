@@ -177,6 +177,8 @@ def gather(monitored: Sequence[bytes], recorded: Sequence[list[Any]]) -> Seen:
                         # told first. And stock's solo pool shows the Retry, its prefork pool the cause.
                         kind = "retries"
                         del kept["exception"]
+                    elif event["type"] == "task-received" and event.get("retries"):
+                        kind = "received again"  # perhaps before it is told that the former try has started
                     elif event["type"] == "task-failed" and kept["traceback"] == _UNSHOWN:
                         kind = (
                             "retries"  # so may be one whose cause cannot be shown: it fails after its message was sent
