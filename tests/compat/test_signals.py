@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -160,6 +161,19 @@ def test_a_promised_sender_is_waited_for(signal: Signal) -> None:
     assert signal.receivers == []
     promise._get_current_object()
     assert signal.send(sender) == [(told, None)]
+
+
+def test_a_promise_may_be_kept_by_its_own_signal(signal: Signal) -> None:
+    """What waited for it is connected in the midst of the sending, which holds nobody up."""
+    promise = PromiseProxy(object)
+    calls: list[str] = []
+    signal.connect(lambda **_: calls.append("anybody's"), weak=False)
+    signal.connect(lambda **_: calls.append("its"), sender=promise, weak=False)
+    sending = threading.Thread(target=signal.send, args=(promise,), daemon=True)
+    sending.start()
+    sending.join(10)
+    assert not sending.is_alive()
+    assert calls == ["anybody's", "its"]
 
 
 def test_a_cached_signal_calls_the_same_ones() -> None:

@@ -200,9 +200,9 @@ class Signal:
     def _live_receivers(self, sender: Any) -> list[Receiver]:
         held = self._cached(sender)
         if held is None:
+            wanted = _make_id(sender)  # a task that is made now connects what waited for it: not within the lock
             with self.lock:
                 self._clear_dead_receivers()
-                wanted = _make_id(sender)
                 held = [receiver for (_, of), receiver in self.receivers if of in (NONE_ID, wanted)]
                 if self.use_caching:
                     self.sender_receivers_cache[sender] = held or NO_RECEIVERS
