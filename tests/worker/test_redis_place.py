@@ -106,6 +106,8 @@ def test_sentinels() -> None:
     options["sentinel_kwargs"] = {"socket_timeout": 0.5, "socket_connect_timeout": 2, "socket_keepalive": True}
     assert parse("sentinel://a", options).sentinels == Sentinels((("a", 26379),), "mymaster", 1, timeout=0.5)
     assert parse("sentinel://a", {"master_name": "m"}).sentinels == Sentinels((("a", 26379),), "m")
+    told = parse("sentinel://a?master_name=m&min_other_sentinels=2", {"master_name": "of the options"}).sentinels
+    assert told == Sentinels((("a", 26379),), "m", 2)
 
 
 @pytest.mark.parametrize(
