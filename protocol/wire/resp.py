@@ -54,7 +54,7 @@ def pack(*commands: Command | bytes) -> bytes:
         add(b"*%d\r\n" % len(command))
         for argument in command:
             data = argument if type(argument) is bytes else _argument(argument)
-            add(b"$%d\r\n%b\r\n" % (len(data), data))
+            parts += (b"$%d\r\n" % len(data), data, b"\r\n")  # and not one text of them: messages are copied once
     return b"".join(parts)
 
 
