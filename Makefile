@@ -105,8 +105,10 @@ faults: ready stock ## the full sizes of tests/faults: kills, cuts, poison, 1,00
 chaos: ready stock ## ten minutes of random faults on a fleet of both Celerys, and stock alone beside it; writes docs/chaos.md; CHAOS_ARGS="--seconds 60 --seed 7"
 	@$(PY) -m interop.chaos --write $(CHAOS_ARGS)
 
+# As users have it, and as Celery stands beside it: from a wheel, in an environment of its own (pytest is for tests/servers.py).
 bench: ready stock ## Celery and celeriac side by side, huey, dramatiq, taskiq; writes docs/benchmarks.md; BENCH=--quick
-	@$(PY) benchmarks/bench.py $(BENCH)
+	@rm -rf build/lib && $(PYTHON) -m venv --clear .peers/celeriac && .peers/celeriac/bin/python $(PIP) . pytest
+	@.peers/celeriac/bin/python benchmarks/bench.py $(BENCH)
 
 docs: $(VENV)/.demo $(SITE)/.ready ## docs/ as a site in build/site, the reference made from the code; fails on a dead link
 	@$(PY) scripts/reference

@@ -100,9 +100,10 @@ def _head(told: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         "CPU is user + system, in microseconds per task: of the client where something is sent, of the worker with all its "
-        "children where something is drained; the server apart. Medians, then lowest to highest. Both Celerys serve the same "
-        "app file (`benchmarks/bench_app.py`). After each drain the count is exact, the queue empty, nothing "
-        "unacknowledged, one result each; a run in each row proves that each task ran once."
+        "children where something is drained; the server apart. Medians, then lowest to highest. Both Celerys are installed "
+        "from their wheels, each in an environment of its own, and serve the same app file (`benchmarks/bench_app.py`). After "
+        "each drain the count is exact, the queue empty, nothing unacknowledged, one result each; a run in each row proves "
+        "that each task ran once."
     )
     yield ""
 
