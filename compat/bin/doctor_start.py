@@ -28,7 +28,7 @@ def pool(app: Any, _: Any) -> Iterator[Finding]:
     from ..concurrency import ALIASES
 
     name, names = app.conf.worker_pool, {*TABLE, *ALIASES}
-    if isinstance(name, str) and name not in names and "." not in name.replace(":", "."):
+    if name and isinstance(name, str) and name not in names and "." not in name.replace(":", "."):
         near = get_close_matches(name, names, 1)
         advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names))}"
         yield _fault("worker_pool", f"no pool is called {name!r}", advice)
@@ -77,7 +77,7 @@ def codecs(app: Any, _: Any) -> Iterator[Finding]:
         *((name, getattr(task, "compression", None), packs) for name, task in tasks),
     ]
     for subject, name, act in asked:
-        if name is None or name in own:
+        if not name or (isinstance(name, str) and name in own):  # what is empty is as if unsaid
             continue
         try:
             act(name)
@@ -120,7 +120,7 @@ def failover(app: Any, _: Any) -> Iterator[Finding]:
 def numbers(app: Any, _: Any) -> Iterator[Finding]:
     """Of tasks' retries and priorities, which are read when the task runs or is sent."""
     kinds: tuple[tuple[str, Any], ...] = (
-        ("max_retries", int),
+        ("max_retries", (int, float)),
         ("default_retry_delay", (int, float)),
         ("priority", int),
     )

@@ -122,7 +122,8 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
         + "app.conf.update(worker_pool='gevnt', task_routes=5, task_compression='zippy', result_backend='nowhere://',\n"
         + "    broker_failover_strategy='first', task_annotations=5)\n"
         + TASK
-        + "@app.task(serializer='jsn', max_retries='3')\ndef odd():\n    pass\n",
+        + "@app.task(serializer='jsn', max_retries='3')\ndef odd():\n    pass\n"
+        + "@app.task(serializer=['json'])\ndef several():\n    pass\n",
         {
             ("start", "worker_pool"),
             ("start", "task_routes"),
@@ -131,6 +132,7 @@ FAULTY: dict[str, tuple[str, set[tuple[str, str]]]] = {
             ("start", "broker_failover_strategy"),
             ("start", "task_annotations"),
             ("start", "proj.odd"),
+            ("start", "proj.several"),
         },
     ),
     "a lease of beats in two places": (
@@ -274,6 +276,12 @@ INNOCENT: dict[str, str] = {
         + "    task_annotations=[{'*': {'rate_limit': '10/s'}}, Annotations()], broker_failover_strategy='shuffle')\n"
         + "@app.task(serializer='pickle', compression='zlib', max_retries=None, default_retry_delay=0.5, priority=3)\n"
         + "def own():\n    pass\n"
+    ),
+    "what is empty, and retries without end": (
+        START
+        + "app.conf.update(worker_pool='', task_compression='', result_compression='', event_serializer='')\n"
+        + "@app.task(serializer='', compression='', max_retries=float('inf'))\ndef one():\n    pass\n"
+        + "@app.task(compression=False, max_retries=3.0)\ndef two():\n    pass\n"
     ),
     "signed messages": (
         START + "app.conf.update(task_serializer='auth', accept_content=['auth'], result_serializer='auth')\n" + TASK
