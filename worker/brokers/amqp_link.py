@@ -292,6 +292,7 @@ class Link:
         self.spoke = now
         if sent < len(data):
             self._write_rest(memoryview(data)[sent:], timeout)
+            self.spoke = monotonic()
             return False
         try:
             if not self._readable.poll(timeout * 1000):

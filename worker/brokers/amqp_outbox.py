@@ -112,8 +112,8 @@ class Outbox:
             if link.exchange(piece, _ACK_BEGINS + number.to_bytes(8, "big") + _ACK_ENDS, self._timeout, now):
                 confirms.first = number + 1
             else:
-                self._written = now
-                self._await(0, now)
+                self._written = link.spoke  # to write much may have taken long
+                self._await(0, self._written)
             return
         self._send_pieces(form, filled)
 
@@ -195,9 +195,9 @@ class Outbox:
 
     def _write(self, pieces: Sequence[bytes]) -> None:
         if self.confirming:
-            self._written = monotonic()
             self._confirms.published(len(pieces))
         self._link.write(pieces[0] if len(pieces) == 1 else b"".join(pieces), self._timeout)
+        self._written = self._link.spoke
 
     def _await(self, window: int, since: float | None = None) -> None:
         """Until at most so many publishes are without an answer. Each answer gives the rest the full time again."""

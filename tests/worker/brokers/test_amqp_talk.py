@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from kombu.exceptions import OperationalError
@@ -27,7 +27,7 @@ from celeriac.protocol.wire.message import Task
 from celeriac.protocol.wire.reprs import Shown
 from celeriac.protocol.wire.template import Particulars, Template
 from celeriac.worker import brokers
-from celeriac.worker.brokers import amqp_outbox
+from celeriac.worker.brokers import amqp_link, amqp_outbox
 from celeriac.worker.brokers.amqp import AmqpBroker, connect
 from celeriac.worker.brokers.base import Delivery, Parcel, Park, Queue, Verdict
 from celeriac.worker.ids import new_id
@@ -152,10 +152,10 @@ def test_a_publish_may_have_a_deadline_of_its_own(double: RabbitDouble) -> None:
     app.close()
 
 
-def filled(broker: AmqpBroker, *, framed: bool = True) -> None:
+def filled(broker: AmqpBroker, *args: Any, framed: bool = True) -> None:
     """One message in the shortest way: in its frames already, or still to be put into them."""
     form = broker.form(Template.of(Task("t", "")), "q", "", "direct")
-    piece: Any = form.kin(Shown())(new_id(), (), {}, None) if framed else form.fill(Particulars("i"))
+    piece: Any = form.kin(Shown())(new_id(), args, {}, None) if framed else form.fill(Particulars("i", args))
     assert isinstance(piece, bytes) is framed
     broker.send_filled(form, [piece])
 
@@ -208,6 +208,55 @@ def test_one_message_waits_for_its_own_confirm(double: RabbitDouble, answer: str
         filled(broker)
     assert time.monotonic() - started < 2.5
     assert double.names().count("basic.publish") == 2
+
+
+class SlowWire:
+    """A socket that takes few bytes at a time; its clock says how long that took."""
+
+    def __init__(self, made: Any, now: float) -> None:
+        self._made = made
+        self.now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
+
+    def clock(self) -> float:
+        return self.now
+
+    def send(self, data: Any) -> int:
+        sent: int = self._made.send(memoryview(data)[:50_000])
+        self.now += 0.4
+        return sent
+
+
+@pytest.fixture
+def slow(double: RabbitDouble, monkeypatch: pytest.MonkeyPatch) -> AmqpBroker:
+    """A broker behind such a wire, with a channel for publishing. It may wait half a second of the wire's clock."""
+    broker = connected(double, confirm_timeout=0.5)
+    wire = SlowWire(broker._link._socket, time.monotonic())
+    monkeypatch.setattr(broker._link, "_socket", wire)
+    for module in (amqp_link, amqp_outbox):
+        monkeypatch.setattr(module, "monotonic", wire.clock)
+    filled(broker)
+    return broker
+
+
+@pytest.mark.parametrize("usual", [True, False], ids=["plain", "as over TLS"])
+def test_a_confirm_is_awaited_from_the_end_of_a_long_write(double: RabbitDouble, slow: AmqpBroker, usual: bool) -> None:
+    began = amqp_link.monotonic()
+    slow._link._usual = usual
+    filled(slow, "x" * 500_000, framed=False)
+    assert amqp_link.monotonic() - began > 3
+    assert double.names().count("basic.publish") == 2
+
+
+def test_a_post_is_overdue_some_time_after_the_end_of_a_long_write(double: RabbitDouble, slow: AmqpBroker) -> None:
+    double.confirming = False
+    slow._outbox.post("", "q", b"\0\0", b"x" * 500_000, pytest.fail)
+    slow._outbox.check()
+    cast("SlowWire", slow._link._socket).now += 0.6
+    with pytest.raises(OperationalError, match=r"1 messages were not confirmed within 0\.5 s"):
+        slow._outbox.check()
 
 
 def test_one_message_and_a_connection_that_ends(double: RabbitDouble) -> None:
