@@ -171,9 +171,8 @@ class Outbox:
                 )
             self._channels.pump(left)
         self._looked = monotonic()
-        if self._returned and not self.confirming:
-            logger.warning("AMQP broker %s: %s", self._link.address, self._nowhere())
-            self._returned.clear()
+        if not self.confirming:
+            self._tell_returned()
 
     def _open(self) -> None:
         if not self._opened:
@@ -211,13 +210,21 @@ class Outbox:
                 self._channels.pump(left)
                 if len(confirms) < missing:
                     deadline = monotonic() + self._timeout
-        if self._returned:
+        if not self.confirming:
+            self._tell_returned()
+        elif self._returned:
             raise self._link.lose(self._nowhere())
         if self._refused:
             raise self._link.lose(
                 f"it refused {self._refused} messages (basic.nack): a full queue with reject-publish, "
                 "a quorum queue without its majority, or an internal error; its log says which"
             )
+
+    def _tell_returned(self) -> None:
+        """Without confirms nobody waits to hear it."""
+        if self._returned:
+            logger.warning("AMQP broker %s: %s", self._link.address, self._nowhere())
+            self._returned.clear()
 
     def _nowhere(self) -> str:
         queues = sorted({each.routing_key for each in self._returned})

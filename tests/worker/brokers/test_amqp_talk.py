@@ -357,6 +357,26 @@ def test_without_confirms_what_the_broker_says_is_heard_while_sending(
         again_and_again(lambda: filled(broker))
 
 
+def test_without_confirms_what_came_back_loses_no_later_batch(
+    double: RabbitDouble, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    double.confirming = False
+    broker = connected(double, confirm_publish=False)
+    monkeypatch.setattr(amqp_outbox, "monotonic", lambda: 1000.0)  # no time to look before the batch
+    filled(broker)
+    fields = {"reply_code": 312, "reply_text": "NO_ROUTE", "exchange": "", "routing_key": "typo"}
+    double.say(write_publish(write_call(1, "basic.return", fields), 1, b"\0\0", b"{}"))
+    end = time.monotonic() + 20
+    while not broker._outbox._returned and time.monotonic() < end:
+        broker.take(1, 0.01)
+    assert not caplog.messages
+    broker.send(to(Q, [message(b"x" * 40_000)] * 4))
+    assert ["there is no queue named typo: 1 messages had nowhere to go" in each for each in caplog.messages] == [True]
+    filled(broker)
+    broker.close()  # heard when all before it was
+    assert double.names().count("basic.publish") == 6
+
+
 # -- consuming --
 
 
