@@ -2,6 +2,7 @@
 
 Law: whatever works in a folder that was named here, and not taken back, is ended once the run is gone. It is known by
 its working directory, as a process id may be somebody else's by then. Where there is no /proc, nobody is found.
+Children that the run forked may outlive it: the run is gone without them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ for folder in folders:
     shutil.rmtree(folder, ignore_errors=True)
 """
 
-_keeper: subprocess.Popen[str] | None = None
+_keeper: subprocess.Popen[bytes] | None = None
 _owner = 0
 
 
@@ -58,7 +59,7 @@ def _tell(line: str) -> None:
         _keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _PROGRAM],
             cwd="/",
-            text=True,
+            bufsize=0,  # nothing is kept back that a forked child would write again
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -66,10 +67,19 @@ def _tell(line: str) -> None:
         )
         atexit.register(_leave, _keeper, _owner)
     assert _keeper.stdin is not None
-    _keeper.stdin.write(line)
-    _keeper.stdin.flush()
+    _keeper.stdin.write(line.encode())
 
 
-def _leave(keeper: subprocess.Popen[str], owner: int) -> None:
+def _leave(keeper: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() == owner:
-        keeper.communicate()
+        assert keeper.stdin is not None
+        keeper.stdin.close()
+        keeper.wait(timeout=20)  # longer than it is patient itself
+
+
+def _let_go() -> None:
+    if _keeper is not None and _keeper.stdin is not None:
+        _keeper.stdin.close()
+
+
+os.register_at_fork(after_in_child=_let_go)

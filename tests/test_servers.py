@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -95,12 +96,17 @@ def _group(pid: int) -> int:
         return -1
 
 
-def test_a_run_that_is_killed_leaves_no_server_behind(celeriac_env: Environment) -> None:
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_run_leaves_no_server_behind_and_waits_for_no_child(is_killed: bool, celeriac_env: Environment) -> None:
     code = (
-        "import sys\n"
+        "import os, signal, sys\n"
         "from tests import servers\n"
         "with servers.redis_server() as left:\n"
-        "    print(left.pid, left.call('CONFIG', 'GET', 'dir')[1].decode(), flush=True)\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        os.closerange(0, 3)\n"
+        "        signal.pause()\n"
+        "    print(left.pid, left.call('CONFIG', 'GET', 'dir')[1].decode(), child, flush=True)\n"
         "    sys.stdin.read()"
     )
     paths = os.pathsep.join(filter(None, [str(ROOT), celeriac_env.variables.get("PYTHONPATH")]))
@@ -109,14 +115,20 @@ def test_a_run_that_is_killed_leaves_no_server_behind(celeriac_env: Environment)
         env=celeriac_env.variables | {"PYTHONPATH": paths},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert run.stdout is not None
-    pid, home = run.stdout.readline().split()
-    assert alive(int(pid))
-    run.kill()
-    run.communicate()
-    wait_until(lambda: not alive(int(pid)) and not Path(home).exists(), 30)
+    pid, home, child = run.stdout.readline().split()
+    try:
+        assert alive(int(pid))
+        if is_killed:
+            run.kill()
+        assert run.communicate(timeout=60) == ("", ""), "neither a word nor a wait"
+        wait_until(lambda: not alive(int(pid)) and not Path(home).exists(), 30)
+        assert alive(int(child))
+    finally:
+        os.kill(int(child), signal.SIGKILL)
 
 
 def test_stock_celery_is_the_version_we_are_measured_by(stock_python: Path, celeriac_env: Environment) -> None:
