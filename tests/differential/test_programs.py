@@ -64,9 +64,9 @@ def _of_nobody(kind: str, stock: Any, ours: Any) -> bool:
 
 
 def _children_of_rejected(kind: str, stock: Any, ours: Any) -> bool:
-    if kind != "stored" or not stock or not ours or (stock["result"] or {}).get("exc_type") != "Reject":
+    if kind != "stored" or not stock or not ours or not isinstance(stock["result"], dict):
         return False
-    return not stock["children"] and {**ours, "children": []} == stock
+    return stock["result"].get("exc_type") == "Reject" and not stock["children"] and {**ours, "children": []} == stock
 
 
 def forget_errbacks(stock: dict[str, Any], ours: dict[str, Any], different: dict[str, Any]) -> None:
