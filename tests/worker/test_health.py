@@ -28,7 +28,7 @@ from tests.worker.running import Project, Running, wait_until
 def request(name: str = "proj.add", queue: str = "q", *, known: bool = True) -> Any:
     kind = SimpleNamespace(tells=True) if known else None
     delivery = SimpleNamespace(queue=queue, message=SimpleNamespace(body=b"", headers={}))
-    return SimpleNamespace(name=name, shown_name=name, id="i", kind=kind, delivery=delivery, headers={})
+    return SimpleNamespace(name=name, shown_name=name, id="i", number=1, kind=kind, delivery=delivery, headers={})
 
 
 @pytest.fixture
