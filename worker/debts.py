@@ -167,9 +167,13 @@ class Debts(threading.local):
             except Exception:  # noqa: BLE001 - whatever it is: one by one, which has patience and says what is wrong
                 for debt, part in told:
                     try:
-                        claims.append((debt, part, part.tell(debt.store)))
-                    except Exception as exc:  # noqa: BLE001, PERF203 - the others are still to be told
+                        claim = part.tell(debt.store)
+                    except Exception as exc:  # noqa: BLE001 - the others are still to be told
                         failed.append((debt, exc))
+                        continue
+                    if claim is not None:
+                        claims.append((debt, part, claim))
+                        break  # it is complete, so all of these are counted: each would hear so, and one sends the body
         for debt, part, claim in claims:
             if claim is not None:
                 try:

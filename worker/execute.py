@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..protocol.errors import BadMessage, shown
@@ -22,7 +23,7 @@ from ..protocol.wire.message import Message, check_signature
 from ..protocol.wire.message_reading import Reader, own_headers, read_body, read_head
 from ..protocol.wire.sealed import BLANK, Sealed, opened
 from ..protocol.wire.serializers import BUILTIN
-from . import limit
+from . import insisting, limit
 from .coroutines import LOOPS
 from .debts import Debt, Debts, owed
 from .insisting import Insistence
@@ -152,16 +153,23 @@ class Execution:
             return reports
         return [self.unstored(report, failed.get(id(report))) for report in reports]
 
-    def pay(self, job: Job, debts: bytes) -> None:
+    def pay(self, job: Job, debts: bytes, *, last: bool = False) -> bool:
         token, document = owed(debts)
+        what = "The result of %s, whose child died, could not be stored: %r"
+        insists = self.insistence is not None and self.insistence.seconds > 0
         try:
             store = self.app.backend.store
             result = wire.parse(document, store.settings.codec)
             store.store(result)
             if token:
-                self.tell(job, store, Member(result.task_id, result.status, result.result), token)
+                what = "The chord of %s, whose child died, could not be told that it has succeeded: %r"
+                with insisting.hurried() if insists and not last else nullcontext():
+                    self.tell(job, store, Member(result.task_id, result.status, result.result), token)
+        except insisting.PutOff:
+            return False
         except Exception as exc:  # noqa: BLE001 - whatever a store raises, the worker goes on
-            log.critical("The result of %s, whose child died, could not be stored: %r", job.id, exc)
+            log.critical(what, job.id, exc)
+        return True
 
     def tell(self, job: Job, store: Any, member: Member, token: str) -> None:
         """Count a member whose child died; if that child, or we, completed its chord, send the body."""
@@ -406,7 +414,8 @@ class Execution:
 
     def lost(self, debt: Debt, exc: Exception) -> bool:
         if debt.stored:
-            log.critical("The chord of %s could not be told that it has succeeded: %r", debt.result.task_id, exc)
+            text = "The chord of %s could not be told that it has succeeded, or its body not be sent: %r"
+            log.critical(text, debt.result.task_id, exc)
         else:
             log.critical("The result of %s could not be stored: %r\n%s", debt.result.task_id, exc, shown(debt.row[1]))
         return True

@@ -69,9 +69,14 @@ class Insistence:
         return type(self), (min(self.seconds, _ORPHAN),)
 
 
+class PutOff(BaseException):
+    """There is no broker now for what a worker sends, and who sends it must not wait: it is to be begun again."""
+
+
 class _Here(threading.local):
     insistence: Insistence | None = None
     own: Sending | None = None
+    hurried = False
 
 
 class Sending:
@@ -97,9 +102,21 @@ def own(what: str) -> Generator[None, None, None]:
         _HERE.own = before
 
 
+@contextmanager
+def hurried() -> Generator[None, None, None]:
+    """What a worker sends in here raises `PutOff` where it would wait for its broker."""
+    before, _HERE.hurried = _HERE.hurried, True
+    try:
+        yield
+    finally:
+        _HERE.hurried = before
+
+
 def goes_on(problem: BaseException) -> bool:
     """Sending has failed as often as its policy says: whether it is tried once more, after a pause that this takes."""
     insistence, sending = _HERE.insistence, _HERE.own
+    if _HERE.hurried and sending is not None and absent(problem):
+        raise PutOff from problem
     if insistence is None or sending is None or not insistence.seconds or not absent(problem):
         return False
     now = time.monotonic()

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from kombu.exceptions import OperationalError
 
 from celeriac.compat.app import trace
 from celeriac.protocol.rules.signature import signature
@@ -18,6 +19,8 @@ from celeriac.protocol.wire.message import Task, build
 from celeriac.protocol.wire.message_reading import read_body, read_head
 from celeriac.protocol.wire.sealed import seal
 from celeriac.worker import debts
+from celeriac.worker.brokers.redis import RedisBroker
+from celeriac.worker.insisting import Insistence
 from celeriac.worker.pools.base import Job
 from tests.servers import RedisServer
 from tests.worker.running import Project
@@ -196,6 +199,29 @@ def test_a_child_that_died_with_the_claim_to_a_body_leaves_it_to_its_parent(
     assert [(values, parent) for _, values, _, parent in header.bodies()] == [([0, 2], f"{header.id}-0")]
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_parent_does_not_wait_for_a_broker_that_is_away(
+    chord: Callable[..., Header], scene: Scene, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    header = chord(1)
+    ((job, note),) = dead(scene, header.job(0))
+
+    def away(*_: Any) -> None:
+        raise OperationalError("cannot connect") from ConnectionRefusedError()
+
+    monkeypatch.setattr(scene.program, "insistence", Insistence())
+    with monkeypatch.context() as patch:
+        patch.setattr(RedisBroker, "send", away)
+        patch.setattr(RedisBroker, "send_filled", away)
+        assert scene.program.pay(job, note, last=last) is last
+        assert header.bodies() == []
+    assert scene.program.pay(job, note)
+    if last:
+        assert scene.stored(f"body-{header.id}").status == "FAILURE"
+    else:
+        assert [values for _, values, *_ in header.bodies()] == [[0]]
+
+
 def test_what_cannot_be_counted_together_is_counted_one_by_one(
     chord: Callable[..., Header], scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,9 +236,14 @@ def test_what_cannot_be_counted_together_is_counted_one_by_one(
         lost.append(group_id)
         raise OSError("the answer is lost")
 
+    completed = []
+    send_body = trace.Surroundings.send_body
+    monkeypatch.setattr(
+        trace.Surroundings, "send_body", lambda self, *told: completed.append(told[1].group) or send_body(self, *told)
+    )
     monkeypatch.setattr(kind, "chord_parts", loses)
     assert flushed(scene, *jobs) == ["SUCCESS"] * 4
-    assert lost == [one.id, other.id]
+    assert lost == completed == [one.id, other.id]
     assert [header.bodies()[0][1] for header in (one, other)] == [[0, 2], [0, 2]]
     assert [len(header.bodies()) for header in (one, other)] == [1, 1]
 
@@ -232,7 +263,10 @@ def test_a_chord_that_cannot_be_told_is_said_of_its_member_and_costs_no_other(
     monkeypatch.setattr(kind, "chord_parts", away)
     monkeypatch.setattr(kind, "chord_part", away)
     assert flushed(scene, lost.job(0), well.job(0)) == ["FAILURE", "SUCCESS"]
-    assert f"The chord of {lost.id}-0 could not be told that it has succeeded: OSError" in caplog.text
+    assert (
+        f"The chord of {lost.id}-0 could not be told that it has succeeded, or its body not be sent: OSError"
+        in caplog.text
+    )
     assert scene.stored(f"{lost.id}-0").result == 0
     assert [len(header.bodies()) for header in (lost, well)] == [0, 1]
 

@@ -130,8 +130,12 @@ class Program(Protocol):
     def flush(self, reports: Sequence[Report]) -> Sequence[Report]:
         """Write what waits. No report leaves the child before; those whose effects failed come back changed."""
 
-    def pay(self, job: Job, debts: bytes) -> None:
-        """In the worker's own process: write what a child that died had left of a job. It may be written already."""
+    def pay(self, job: Job, debts: bytes, *, last: bool = False) -> bool:
+        """In the worker's own process: write what a child that died had left of a job. It may be written already.
+
+        False: something of it is to be sent and there is no broker now, so it is to be asked again. If it is the `last`
+        time, that fails instead.
+        """
 
     def interrupt(self, seconds: float) -> None:
         """By a signal, in the thread that runs a job over its soft limit: raise, if it is the task's own code."""

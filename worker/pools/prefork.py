@@ -52,6 +52,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _FITS = 1 << 16
 """Bytes that a child's socket takes without a doubt, though it reads none."""
 _IDLE_TEND = 1.0
+_OWED = 2.0
+"""Seconds until what the dead have left to send is tried again, while the broker is away."""
 _NONE: tuple[int, Job | None] = (0, None)
 _log = logging.getLogger("celery.concurrency.prefork")
 
@@ -92,6 +94,8 @@ class Child:
     """Somebody was told that it is stopped, or slow to come up."""
     told: int = 0
     """How many jobs it has told of; its mark says how many it has done."""
+    delayed: int = -1
+    """`told` when somebody was last told that it has been writing for long."""
 
 
 class Prefork:
@@ -141,6 +145,8 @@ class Prefork:
         self._pause = _FIRST_PAUSE
         self._not_before = 0.0
         self._closing = False
+        self._owed: deque[tuple[Job, bytes]] = deque()
+        self._pay_at = 0.0
 
     # --- the contract
 
@@ -272,6 +278,10 @@ class Prefork:
                 vigil.look_at(child, now, self._alive_timeout)
         if not self._closing:
             again = min(again, self._staff(now))
+        if self._owed:
+            if now >= self._pay_at or self._closing:
+                self._pay(now)
+            again = min(again, self._pay_at)
         if self._waiting:
             self._hand_out()
         return again
@@ -332,6 +342,7 @@ class Prefork:
             for job in self._waiting:
                 self._return(job)
             self._waiting.clear()
+        self._pay(time.monotonic())
         self._happened = happened + self._happened
         self._dismiss_witness()
         self._births.close()
@@ -641,9 +652,23 @@ class Prefork:
         for batch, (reports, debts) in Reader().feed(child.journal.read()):
             for values in reports:
                 if values[0] in child.given:
-                    if debts:
-                        self._program.pay(child.given[values[0]][1], debts)
+                    job = child.given[values[0]][1]
+                    if debts and not self._program.pay(job, debts):
+                        _log.warning(
+                            "What %s[%s], whose child died, had to send waits for the broker, and is sent when that "
+                            "is back",
+                            job.task,
+                            job.id,
+                        )
+                        self._owed.append((job, debts))
+                        self._pay_at = time.monotonic() + _OWED
                     self._done(child, batch, values)
+
+    def _pay(self, now: float) -> None:
+        """What is still owed of the dead, in its order: what comes behind one that waits would wait as well."""
+        while self._owed and self._program.pay(*self._owed[0], last=self._closing):
+            self._owed.popleft()
+        self._pay_at = now + _OWED
 
     def _look_after(self, child: Child) -> None:
         """Where the system has no descriptor for a process."""

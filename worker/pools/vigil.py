@@ -54,26 +54,38 @@ def look_at(child: Child, now: float, alive_timeout: float) -> None:
 def unmoved(child: Child, now: float) -> None:
     """It has jobs: has it begun one? One that writes what it has done stands still for as long as the store, or the
     broker of a chord's body, is away: to end it would give what waits for them to who has no such patience."""
-    if child.mark.done > child.told:
+    if child.mark.running or now - child.handed <= FROZEN or now - child.born <= FROZEN:
         return
-    if not child.mark.running and now - child.handed > FROZEN and now - child.born > FROZEN:
+    if child.mark.done <= child.told:
         _end(child, "has begun nothing", now - child.handed)
+    elif child.delayed != child.told:
+        child.delayed = child.told
+        _log.error(
+            "Child process %s has been writing what it has done for %.0f s, of %s: its result store or the broker is "
+            "away, or a hook hangs that hears of what is sent. It is left alone, since it may have a chord's body to "
+            "send. SIGKILL replaces it, and the worker writes and sends what it had to.",
+            child.pid,
+            now - child.handed,
+            _named(child),
+        )
 
 
 def _end(child: Child, what: str, seconds: float) -> None:
     if child.ended_by is None:
         child.ended_by = (0, None, None)
-        jobs = ", ".join(f"{job.task}[{job.id}]" for _, job in list(child.given.values())[:3])
-        more = f" and {len(child.given) - 3} more" if len(child.given) > 3 else ""  # noqa: PLR2004 - those just named
         _log.error(
-            "Child process %s %s for %.0f s: it is killed, and what it has not begun goes to others: %s%s",
+            "Child process %s %s for %.0f s: it is killed, and what it has not begun goes to others: %s",
             child.pid,
             what,
             seconds,
-            jobs,
-            more,
+            _named(child),
         )
     send(child.pid, signal.SIGKILL)
+
+
+def _named(child: Child) -> str:
+    jobs = ", ".join(f"{job.task}[{job.id}]" for _, job in list(child.given.values())[:3])
+    return jobs + (f" and {len(child.given) - 3} more" if len(child.given) > 3 else "")  # noqa: PLR2004 - those just named
 
 
 def _await_birth(child: Child, now: float, may: float) -> None:

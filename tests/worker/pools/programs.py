@@ -85,8 +85,11 @@ class Script:
         self.left.clear()
         return reports
 
-    def pay(self, _job: Job, debts: bytes) -> None:
+    def pay(self, _job: Job, debts: bytes, *, last: bool = False) -> bool:
+        if not last and self.ledger.with_suffix(".away").exists():
+            return False
         self.write_down(debts)
+        return True
 
     def write_down(self, debts: bytes) -> None:
         for line in debts.decode().split():

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from celeriac.worker.pools import prefork
 from celeriac.worker.pools.base import Begun, Ended, Job, Lost, Overdue, Returned
 from celeriac.worker.pools.prefork import Prefork
 from tests.conformance.pools import Driven, runs
@@ -68,6 +69,35 @@ def test_a_death_costs_one_job(started: Callable[..., Driven], ledger: Path, how
     counts = runs(ledger)
     done = [number for number in [*range(1, 201), *range(1000, 2000)] if number % 100 != 50 or number < 1000]
     assert {number: counts[number] for number in done if counts[number] < 1} == {}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_what_the_dead_have_still_to_send_waits_for_the_broker(
+    started: Callable[..., Driven],
+    ledger: Path,
+    ends: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(prefork, "_OWED", 0.05)
+    pool = started(1, lazy=True)
+    pool.run(*map(job, range(1, 201)))  # now `nothing` is known to be quick, and goes in batches
+    pool.pool._pace.saw("die 9", 1e-5)
+    ledger.with_suffix(".away").touch()
+    pool.run(*map(job, range(201, 221)), job(221, "die 9"))
+    owed = len(pool.pool._owed)
+    assert 0 < owed <= 20
+    assert runs(ledger).keys() == set(range(1, 221 - owed))
+    assert f"What nothing[id-{221 - owed}], whose child died, had to send waits for the broker" in caplog.text
+    pool.pool.tend(time.monotonic() + 1)
+    assert len(pool.pool._owed) == owed
+    if ends:
+        pool.pool.close(0.1)
+    else:
+        ledger.with_suffix(".away").unlink()
+        pool.pool.tend(time.monotonic() + 2)
+    assert not pool.pool._owed
+    assert runs(ledger) == Counter(range(1, 221))
 
 
 @pytest.mark.parametrize(("spawn", "kills"), [(False, 25), (True, 5)])

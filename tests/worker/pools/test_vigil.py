@@ -143,6 +143,8 @@ def test_one_that_writes_what_it_has_done_is_left_alone_and_what_waits_behind_it
     end = time.monotonic() + 0.5
     _tended(pool, lambda: time.monotonic() > end)  # more than twice what would end it
     assert 1 not in pool.of(Ended)
+    assert "has been writing what it has done for" in caplog.text
+    assert ", of nothing[id-1]" in caplog.text
     ledger.with_suffix(".back").touch()
     _tended(pool, lambda: pool.settled() == 50)
     assert runs(ledger) == Counter([*range(1, 10), *range(20, 61)])
