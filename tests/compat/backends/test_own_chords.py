@@ -100,7 +100,12 @@ def test_who_counts_chords_is_asked_to(stock_python: Path) -> None:
     pythons: dict[str, Path | str] = {"ours": sys.executable, "stock": stock_python}
     kinds = ("counting", "asking")
     running = {(whose, kind): begun(python, whose, kind) for kind in kinds for whose, python in pythons.items()}
-    found = {each: told(program) for each, program in running.items()}
+    try:
+        found = {each: told(program) for each, program in running.items()}
+    finally:
+        for program in running.values():
+            program.kill()  # nothing, where it has ended
+            program.communicate()
     for kind in kinds:
         assert found["ours", kind] == found["stock", kind]
         value, _, bodies = found["ours", kind]["chord"]
