@@ -57,7 +57,7 @@ def answering(app: Celery, *, write: bool = False) -> Any:
 
     told = broker_options(app.conf, write=write)
     connect = app.connection_for_write if write else app.connection_for_read
-    given = deadlines(told.urls[0], told.timeout)
+    given = {name: value for url in told.urls for name, value in deadlines(url, told.timeout).items()}
     return connect(transport_options={**given, **(app.conf.broker_transport_options or {})})
 
 

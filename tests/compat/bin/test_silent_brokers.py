@@ -61,6 +61,12 @@ def test_a_silent_broker_is_told_of(silent: int, scheme: str, words: tuple[str, 
     assert time.monotonic() - began < 60, "kombu tries some times, and each of them ends"
 
 
+def test_a_silent_broker_of_another_kind_behind_one_that_is_away_is_told_of(silent: int) -> None:
+    urls = f"amqp://127.0.0.1:{free_port()}//;redis://127.0.0.1:{silent}/0"
+    done = run(urls, "list", "bindings", patience=PATIENCE)
+    assert (done.exit_code, "Timeout" in done.output) == (69, True), done.output
+
+
 def test_the_lease_of_beats_is_not_waited_for_longer_than_it_lasts(silent: int) -> None:
     done = run(f"redis://127.0.0.1:{silent}/0", "schedule", "list", beat_lease_ttl=PATIENCE)
     assert done.exit_code == 69, done.output
